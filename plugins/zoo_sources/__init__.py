@@ -1,0 +1,1 @@
+"""The zoo's own sources of bases and data, each found through its entry point like a stranger's."""

@@ -1,0 +1,193 @@
+"""`hub:`: models and data sets of the Hugging Face Hub, through its own clients.
+
+A reference is pinned to a commit before anything is fetched. What the cache holds is used without asking
+the Hub, so that a second run is the same run. Only safetensors weights are taken: pickle runs code.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo import NotFoundError, Offer, Resolved, Source, UnreachableError, ZooError, hookimpl
+from zoo.identity import canonical
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
+_CONFIG_FILES = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "chat_template.jinja",
+    "chat_template.json",
+)
+_TIMEOUT = 10.0
+"""Seconds for the first word of the Hub: a machine without network must not wait for minutes."""
+
+
+class Hub(Source):
+    name = "hub"
+    summary = "the Hugging Face Hub and its cache on this disk"
+    scheme = "hub"
+    order = 30
+
+    def resolve(self, ref: str, kind: str, *, weights: bool = True) -> Resolved | None:
+        repo, _, asked = ref.partition("@")
+        if not _REPO_ID.fullmatch(repo) or ".." in repo:
+            return None
+        if kind == "base":
+            return self._base(canonical(repo), asked or None, weights)
+        return self._data(repo, asked or None)
+
+    def frames(self, resolved: Resolved) -> dict[str, DataFrame]:
+        import datasets
+
+        datasets.disable_progress_bars()
+        try:
+            parts = datasets.load_dataset(resolved.id, revision=resolved.revision)
+        except ValueError as error:
+            if "Config name is missing" not in str(error):
+                raise
+            raise NotFoundError(f"{resolved.id} holds several data sets: {error}") from None
+        except Exception as error:  # the clients raise httpx, fsspec and datasets errors alike
+            raise _unreachable(resolved.id, error) from error
+        return {str(split): rows.to_pandas() for split, rows in parts.items()}
+
+    def offers(self, kind: str) -> list[Offer]:
+        """What the cache holds: no network is asked."""
+        from huggingface_hub import scan_cache_dir
+        from huggingface_hub.errors import CacheNotFound
+
+        try:
+            repos = scan_cache_dir().repos
+        except CacheNotFound:
+            return []
+        return [
+            Offer("base" if kind == "base" else "data", repo.repo_id, f"hub:{repo.repo_id}", "in the cache")
+            for repo in sorted(repos, key=lambda repo: repo.repo_id)
+            if repo.repo_type == ("model" if kind == "base" else "dataset")
+        ]
+
+    def _base(self, repo: str, asked: str | None, weights: bool) -> Resolved:
+        cached = _cached_folder(repo, asked)
+        if cached is not None and _complete(cached, weights):
+            return self._resolved("base", repo, cached.name, None, cached)
+        from huggingface_hub import HfApi, snapshot_download
+
+        try:
+            info = HfApi().model_info(repo, revision=asked, timeout=_TIMEOUT)
+            names = [file.rfilename for file in info.siblings or []]
+            wanted = [name for name in names if name in _CONFIG_FILES]
+            if weights:
+                tensors = [n for n in names if n.endswith((".safetensors", ".safetensors.index.json"))]
+                tensors = [n for n in tensors if "/" not in n]
+                if not tensors:
+                    raise NotFoundError(
+                        f"base '{repo}' has no safetensors weights on the Hub (pickled weights are not read)."
+                    )
+                wanted += tensors
+            # an empty list of patterns would fetch everything, pickles too
+            folder = snapshot_download(repo, revision=info.sha, allow_patterns=wanted or ["config.json"])
+        except ZooError:
+            raise
+        except Exception as error:
+            raise _unreachable(repo, error) from error
+        licence = info.card_data.get("license") if info.card_data else None
+        return self._resolved("base", info.id or repo, info.sha, licence, Path(folder))
+
+    def _data(self, repo: str, asked: str | None) -> Resolved:
+        from huggingface_hub import HfApi
+
+        cached = _cached_folder(repo, asked, "dataset")
+        if cached is not None:
+            return self._resolved("data", repo, cached.name, None, None)
+        try:
+            info = HfApi().dataset_info(repo, revision=asked, timeout=_TIMEOUT)
+        except Exception as error:
+            raise _unreachable(repo, error) from error
+        licence = info.card_data.get("license") if info.card_data else None
+        return self._resolved("data", info.id or repo, info.sha, licence, None)
+
+    def _resolved(
+        self, kind: str, repo: str, revision: str | None, licence: Any, path: Path | None
+    ) -> Resolved:
+        return Resolved(
+            kind="base" if kind == "base" else "data",
+            id=repo,
+            source=self.name,
+            location=f"hub:{repo}@{revision}",
+            path=path,
+            revision=revision,
+            licence=", ".join(licence) if isinstance(licence, list) else licence,
+        )
+
+
+def _cached_folder(repo: str, asked: str | None, repo_type: str = "model") -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(repo, revision=asked, repo_type=repo_type, local_files_only=True))
+    except (LocalEntryNotFoundError, OSError):
+        return None
+
+
+def _complete(folder: Path, weights: bool) -> bool:
+    """An interrupted download leaves a snapshot without its weights: ask the Hub again then."""
+    if not (folder / "config.json").is_file():
+        return False
+    if not weights:
+        return True
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        import json
+
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        return all((folder / shard).is_file() for shard in shards)
+    return any(folder.glob("*.safetensors"))
+
+
+def _unreachable(repo: str, error: Exception) -> ZooError:
+    """The clients' many exceptions, each as the one line that a person needs."""
+    from huggingface_hub import errors
+
+    from zoo.errors import AuthError
+
+    if isinstance(error, errors.GatedRepoError):
+        return AuthError(
+            f"'{repo}' is gated: its owner must grant access first.",
+            "open its page on the Hub, then hf auth login",
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return NotFoundError(f"'{repo}' has no such revision on the Hub.")
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return UnreachableError(f"The Hub has no '{repo}', or it is private.")
+    if isinstance(error, errors.OfflineModeIsEnabled) or os.environ.get("HF_HUB_OFFLINE", "0") not in (
+        "0",
+        "",
+    ):
+        return UnreachableError(f"'{repo}' is not in the cache, and HF_HUB_OFFLINE forbids asking the Hub.")
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status is not None:
+        return UnreachableError(f"The Hub failed on '{repo}' (HTTP {status}).")
+    return UnreachableError(f"The Hub cannot be reached for '{repo}' ({type(error).__name__}).")
+
+
+@hookimpl
+def zoo_source() -> Source:
+    return Hub()

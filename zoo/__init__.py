@@ -1,0 +1,71 @@
+"""adapter-zoo: train, evaluate, card and keep PEFT adapters, each method and task a plugin.
+
+These names are what a plugin imports; each is loaded when it is first touched.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoo.errors import NotFoundError, UnreachableError, ZooError
+    from zoo.hookspecs import hookimpl
+    from zoo.methods import Method, PeftMethod
+    from zoo.run import Run, TrainResult
+    from zoo.sources import Offer, Resolved, Source
+    from zoo.specs import AdapterRecord, AdapterSpec, BaseId, Cost, DataId, Metric
+    from zoo.tasks import Task
+    from zoo.text_classification import TextClassification
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "AdapterRecord": "zoo.specs",
+    "AdapterSpec": "zoo.specs",
+    "BaseId": "zoo.specs",
+    "Cost": "zoo.specs",
+    "DataId": "zoo.specs",
+    "Method": "zoo.methods",
+    "Metric": "zoo.specs",
+    "NotFoundError": "zoo.errors",
+    "Offer": "zoo.sources",
+    "PeftMethod": "zoo.methods",
+    "Resolved": "zoo.sources",
+    "Run": "zoo.run",
+    "Source": "zoo.sources",
+    "Task": "zoo.tasks",
+    "TextClassification": "zoo.text_classification",
+    "TrainResult": "zoo.run",
+    "UnreachableError": "zoo.errors",
+    "ZooError": "zoo.errors",
+    "hookimpl": "zoo.hookspecs",
+}
+
+__all__ = [
+    "AdapterRecord",
+    "AdapterSpec",
+    "BaseId",
+    "Cost",
+    "DataId",
+    "Method",
+    "Metric",
+    "NotFoundError",
+    "Offer",
+    "PeftMethod",
+    "Resolved",
+    "Run",
+    "Source",
+    "Task",
+    "TextClassification",
+    "TrainResult",
+    "UnreachableError",
+    "ZooError",
+    "hookimpl",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'zoo' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOME[name]), name)

@@ -1,0 +1,74 @@
+"""Batches of a token budget: few padding tokens, bounded memory, the same order for the same seed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+
+_NEIGHBOURS = 4
+"""Batches whose examples are mixed with each other: more mixes better, fewer pads less."""
+
+
+def by_length(lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """Indexes in batches of at most `budget` tokens, padding included, longest first.
+
+    The longest first, so that memory is asked for at once and progress only gets faster. An example longer
+    than the budget is a batch of its own.
+    """
+    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+    batches: list[list[int]] = []
+    for index in order:
+        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= budget:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches
+
+
+class TokenBudgetBatches:
+    """A batch sampler: examples sorted by length and filled to the budget, shuffled anew each epoch.
+
+    How many batches there are and how large each may be depends on the lengths alone, so every epoch has the
+    same number of steps and resuming in mid-epoch can skip. Within a neighbourhood of batches of like length
+    the examples are dealt out at random, and the batches are visited in random order.
+
+    Args:
+        lengths: tokens of each example.
+        budget: tokens in a batch, padding included.
+    """
+
+    def __init__(self, lengths: Sequence[int], budget: int, seed: int):
+        self.batch_size = None  # accelerate asks for it
+        self.drop_last = False
+        self._seed, self._epoch = seed, 0
+        self._neighbourhoods = _neighbourhoods(lengths, budget)
+
+    def set_epoch(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return sum(len(sizes) for _, sizes in self._neighbourhoods)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        shuffle = random.Random(self._seed * 1_000_003 + self._epoch)
+        batches = []
+        for members, sizes in self._neighbourhoods:
+            mixed = shuffle.sample(members, len(members))
+            for size in sizes:
+                batches.append([mixed.pop() for _ in range(size)])
+        shuffle.shuffle(batches)
+        return iter(batches)
+
+
+def _neighbourhoods(lengths: Sequence[int], budget: int) -> list[tuple[list[int], list[int]]]:
+    """(indexes, batch sizes) of each stretch of like lengths. The sizes fit the stretch's longest example."""
+    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    stretches = []
+    start = 0
+    while start < len(order):
+        size = max(1, budget // max(1, lengths[order[start]]))
+        members = order[start : start + size * _NEIGHBOURS]
+        whole, rest = divmod(len(members), size)
+        stretches.append((members, [size] * whole + ([rest] if rest else [])))
+        start += len(members)
+    return stretches

@@ -1,0 +1,98 @@
+"""The command `zoo`: parse, call, print. Errors become one line, the next step, and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from zoo import __version__
+from zoo.errors import Interrupted, ZooError, did_you_mean
+
+_COMMANDS = {
+    "train": ("zoo.cli.train", "Train an adapter: zoo train METHOD TASK."),
+    "list": ("zoo.cli.adapters", "The adapters that you have."),
+    "show": ("zoo.cli.adapters", "Everything on record about one adapter."),
+    "evaluate": ("zoo.cli.use", "Measure an adapter again, or on other data."),
+    "predict": ("zoo.cli.use", "What an adapter says of a text."),
+    "rm": ("zoo.cli.adapters", "Remove adapters from the registry and the disk."),
+    "methods": ("zoo.cli.plugins", "The ways to adapt a base."),
+    "tasks": ("zoo.cli.plugins", "What can be learned."),
+    "sources": ("zoo.cli.plugins", "Where bases and data come from, and what is here now."),
+    "plugins": ("zoo.cli.plugins", "Every installed plugin, and which are broken."),
+    "registry": ("zoo.cli.registry", "Care for registry.json."),
+}
+"""Command -> its module, imported only when it is called, and its line in `zoo --help`."""
+
+
+class LazyGroup(click.Group):
+    """Knows its commands by name and help line; imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(_COMMANDS[name][0]), f"{name}_command")
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"no command is called '{args[0]}'.{did_you_mean(args[0], _COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="zoo")
+@click.option("--debug", is_flag=True, envvar="ZOO_DEBUG", help="Show tracebacks.")
+def cli(debug: bool) -> None:
+    """Train, evaluate, card and keep adapters for pretrained models."""
+
+
+def main() -> None:
+    """The console script."""
+    debug = "--debug" in sys.argv[1:2] or os.environ.get("ZOO_DEBUG", "0") not in ("", "0")
+    try:
+        sys.exit(cli.main(standalone_mode=False))
+    except ZooError as error:
+        if debug:
+            raise
+        _fail(str(error), error.hint, error.exit_code)
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "zoo"
+        _fail(error.format_message(), f"{path} --help", error.exit_code)
+    except click.ClickException as error:
+        _fail(error.format_message(), None, error.exit_code)
+    except (click.Abort, KeyboardInterrupt) as error:
+        stopped = error if isinstance(error, Interrupted) else error.__cause__
+        if isinstance(stopped, Interrupted):
+            _fail(str(stopped), stopped.hint, 130)
+        _fail("interrupted; nothing was registered.", None, 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `zoo list | head` is not an error
+    except OSError as error:
+        if debug:
+            raise
+        _fail(f"{error.filename}: {error.strerror}." if error.filename else f"{error}.", None, 1)
+    except Exception as error:
+        if debug:
+            raise
+        _fail(
+            f"unexpected {type(error).__name__}: {error}",
+            "the same command as `zoo --debug ...` shows where",
+            1,
+        )
+
+
+def _fail(message: str, hint: str | None, code: int) -> None:
+    line = " ".join(message.split())
+    print(f"Error: {line}" + (f"\nNext: {hint}" if hint else ""), file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,202 @@
+"""`zoo list`, `zoo show`, `zoo rm`: what the registry knows. Nothing here needs a model."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from zoo.cli.output import json_option, number, print_facts, print_json, print_rows, registry_option
+from zoo.errors import OptionError, UsageError
+from zoo.identity import same_base
+from zoo.options import split_pairs
+from zoo.registry import Registry
+from zoo.report import clock
+from zoo.specs import AdapterRecord
+
+_SORTS: dict[str, Callable[[AdapterRecord], Any]] = {
+    "name": lambda record: record.name,
+    "created": lambda record: record.created,
+    "parameters": lambda record: record.cost.trainable_parameters,
+    "bytes": lambda record: record.cost.adapter_bytes,
+    "seconds": lambda record: record.cost.train_seconds,
+}
+_HEADER = (
+    "name",
+    "method",
+    "task",
+    "base",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "n",
+    "trainable",
+    "parameters",
+    "bytes",
+    "created",
+    "doubt",
+)
+
+
+@click.command(name="list")
+@click.option(
+    "--base", metavar="ID|HASH|PATH", help="Only for this base: an id, an alias, a weight hash, or a folder."
+)
+@click.option("--method", metavar="NAME", help="Only of this method.")
+@click.option("--task", metavar="NAME", help="Only for this task.")
+@click.option(
+    "--min", "least", multiple=True, metavar="METRIC=X", help="Only with the metric at least X: accuracy=.9."
+)
+@click.option(
+    "--sort",
+    metavar="KEY",
+    default="name",
+    show_default=True,
+    help="name, created, parameters, bytes, seconds, or a metric (best first).",
+)
+@registry_option
+@json_option
+def list_command(
+    registry: Registry,
+    base: str | None,
+    method: str | None,
+    task: str | None,
+    least: tuple[str, ...],
+    sort: str,
+    as_json: bool,
+) -> None:
+    """The adapters that you have, with their metric, its interval and their size."""
+    bounds = _bounds(least)
+    known = list(registry.records().values())
+    on_base = [True] * len(known) if base is None else same_base([record.base for record in known], base)
+    found = [
+        record
+        for record, hit in zip(known, on_base, strict=True)
+        if hit
+        and (method is None or record.spec.method == method)
+        and (task is None or record.spec.task == task)
+        and all(_value(record, name) >= bound for name, bound in bounds.items())
+    ]
+    found.sort(key=_sort_key(sort, found))
+    if as_json:
+        print_json(found)
+        return
+    print_rows(_HEADER, [_row(record) for record in found])
+    if not found:
+        click.echo(f"no adapter fits; looked in {registry.path}", err=True)
+
+
+@click.command(name="show")
+@click.argument("name")
+@registry_option
+@json_option
+def show_command(registry: Registry, name: str, as_json: bool) -> None:
+    """Everything on record about one adapter."""
+    record = registry.get(name)
+    if as_json:
+        print_json(record)
+        return
+    spec, cost, data = record.spec, record.cost, record.data
+    facts: list[tuple[str, object]] = [
+        ("name", record.name),
+        (
+            "method",
+            f"{spec.method} ({', '.join(f'{k}={v}' for k, v in spec.params.items()) or 'no parameters'})",
+        ),
+        ("task", spec.task),
+        ("base", f"{record.base.id}, from {record.base.package or record.base.location}"),
+        *((f"base {file}", f"sha256:{digest}") for file, digest in record.base.weights.items()),
+        ("data", f"{data.id}, from {data.package or data.location}"),
+        (
+            "rows",
+            f"{data.n_train:,} of {data.n_train_available:,} trained on; {data.n_held_out:,} {data.split}",
+        ),
+        ("labels", ", ".join(record.labels)),
+        *(
+            (m.name, f"{number(m.value)}  {number(m.low)} to {number(m.high)}  n {m.n}")
+            for m in record.metrics
+        ),
+        *(
+            (f"{name} {m.name}", f"{number(m.value)}  {number(m.low)} to {number(m.high)}  n {m.n}")
+            for name, metrics in record.baselines.items()
+            for m in metrics
+        ),
+        *(("doubt", flag) for flag in record.flags),
+        ("trainable", f"{cost.trainable_parameters:,} of {cost.total_parameters:,}"),
+        ("size", f"{cost.adapter_bytes:,} bytes"),
+        ("time", f"{clock(cost.train_seconds)}, {cost.examples_per_second:.1f} examples/s, {cost.hardware}"),
+        ("peak memory", f"{cost.peak_memory_bytes / 1e9:.2f} GB"),
+        ("precision", record.training.precision),
+        ("seed", spec.seed),
+        ("created", record.created),
+        ("again", record.command),
+        ("files", registry.adapter_folder(record.name)),
+    ]
+    print_facts(facts)
+
+
+@click.command(name="rm")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@registry_option
+def rm_command(registry: Registry, names: tuple[str, ...], yes: bool) -> None:
+    """Remove adapters from the registry and the disk."""
+    for name in names:
+        registry.get(name)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("there is no terminal to ask on.", "zoo rm --yes NAME...")
+        click.confirm(f"Remove {', '.join(names)} and their files?", abort=True, err=True)
+    for name in names:
+        registry.remove(name)
+        click.echo(f"removed '{name}'", err=True)
+
+
+def _bounds(least: tuple[str, ...]) -> dict[str, float]:
+    bounds = {}
+    for name, text in split_pairs(least, "--min").items():
+        try:
+            bounds[name] = float(text)
+        except ValueError:
+            raise OptionError(f"'--min {name}' wants a number, got '{text}'.") from None
+    return bounds
+
+
+def _value(record: AdapterRecord, metric: str) -> float:
+    found = record.metric(metric)
+    return found.value if found else float("-inf")
+
+
+def _sort_key(sort: str, found: list[AdapterRecord]) -> Callable[[AdapterRecord], Any]:
+    if sort in _SORTS:
+        key = _SORTS[sort]
+        return lambda record: (key(record), record.name)
+    metrics = {metric.name for record in found for metric in record.metrics}
+    if found and sort not in metrics:
+        raise UsageError(f"cannot sort by '{sort}': {', '.join([*_SORTS, *sorted(metrics)])}.")
+    return lambda record: (-_value(record, sort), record.name)
+
+
+def _row(record: AdapterRecord) -> tuple[object, ...]:
+    first = record.metrics[0] if record.metrics else None
+    measured = (
+        (first.name, number(first.value), number(first.low), number(first.high), first.n)
+        if first
+        else ("",) * 5
+    )
+    cost = record.cost
+    return (
+        record.name,
+        record.spec.method,
+        record.spec.task,
+        record.base.id,
+        *measured,
+        cost.trainable_parameters,
+        cost.total_parameters,
+        cost.adapter_bytes,
+        record.created,
+        "; ".join(record.flags),
+    )

@@ -1,0 +1,129 @@
+"""`zoo train METHOD TASK`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli.output import json_option, number, print_facts, print_json, print_rows, registry_option
+from zoo.options import split_pairs
+from zoo.registry import Registry
+from zoo.report import StderrReport, clock
+from zoo.specs import AdapterRecord, AdapterSpec
+
+if TYPE_CHECKING:
+    from zoo.preflight import DryRun
+
+
+@click.command(name="train")
+@click.argument("method")
+@click.argument("task")
+@click.option("--base", metavar="ID|PATH", help="Base model: a Hub id, pip:ID, hub:ID@REVISION, or a folder.")
+@click.option(
+    "--data", metavar="ID|PATH", help="Rows: a csv, tsv, jsonl, json or parquet file, a folder, or a Hub id."
+)
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="ROLE=NAME",
+    help="A column under another name: label=stars.",
+)
+@click.option("--name", help="Name of the adapter. Default: METHOD-TASK, numbered if it is taken.")
+@click.option("--limit", type=int, metavar="N", help="Train on N rows, stratified by label.")
+@click.option(
+    "--eval-limit", type=int, metavar="N", help="Judge by at most N held-out rows. Default: the task's, 5000."
+)
+@click.option("--epochs", type=float, metavar="X", help="Passes over the rows. Default: the task's.")
+@click.option(
+    "--lr", "learning_rate", type=float, metavar="X", help="Peak learning rate. Default: the method's."
+)
+@click.option("--batch-tokens", type=int, metavar="N", help="Tokens in a batch, padding included.")
+@click.option("--max-length", type=int, metavar="N", help="Cut texts at N tokens.")
+@click.option("--seed", type=int, default=42, show_default=True)
+@click.option("--precision", default="auto", show_default=True, metavar="auto|bf16|fp32")
+@click.option(
+    "--base-dropout", default="off", show_default=True, metavar="off|keep", help="Dropout in a frozen base."
+)
+@click.option(
+    "-s", "--set", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the method: r=16."
+)
+@click.option(
+    "--resume", is_flag=True, help="Go on from the checkpoint of an interrupted run of the same name."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would happen, from the config alone.")
+@registry_option
+@json_option
+def train_command(
+    registry: Registry,
+    as_json: bool,
+    dry_run: bool,
+    resume: bool,
+    params: tuple[str, ...],
+    columns: tuple[str, ...],
+    **settings: Any,
+) -> None:
+    """Train METHOD on TASK, evaluate it, write its card, and register it.
+
+    \b
+    zoo train lora bert-imdb --limit 2000
+    zoo train lora bert-imdb --data reviews.csv --column label=stars -s r=16
+    zoo train full bert-imdb --base FacebookAI/roberta-base --epochs 3
+    """
+    from zoo import pipeline, preflight
+
+    spec = AdapterSpec(params=split_pairs(params), columns=split_pairs(columns, "--column"), **settings)
+    report = StderrReport()
+    if dry_run:
+        _print_dry_run(preflight.dry_run(spec, registry, report), as_json)
+        return
+    record = pipeline.train(spec, registry, report, resume=resume)
+    if as_json:
+        print_json(record)
+        return
+    report.say(
+        f"trained in {clock(record.cost.train_seconds)}, {record.cost.examples_per_second:.1f} examples/s, "
+        f"peak memory {record.cost.peak_memory_bytes / 1e9:.2f} GB"
+    )
+    print_metrics(record)
+    for flag in record.flags:
+        report.warn(f"{flag}.")
+    folder = registry.adapter_folder(record.name)
+    report.say(f"registered '{record.name}' in {registry.path}; its files are in {folder}")
+
+
+def print_metrics(record: AdapterRecord) -> None:
+    rows = [
+        ("trained" if kind is None else kind, m.name, number(m.value), number(m.low), number(m.high), m.n)
+        for kind, metrics in ((None, record.metrics), *record.baselines.items())
+        for m in metrics
+    ]
+    print_rows(("model", "metric", "value", "low", "high", "n"), rows)
+
+
+def _print_dry_run(found: DryRun, as_json: bool) -> None:
+    from zoo.errors import UnreachableError
+
+    spec, count = found.spec, found.count
+    facts: dict[str, object] = {
+        "name": spec.name,
+        "method": spec.method,
+        "params": ", ".join(f"{key}={value}" for key, value in spec.params.items()),
+        "task": spec.task,
+        "base": str(found.base),
+        "data": str(found.data) if found.data else f"none: {found.trouble}",
+        "rows": found.rows,
+        "labels": ", ".join(found.labels),
+        "epochs": spec.epochs,
+        "learning_rate": spec.learning_rate,
+        "precision": found.precision,
+        "trainable": count.trainable if as_json else f"{count.trainable:,}",
+        "parameters": count.total if as_json else f"{count.total:,}",
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        print_facts(list(facts.items()))
+    if found.trouble:
+        raise UnreachableError(f"the run would fail: {found.trouble}", "--data FILE")

@@ -1,0 +1,215 @@
+"""Read rows from files, divide them into training and held-out parts for good, and fingerprint them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import DataError, NotFoundError, ZooError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+Example = dict[str, Any]
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+TRAIN_NAMES = ("train", "training")
+HELD_OUT_NAMES = ("test", "validation", "valid", "val", "dev", "eval")
+"""Split names in order of preference."""
+HELD_OUT_SHARE = 0.2
+HELD_OUT_MOST = 5000
+_FEWEST_ROWS = 10
+
+
+@dataclass(frozen=True)
+class Division:
+    train: list[Example]
+    held_out: list[Example]
+    available: int
+    """Training rows before `limit`."""
+    rule: str
+    """How the held-out part was made, in words."""
+
+
+def read_frames(path: Path, where: Sequence[tuple[str, str]] = ()) -> dict[str, DataFrame]:
+    """A file is one split, `train`; in a folder each file's name says its split.
+
+    Raises:
+        NotFoundError: nothing there is a data file.
+        DataError: a file is not what its suffix says.
+    """
+    if path.is_file():
+        frames = {"train": _read_file(path)}
+    else:
+        files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
+        if not files:
+            raise NotFoundError(f"{path} holds no data file ({', '.join(SUFFIXES)}).")
+        frames = {}
+        for file in files:
+            split = file.name.partition(".")[0].lower()
+            if split not in TRAIN_NAMES + HELD_OUT_NAMES:
+                raise DataError(
+                    f"{file} is not named after its split.",
+                    "name the files train.csv and test.csv, or give one file with --data FILE",
+                )
+            frames["train" if split in TRAIN_NAMES else split] = _read_file(file)
+    for column, value in where:
+        frames = {split: frame[frame[column] == value] for split, frame in frames.items()}
+    return frames
+
+
+def columns_of(frame: DataFrame, wanted: Mapping[str, str], location: str) -> DataFrame:
+    """The columns that a task wants, under the task's names.
+
+    Raises:
+        DataError: one is not there; the message lists those that are.
+    """
+    for role, column in wanted.items():
+        if column not in frame.columns:
+            has = ", ".join(map(str, frame.columns))
+            raise DataError(
+                f"{location} has no column '{column}': it has {has}.",
+                f"--column {role}=NAME says which column is the {role}",
+            )
+    return frame[list(wanted.values())].set_axis(list(wanted), axis="columns")
+
+
+def divide(
+    splits: Mapping[str, list[Example]],
+    key: Callable[[Example], str],
+    stratum: Callable[[Example], Any],
+    *,
+    limit: int | None,
+    eval_limit: int | None,
+    seed: int,
+) -> Division:
+    """The rows to train on and the rows to judge by.
+
+    A test split that came with the data is used. Otherwise a fifth of the rows, at most 5,000, is held out:
+    of each label its share, those whose text has the smallest SHA-256. That rule knows neither `limit` nor
+    `seed` nor the order of the file, so every run on the same rows is judged by the same rows. A training row
+    with the text of a held-out row is left out.
+
+    Raises:
+        DataError: too few rows to divide.
+    """
+    rows = splits.get("train", [])
+    given = next((name for name in HELD_OUT_NAMES if splits.get(name)), None)
+    if given:
+        held_out = splits[given]
+        rule = f"the data's own {given} split"
+        if eval_limit is not None and eval_limit < len(held_out):
+            held_out = _smallest(held_out, eval_limit, key, stratum)
+            rule += f", {eval_limit:,} of {len(splits[given]):,} rows by smallest SHA-256, stratified"
+    else:
+        if len(rows) < _FEWEST_ROWS:
+            raise DataError(
+                f"only {len(rows)} usable rows: at least {_FEWEST_ROWS} are needed to hold some out."
+            )
+        count = min(HELD_OUT_MOST, max(2, round(len(rows) * HELD_OUT_SHARE)))
+        held_out = _smallest(rows, count, key, stratum)
+        rule = f"held out of train: {len(held_out):,} of {len(rows):,} rows by smallest SHA-256, stratified"
+        if eval_limit is not None and eval_limit < len(held_out):
+            kept_apart = held_out
+            held_out = _smallest(held_out, eval_limit, key, stratum)
+            rule += f"; {len(held_out):,} of them used"
+            seen = {key(row) for row in kept_apart}
+            rows = [row for row in rows if key(row) not in seen]
+    seen = {key(row) for row in held_out}
+    train = [row for row in rows if key(row) not in seen]
+    available = len(train)
+    if not train:
+        raise DataError("no row is left to train on.")
+    if limit is not None and limit < available:
+        train = _smallest(train, limit, lambda row: f"{seed}\0{key(row)}", stratum)
+    return Division(train, held_out, available, rule)
+
+
+def fingerprint(splits: Mapping[str, list[Example]], key: Callable[[Example], str]) -> str:
+    """SHA-256 over every usable row, in order, with its split and label."""
+    digest = hashlib.sha256()
+    for split in sorted(splits):
+        for row in splits[split]:
+            digest.update(f"{split}\0{row.get('label')}\0{key(row)}\0".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def _smallest(
+    rows: Sequence[Example], count: int, key: Callable[[Example], str], stratum: Callable[[Example], Any]
+) -> list[Example]:
+    """`count` rows with distinct keys, each stratum its share, smallest hashes first; in input order."""
+    shares = _shares(Counter(stratum(row) for row in rows), count)
+    hashes: dict[Any, dict[str, int]] = defaultdict(dict)
+    for index, row in enumerate(rows):
+        digest = hashlib.sha256(key(row).encode("utf-8", "surrogatepass")).hexdigest()
+        hashes[stratum(row)].setdefault(digest, index)
+    chosen: set[int] = set()
+    taken: set[str] = set()
+    for name in sorted(hashes, key=str):
+        left = shares[name]
+        for digest in sorted(hashes[name]):
+            if left and digest not in taken:
+                taken.add(digest)
+                chosen.add(hashes[name][digest])
+                left -= 1
+    return [rows[index] for index in sorted(chosen)]
+
+
+def _shares(counts: Counter, total: int) -> dict[Any, int]:
+    """Divide `total` in proportion to the counts, by largest remainder."""
+    whole = sum(counts.values())
+    exact = {name: total * count / whole for name, count in counts.items()}
+    shares = {name: int(value) for name, value in exact.items()}
+    by_remainder = sorted(exact, key=lambda name: (shares[name] - exact[name], str(name)))
+    for name in by_remainder[: total - sum(shares.values())]:
+        shares[name] += 1
+    return shares
+
+
+def _read_file(path: Path) -> DataFrame:
+    import pandas as pd
+
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise DataError(f"{path} is not a data file that the zoo reads ({', '.join(SUFFIXES)}).")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path} is empty.")
+    try:
+        if suffix in (".csv", ".tsv"):
+            # every cell as text: a review that says "NA" or "12" is still a review
+            frame = pd.read_csv(
+                path,
+                sep="\t" if suffix == ".tsv" else ",",
+                dtype=str,
+                keep_default_na=False,
+                encoding="utf-8-sig",
+                # without it pandas takes a surplus first field for an index and shifts every column
+                index_col=False,
+                on_bad_lines="error",
+            )
+        elif suffix == ".parquet":
+            frame = pd.read_parquet(path)
+        else:
+            frame = pd.read_json(path, lines=suffix == ".jsonl", dtype=False, encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is not UTF-8 (byte {error.start}).",
+            f"iconv -f latin1 -t utf-8 {path.name} > utf8-{path.name}",
+        ) from None
+    except OSError as error:
+        raise ZooError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except Exception as error:  # pandas and pyarrow raise a dozen kinds for a malformed file
+        raise DataError(f"{path} is not a well-formed {suffix[1:]} file: {_first_line(error)}") from None
+    if frame.empty:
+        raise DataError(f"{path} has no rows.")
+    return frame
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].removeprefix(
+        "Error tokenizing data. C error: "
+    )

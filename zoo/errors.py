@@ -1,0 +1,85 @@
+"""Every error that a person can cause or meet, as one tree.
+
+    ZooError                 exit 1   something failed
+    ├── UsageError           exit 2   the words of the command are wrong: option, name, value
+    │   ├── OptionError      exit 2   `-s key=value` does not fit the method's parameters
+    │   └── DataError        exit 2   the rows cannot be trained on: empty, one class, not UTF-8
+    ├── NotFoundError        exit 3   no such adapter, plugin, base, data set or file
+    │   └── UnreachableError exit 3   it may exist, but this machine cannot get to it
+    ├── AuthError            exit 4   the Hub wants a token
+    ├── IncompatibleError    exit 5   the adapter or the method does not fit, or a gate says no
+    ├── PluginError          exit 1   a plugin is broken, or two claim one name
+    └── RegistryError        exit 1   registry.json cannot be read or written
+        └── LockedError      exit 1   another zoo holds the registry's lock
+
+The message is one line that says what was wrong; `hint` says what to type next.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ZooError(Exception):
+    """Base of the tree. `hint` is shown on its own line, after `Next:`."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str | None = None):
+        super().__init__(message)
+        self.hint = hint
+
+
+class UsageError(ZooError):
+    exit_code = 2
+
+
+class OptionError(UsageError):
+    pass
+
+
+class DataError(UsageError):
+    pass
+
+
+class NotFoundError(ZooError):
+    exit_code = 3
+
+
+class UnreachableError(NotFoundError):
+    pass
+
+
+class AuthError(ZooError):
+    exit_code = 4
+
+
+class IncompatibleError(ZooError):
+    exit_code = 5
+
+
+class PluginError(ZooError):
+    pass
+
+
+class RegistryError(ZooError):
+    pass
+
+
+class LockedError(RegistryError):
+    pass
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`" Did you mean 'lora'?"`, or nothing when no known word is near."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" Did you mean '{near[0]}'?" if near else ""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM, noticed at a safe point (exit 130). Not a failure, so not in the tree."""
+
+    def __init__(self, message: str, hint: str | None = None):
+        super().__init__(message)
+        self.hint = hint

@@ -1,0 +1,81 @@
+"""What this machine can do, probed and never assumed."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from typing import TYPE_CHECKING
+
+from zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+PRECISIONS = ("auto", "bf16", "fp32")
+
+
+def device() -> torch.device:
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def has_bf16() -> bool:
+    """Is bf16 matrix work done by the hardware here? Emulated bf16 is slower than fp32."""
+    import torch
+
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
+
+
+def choose_precision(asked: str) -> str:
+    """`auto` -> `bf16` where the hardware has it, else `fp32`.
+
+    Raises:
+        UsageError: an unknown precision, or bf16 on hardware without it.
+    """
+    if asked not in PRECISIONS:
+        raise UsageError(f"precision '{asked}' is not one of {', '.join(PRECISIONS)}.")
+    if asked == "bf16" and not has_bf16():
+        raise UsageError(
+            "this machine has no bf16 arithmetic (no AMX, AVX512-BF16 or CUDA bf16).", "--precision auto"
+        )
+    if asked == "auto":
+        return "bf16" if has_bf16() else "fp32"
+    return asked
+
+
+def peak_memory() -> int:
+    """Bytes: the GPU's highest allocation, or the process's highest resident set."""
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def describe() -> str:
+    """`AMD EPYC, 2 threads` or `NVIDIA H200`."""
+    import torch
+
+    if torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return f"{_cpu_name()}, {torch.get_num_threads()} threads"
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

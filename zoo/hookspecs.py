@@ -1,0 +1,52 @@
+"""The life of an adapter as hooks, in the order in which they are called.
+
+A plugin implements any of them with `@hookimpl` in the module that its entry point names. `zoo_train` and
+`zoo_evaluate` are `firstresult`: the chosen method's or task's implementation goes before the core's default,
+and returning None passes on to it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from zoo.methods import Method
+    from zoo.run import Run, TrainResult
+    from zoo.sources import Source
+    from zoo.specs import AdapterRecord, Metric
+    from zoo.tasks import Task
+
+hookspec = pluggy.HookspecMarker("zoo")
+hookimpl = pluggy.HookimplMarker("zoo")
+
+
+@hookspec(firstresult=True)
+def zoo_source() -> Source:  # type: ignore[empty-body]
+    """The place bases and data come from (entry-point group `zoo.sources`)."""
+
+
+@hookspec(firstresult=True)
+def zoo_task() -> Task:  # type: ignore[empty-body]
+    """What is learned, on which data, measured how (entry-point group `zoo.tasks`)."""
+
+
+@hookspec(firstresult=True)
+def zoo_method() -> Method:  # type: ignore[empty-body]
+    """How a base is adapted (entry-point group `zoo.methods`)."""
+
+
+@hookspec(firstresult=True)
+def zoo_train(run: Run) -> TrainResult | None:
+    """Train `run.model` on `run.train`. The core's default is the HF Trainer (zoo/training.py)."""
+
+
+@hookspec(firstresult=True)
+def zoo_evaluate(run: Run) -> list[Metric] | None:
+    """Measure `run.model` on `run.held_out`. The core's default is zoo/evaluation.py."""
+
+
+@hookspec
+def zoo_card(record: AdapterRecord) -> str | None:
+    """A Markdown section for the model card, added after the core's own sections."""

@@ -1,0 +1,120 @@
+"""Which base is this, whatever it is called: canonical ids, aliases and hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import DataError, NotFoundError
+from zoo.specs import BaseId
+
+if TYPE_CHECKING:
+    from zoo.sources import Resolved
+
+LEGACY_IDS = {
+    "albert-base-v2": "albert/albert-base-v2",
+    "bert-base-cased": "google-bert/bert-base-cased",
+    "bert-base-chinese": "google-bert/bert-base-chinese",
+    "bert-base-multilingual-cased": "google-bert/bert-base-multilingual-cased",
+    "bert-base-multilingual-uncased": "google-bert/bert-base-multilingual-uncased",
+    "bert-base-uncased": "google-bert/bert-base-uncased",
+    "bert-large-cased": "google-bert/bert-large-cased",
+    "bert-large-uncased": "google-bert/bert-large-uncased",
+    "distilbert-base-cased": "distilbert/distilbert-base-cased",
+    "distilbert-base-multilingual-cased": "distilbert/distilbert-base-multilingual-cased",
+    "distilbert-base-uncased": "distilbert/distilbert-base-uncased",
+    "distilgpt2": "distilbert/distilgpt2",
+    "distilroberta-base": "distilbert/distilroberta-base",
+    "gpt2": "openai-community/gpt2",
+    "gpt2-large": "openai-community/gpt2-large",
+    "gpt2-medium": "openai-community/gpt2-medium",
+    "gpt2-xl": "openai-community/gpt2-xl",
+    "roberta-base": "FacebookAI/roberta-base",
+    "roberta-large": "FacebookAI/roberta-large",
+    "t5-base": "google-t5/t5-base",
+    "t5-large": "google-t5/t5-large",
+    "t5-small": "google-t5/t5-small",
+    "xlm-roberta-base": "FacebookAI/xlm-roberta-base",
+    "xlm-roberta-large": "FacebookAI/xlm-roberta-large",
+}
+"""Ids from before the Hub asked for an owner, which it still redirects."""
+
+_MIN_HASH = 8
+
+
+def canonical(base_id: str) -> str:
+    """`bert-base-cased` -> `google-bert/bert-base-cased`; `hub:` and `@revision` are taken off."""
+    bare = base_id.removeprefix("hub:").partition("@")[0]
+    return LEGACY_IDS.get(bare, bare)
+
+
+def same_base(bases: Sequence[BaseId], wanted: str) -> list[bool]:
+    """Which of `bases` are what `wanted` names: an id, an alias, a weight hash (8 digits or more), a folder.
+
+    A copy of a base under another name has the same weights, so it is found by the id of any of its twins.
+    """
+    named = [_is(base, wanted) for base in bases]
+    weights = [base.weights for base, hit in zip(bases, named, strict=True) if hit and base.weights]
+    return [hit or base.weights in weights for base, hit in zip(bases, named, strict=True)]
+
+
+def _is(base: BaseId, wanted: str) -> bool:
+    if canonical(wanted).lower() == canonical(base.id).lower():
+        return True
+    digits = wanted.removeprefix("sha256:").lower()
+    if len(digits) >= _MIN_HASH and all(c in "0123456789abcdef" for c in digits):
+        return any(value.startswith(digits) for value in base.weights.values())
+    folder = Path(wanted.removeprefix("path:"))
+    if ("/" in wanted or wanted.startswith("path:")) and folder.is_dir():
+        return bool(base.weights) and weight_hashes(folder) == base.weights
+    return False
+
+
+def identify(resolved: Resolved) -> BaseId:
+    """Hash a base's config and weight files.
+
+    Raises:
+        NotFoundError: the folder has no readable config.json.
+    """
+    config = read_config(resolved.folder)
+    return BaseId(
+        id=resolved.id,
+        source=resolved.source,
+        location=resolved.location,
+        model_type=config.get("model_type", "unknown"),
+        config_sha256=sha256(resolved.folder / "config.json"),
+        weights=weight_hashes(resolved.folder),
+        revision=resolved.revision,
+        package=resolved.package,
+        licence=resolved.licence,
+    )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NotFoundError(f"{folder} is not a model folder: it has no config.json.") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"{path} is not JSON: {error}.") from None
+    if not isinstance(config, dict):
+        raise DataError(f"{path} is not a model config: it holds a {type(config).__name__}, not an object.")
+    return config
+
+
+def weight_hashes(folder: Path) -> dict[str, str]:
+    return {path.name: sha256(path) for path in sorted(folder.glob("*.safetensors"))}
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        if hasattr(hashlib, "file_digest"):
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256()  # Python 3.10
+        while block := file.read(1 << 20):
+            digest.update(block)
+        return digest.hexdigest()

@@ -1,0 +1,91 @@
+"""`-s r=16` -> a typed field of a method's Params, or one line that says what is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from zoo.errors import OptionError, did_you_mean
+
+_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+
+
+def split_pairs(pairs: Iterable[str], flag: str = "-s") -> dict[str, str]:
+    """`("r=16", "alpha=32")` -> `{"r": "16", "alpha": "32"}`."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise OptionError(f"'{pair}' is not key=value.", f"{flag} key=value")
+        found[key.strip()] = value.strip()
+    return found
+
+
+def parse(params_type: type, given: Mapping[str, Any], owner: str) -> Any:
+    """Make `params_type` (a dataclass) from text or typed values.
+
+    Raises:
+        OptionError: an unknown key, a value of the wrong type, or one that the dataclass itself refuses.
+    """
+    hints = typing.get_type_hints(params_type)
+    known = [field.name for field in dataclasses.fields(params_type)]
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        if key not in known:
+            has = f"it has {', '.join(known)}" if known else "it has none"
+            raise OptionError(f"{owner} has no parameter '{key}': {has}.{did_you_mean(key, known)}")
+        values[key] = _typed(key, value, hints[key])
+    try:
+        return params_type(**values)
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"{owner}: {error}") from error
+
+
+def describe(params_type: type) -> list[tuple[str, str, str]]:
+    """(name, type, default) of every parameter, as text."""
+    hints = typing.get_type_hints(params_type)
+    return [
+        (field.name, type_name(hints[field.name]), _shown(field.default))
+        for field in dataclasses.fields(params_type)
+    ]
+
+
+def type_name(hint: Any) -> str:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return "|".join(map(str, args))
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(type_name(arg) for arg in args if arg is not type(None))
+    if origin in (tuple, list):
+        return f"{type_name(args[0])},..."
+    return getattr(hint, "__name__", str(hint))
+
+
+def _typed(key: str, value: Any, hint: Any) -> Any:
+    if isinstance(value, str):
+        if value.lower() == "none" and type(None) in typing.get_args(hint):
+            return None
+        if _is_sequence(hint):
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        elif hint is bool:
+            value = value.lower()
+    try:
+        return msgspec.convert(value, hint, strict=False)
+    except msgspec.ValidationError:
+        wants = type_name(hint)
+        raise OptionError(f"'{key}' wants {_WORDS.get(wants, wants)}, got '{value}'.") from None
+
+
+def _is_sequence(hint: Any) -> bool:
+    return any(typing.get_origin(part) in (tuple, list) for part in (hint, *typing.get_args(hint)))
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, tuple | list):
+        return ",".join(map(str, default))
+    return "" if default is dataclasses.MISSING else str(default)

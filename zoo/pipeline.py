@@ -1,0 +1,256 @@
+"""AdapterSpec in, AdapterRecord out: one run from its words to its place in the registry."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shutil
+import time
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from zoo import plugins, sources
+from zoo.dataset import Dataset, open_dataset
+from zoo.errors import UsageError
+from zoo.identity import identify, sha256
+from zoo.plan import Plan, command, plan, with_free_name
+from zoo.quiet import quiet_libraries
+from zoo.registry import Registry, dump
+from zoo.report import Report
+from zoo.specs import AdapterRecord, AdapterSpec, BaseId, Cost, FileId, Metric, Training
+
+if TYPE_CHECKING:
+    from zoo.preflight import Count
+    from zoo.run import Run, TrainResult
+
+UNTRAINED_ROWS = 1000
+"""Held-out rows, at most, on which the untrained base is measured."""
+_LIBRARIES = ("adapter-zoo", "peft", "torch", "transformers")
+_CARD = "README.md"
+_SPEC = "spec.json"
+
+
+def train(
+    spec: AdapterSpec, registry: Registry, report: Report | None = None, *, resume: bool = False
+) -> AdapterRecord:
+    """Train, evaluate, save, card and register one adapter.
+
+    Nothing is registered unless all of it succeeded. The checkpoints of a run that stopped are kept, and
+    `resume` goes on from them.
+
+    Raises:
+        ZooError: any of the tree in zoo/errors.py, each with the next step.
+        Interrupted: Ctrl-C, after a checkpoint was saved.
+    """
+    report = report or Report()
+    made = plan(spec if resume else with_free_name(spec, registry))
+    work = registry.work_folder(made.name)
+    _check_unused(made.name, registry)
+    registry.check_writable()
+
+    from zoo.hardware import choose_precision
+
+    precision = choose_precision(made.spec.precision)
+    base = sources.resolve(spec.base, made.task.bases, "base", report)
+    data = sources.resolve(spec.data, made.task.data, "data", report)
+    dataset = open_dataset(made.task, data, made.spec, report)
+    report.say(
+        f"rows: {len(dataset.train):,} of {dataset.division.available:,} to train on; "
+        f"{len(dataset.held_out):,} to judge by ({dataset.division.rule})"
+    )
+    base_id = identify(base)
+    settled = msgspec.structs.replace(made.spec, base=base.location, data=data.location)
+    _remember(work, settled, resume)
+
+    from zoo.preflight import count
+    from zoo.training import silence_dropout
+
+    run, head = _load(made, settled, base.folder, dataset, work, report, resume)
+    hooks = made.hooks()
+    start = time.monotonic()
+    report.say("measuring the untrained base with its fresh head, for comparison")
+    baselines = made.task.baselines(run.train, run.held_out, run.labels)
+    baselines["untrained"] = hooks.zoo_evaluate(run=_few_held_out(run))
+    evaluate_seconds = time.monotonic() - start
+
+    if made.method.freezes_base and settled.base_dropout == "off":
+        silence_dropout(made.task.trunk(run.model))
+    _seed(settled)  # again, so that the adapter is drawn alike whatever was measured before
+    run.model = made.method.attach(run.model, made.params, made.task, head)
+    counted = count(run.model)
+    report.say(f"{made.method.name} trains {counted} in {precision}")
+    result: TrainResult = hooks.zoo_train(run=run)
+    start = time.monotonic()
+    metrics: list[Metric] = hooks.zoo_evaluate(run=run)
+    evaluate_seconds += time.monotonic() - start
+
+    folder = _save(run, base_id, work / "made")
+    record = _record(
+        made, run, base_id, dataset, result, counted, metrics, baselines, evaluate_seconds, folder
+    )
+    _write_card(made, record, folder)
+    record = registry.add(record, folder)
+    shutil.rmtree(work, ignore_errors=True)
+    return record
+
+
+def _load(
+    made: Plan, spec: AdapterSpec, base: Path, dataset: Dataset, work: Path, report: Report, resume: bool
+) -> tuple[Run, list[str]]:
+    """The run with its model not yet adapted, and the names of the modules without pretrained weights."""
+    from zoo.run import Run
+
+    quiet_libraries()
+    task = made.task
+    processor = task.load_processor(base)
+    _seed(spec)  # before the head is drawn, or the seed decides nothing
+    model, head = task.load_model(base, dataset.labels, **made.method.load_options(made.params))
+    length = _fitting_length(spec, model)
+    run = Run(
+        spec=msgspec.structs.replace(spec, max_length=length),
+        method=made.method,
+        task=task,
+        params=made.params,
+        model=model,
+        processor=processor,
+        labels=dataset.labels,
+        train=task.encode(dataset.train, processor, length),
+        held_out=task.encode(dataset.held_out, processor, length),
+        folder=work / "checkpoints",
+        report=report,
+        resume=resume,
+    )
+    return run, head
+
+
+def _few_held_out(run: Run) -> Run:
+    """Every so-manieth held-out row: a baseline near chance needs no more, and the person is waiting."""
+    step = math.ceil(len(run.held_out) / UNTRAINED_ROWS)
+    return dataclasses.replace(run, held_out=run.held_out[::step])
+
+
+def _save(run: Run, base: BaseId, folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    run.method.save(run.model, folder, base)
+    run.processor.save_pretrained(str(folder))
+    for path in folder.iterdir():
+        path.chmod(0o644)  # safetensors makes files that only their owner can read
+    return folder
+
+
+def _record(
+    made: Plan,
+    run: Run,
+    base: BaseId,
+    dataset: Dataset,
+    result: TrainResult,
+    counted: Count,
+    metrics: list[Metric],
+    baselines: dict[str, list[Metric]],
+    evaluate_seconds: float,
+    folder: Path,
+) -> AdapterRecord:
+    import torch
+
+    from zoo.hardware import describe, peak_memory
+    from zoo.metrics import doubts
+
+    files = {
+        path.name: FileId(bytes=path.stat().st_size, sha256=sha256(path)) for path in sorted(folder.iterdir())
+    }
+    return AdapterRecord(
+        name=made.name,
+        spec=run.spec,
+        base=base,
+        data=dataset.id,
+        labels=list(run.labels),
+        metrics=metrics,
+        baselines=baselines,
+        flags=doubts(metrics, baselines, made.task.baseline_words(run.train, run.labels)),
+        cost=Cost(
+            train_seconds=round(result.seconds, 3),
+            evaluate_seconds=round(evaluate_seconds, 3),
+            examples_per_second=round(result.examples_per_second, 3),
+            peak_memory_bytes=peak_memory(),
+            trainable_parameters=counted.trainable,
+            total_parameters=counted.total,
+            adapter_bytes=sum(file.bytes for name, file in files.items() if name.endswith(".safetensors")),
+            hardware=describe(),
+        ),
+        training=Training(
+            steps=result.steps,
+            loss=result.loss,
+            precision=result.precision,
+            base_dropout=run.spec.base_dropout if made.method.freezes_base else "keep",
+            threads=torch.get_num_threads(),
+        ),
+        format=made.method.format,
+        files=files,
+        command=command(run.spec),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        versions={name: version(name) for name in _LIBRARIES},
+        plugins={"method": made.method_plugin.distribution, "task": made.task_plugin.distribution},
+    )
+
+
+def _write_card(made: Plan, record: AdapterRecord, folder: Path) -> None:
+    from zoo.card import card
+
+    usage = made.task.usage(record, made.method.usage())
+    modules = (plugins.load_module(made.task_plugin), plugins.load_module(made.method_plugin))
+    (folder / _CARD).write_text(card(record, usage, *modules), encoding="utf-8")
+
+
+def _check_unused(name: str, registry: Registry) -> None:
+    if name in registry:
+        raise UsageError(f"an adapter is already called '{name}'.", f"--name OTHER, or zoo rm {name}")
+    if registry.adapter_folder(name).exists():
+        raise UsageError(
+            f"{registry.adapter_folder(name)} exists but is not registered.",
+            "zoo registry rebuild, or --name OTHER",
+        )
+
+
+def _remember(work: Path, spec: AdapterSpec, resume: bool) -> None:
+    """Keep the settings beside the checkpoints, so that only the same run resumes them.
+
+    Raises:
+        UsageError: the interrupted run had other settings; the message names them.
+    """
+    path = work / _SPEC
+    if resume and path.is_file():
+        before, now = (
+            msgspec.to_builtins(one)
+            for one in (msgspec.json.decode(path.read_bytes(), type=AdapterSpec), spec)
+        )
+        changed = [key for key in now if before[key] != now[key]]
+        if changed:
+            said = ", ".join(f"{key} was {before[key]}" for key in changed)
+            raise UsageError(
+                f"the interrupted run had other settings: {said}.", "the same command, or no --resume"
+            )
+        return
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    path.write_bytes(dump(spec))
+
+
+def _fitting_length(spec: AdapterSpec, model: Any) -> int:
+    """The length asked for, or what the base's position table allows if that is less."""
+    config = model.config.get_text_config()
+    most = getattr(config, "max_position_embeddings", None)
+    if most is not None and config.model_type in ("roberta", "xlm-roberta", "camembert"):
+        most -= 2  # their positions start after the padding index
+    asked = spec.max_length or 0
+    return asked if most is None else min(asked, int(most))
+
+
+def _seed(spec: AdapterSpec) -> None:
+    from transformers import set_seed
+
+    set_seed(spec.seed)

@@ -1,0 +1,119 @@
+"""A spec with its plugins loaded, its parameters typed and every default filled in."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from zoo import options, plugins
+from zoo.errors import IncompatibleError, UsageError
+from zoo.registry import Registry, check_name
+from zoo.specs import AdapterSpec
+
+if TYPE_CHECKING:
+    from zoo.methods import Method
+    from zoo.tasks import Task
+
+
+@dataclass(frozen=True)
+class Plan:
+    spec: AdapterSpec
+    method: Method
+    task: Task
+    params: Any
+    method_plugin: plugins.Plugin
+    task_plugin: plugins.Plugin
+
+    @property
+    def name(self) -> str:
+        assert self.spec.name is not None, "plan() fills it in"
+        return self.spec.name
+
+    def hooks(self) -> Any:
+        """The core's defaults, the task's and the method's own hooks: the last registered is asked first."""
+        from zoo import evaluation, training
+
+        return plugins.manager(
+            training,
+            evaluation,
+            plugins.load_module(self.task_plugin),
+            plugins.load_module(self.method_plugin),
+        ).hook
+
+
+def plan(spec: AdapterSpec) -> Plan:
+    """
+    Raises:
+        NotFoundError: no such method or task.
+        OptionError: a parameter that the method does not have, or of the wrong type.
+        UsageError: a setting out of range.
+        IncompatibleError: the method refuses the task.
+    """
+    method, task = plugins.load_method(spec.method), plugins.load_task(spec.task)
+    params = options.parse(method.Params, spec.params, f"method '{method.name}'")
+    _check_settings(spec, task)
+    refusal = method.refuses(task, params)
+    if refusal:
+        raise IncompatibleError(f"{method.name} does not work for {task.name}: {refusal}.", "zoo methods")
+    filled = msgspec.structs.replace(
+        spec,
+        name=check_name(spec.name or f"{method.name}-{task.name}"),
+        params=msgspec.to_builtins(asdict(params)),
+        epochs=task.epochs if spec.epochs is None else spec.epochs,
+        learning_rate=method.learning_rate if spec.learning_rate is None else spec.learning_rate,
+        batch_tokens=task.batch_tokens if spec.batch_tokens is None else spec.batch_tokens,
+        max_length=task.max_length if spec.max_length is None else spec.max_length,
+        eval_limit=task.eval_limit if spec.eval_limit is None else spec.eval_limit,
+    )
+    return Plan(
+        filled, method, task, params, plugins.find("method")[method.name], plugins.find("task")[task.name]
+    )
+
+
+def with_free_name(spec: AdapterSpec, registry: Registry) -> AdapterSpec:
+    """A name that was not asked for is numbered rather than refused."""
+    if spec.name is not None:
+        return spec
+    return msgspec.structs.replace(spec, name=registry.free_name(f"{spec.method}-{spec.task}"))
+
+
+def command(spec: AdapterSpec) -> str:
+    """The command that makes this adapter again, every setting spelled out."""
+    words = ["zoo", "train", spec.method, spec.task, "--base", str(spec.base), "--data", str(spec.data)]
+    for flag, value in (
+        ("--limit", spec.limit),
+        ("--eval-limit", spec.eval_limit),
+        ("--epochs", spec.epochs),
+        ("--lr", spec.learning_rate),
+        ("--batch-tokens", spec.batch_tokens),
+        ("--max-length", spec.max_length),
+        ("--seed", spec.seed),
+        ("--precision", spec.precision),
+        ("--base-dropout", spec.base_dropout),
+    ):
+        if value is not None:
+            words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
+    for column, name in sorted(spec.columns.items()):
+        words += ["--column", f"{column}={name}"]
+    for key, value in sorted(spec.params.items()):
+        if value is not None:
+            words += ["-s", f"{key}={','.join(map(str, value)) if isinstance(value, list) else value}"]
+    return shlex.join(words)
+
+
+def _check_settings(spec: AdapterSpec, task: Task) -> None:
+    for flag, value in (
+        ("--limit", spec.limit),
+        ("--eval-limit", spec.eval_limit),
+        ("--epochs", spec.epochs),
+        ("--lr", spec.learning_rate),
+        ("--batch-tokens", spec.batch_tokens),
+        ("--max-length", spec.max_length),
+    ):
+        if value is not None and not 0 < value < float("inf"):
+            raise UsageError(f"{flag} must be greater than 0, got {value:g}.")
+    if spec.base_dropout not in ("off", "keep"):
+        raise UsageError(f"--base-dropout is off or keep, got '{spec.base_dropout}'.")

@@ -1,0 +1,136 @@
+"""Find plugins by entry-point name, import one, and make a fresh plugin manager for a run.
+
+Nothing is imported until it is asked for by name, and a plugin that fails to import is a line in
+`zoo plugins`, not the end of the command.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from zoo import hookspecs
+from zoo.errors import NotFoundError, PluginError, did_you_mean
+
+if TYPE_CHECKING:
+    from zoo.methods import Method
+    from zoo.sources import Source
+    from zoo.tasks import Task
+
+KINDS = ("method", "task", "source")
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One entry point: found, not yet imported."""
+
+    kind: str
+    name: str
+    module: str
+    distribution: str
+    """`adapter-zoo 0.1.0`"""
+
+
+def find(kind: str) -> dict[str, Plugin]:
+    """Every installed plugin of a kind, by name, sorted.
+
+    Raises:
+        PluginError: two distributions claim one name.
+    """
+    found: dict[str, Plugin] = {}
+    for point in sorted(entry_points(group=f"zoo.{kind}s"), key=lambda point: point.name):
+        plugin = Plugin(kind, point.name, point.value, _distribution(point))
+        twin = found.get(plugin.name)
+        if twin and twin.distribution.split()[0] != plugin.distribution.split()[0]:
+            raise PluginError(
+                f"{kind} '{plugin.name}' is claimed by two packages: "
+                f"{twin.distribution} and {plugin.distribution}.",
+                f"pip uninstall {plugin.distribution.split()[0]}",
+            )
+        found[plugin.name] = plugin
+    return found
+
+
+def load(kind: str, name: str) -> Any:
+    """Import the one plugin of that name and return what it makes: a Method, a Task or a Source.
+
+    Raises:
+        NotFoundError: no plugin has that name.
+        PluginError: it does not import, implements an unknown hook, or makes nothing.
+    """
+    known = find(kind)
+    if name not in known:
+        raise NotFoundError(
+            f"no {kind} is called '{name}'.{did_you_mean(name, known)}",
+            f"zoo {kind}s",
+        )
+    module = load_module(known[name])
+    made = getattr(manager(module).hook, f"zoo_{kind}")()
+    if made is None:
+        raise PluginError(f"{kind} plugin '{name}' ({known[name].distribution}) has no zoo_{kind} hook.")
+    if made.name != name:
+        raise PluginError(
+            f"{kind} plugin '{name}' ({known[name].distribution}) calls itself '{made.name}': "
+            "its name must be that of its entry point."
+        )
+    return made
+
+
+def load_method(name: str) -> Method:
+    return load("method", name)  # type: ignore[no-any-return]
+
+
+def load_task(name: str) -> Task:
+    return load("task", name)  # type: ignore[no-any-return]
+
+
+def load_sources() -> list[Source]:
+    """Every source that imports, in the order in which a bare reference tries them."""
+    sources = [source for _, source, _ in load_all("source") if source is not None]
+    return sorted(sources, key=lambda source: (source.order, source.name))
+
+
+def load_all(kind: str) -> Iterator[tuple[Plugin, Any, str | None]]:
+    """Each plugin of a kind with what it makes, or with None and the reason why it is broken."""
+    for plugin in find(kind).values():
+        try:
+            yield plugin, load(kind, plugin.name), None
+        except PluginError as error:
+            yield plugin, None, str(error)
+
+
+def load_module(plugin: Plugin) -> ModuleType:
+    try:
+        return importlib.import_module(plugin.module.partition(":")[0])
+    except (Exception, SystemExit) as error:  # a stranger's module may raise anything
+        raise PluginError(
+            f"{plugin.kind} plugin '{plugin.name}' ({plugin.distribution}) does not import: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def manager(*modules: ModuleType | None) -> pluggy.PluginManager:
+    """A fresh manager that knows only these modules, so that nothing ever needs unregistering.
+
+    Raises:
+        PluginError: a module implements a hook that does not exist.
+    """
+    made = pluggy.PluginManager("zoo")
+    made.add_hookspecs(hookspecs)
+    for module in dict.fromkeys(module for module in modules if module is not None):
+        try:
+            made.register(module)
+            made.check_pending()
+        except pluggy.PluginValidationError as error:
+            raise PluginError(f"{module.__name__}: {error}") from error
+    return made
+
+
+def _distribution(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"

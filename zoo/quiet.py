@@ -1,0 +1,16 @@
+"""Keep the libraries' loading bars, reports and notices to other developers off the person's screen."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+
+def quiet_libraries() -> None:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    # peft reads an attribute that transformers is renaming; nobody who trains an adapter can act on it
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()

@@ -1,0 +1,293 @@
+"""Which adapters we have, for which base, and how good they are.
+
+`registry.json` is `{"schema": 1, "adapters": {name: record}}`, sorted, so that two branches that each add an
+adapter merge in git. Each adapter's folder holds its own `zoo.json`, which is the truth: `rebuild`
+restores registry.json from those byte for byte. Readers take no lock and see the old file or the new one,
+never half of one; writers hold a lock that the kernel releases when they die.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from zoo.errors import LockedError, NotFoundError, RegistryError, UsageError, ZooError, did_you_mean
+from zoo.specs import SCHEMA, AdapterRecord
+
+FILE = "registry.json"
+RECORD_FILE = "zoo.json"
+ADAPTERS = "adapters"
+WORK = ".work"
+"""Under `adapters/`: checkpoints and half-made adapters, never listed."""
+LOCK_SECONDS = 10.0
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+_CONFLICT = re.compile(rb"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
+_RESERVED = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"com{n}" for n in range(1, 10)),
+    *(f"lpt{n}" for n in range(1, 10)),
+}
+
+
+class _File(msgspec.Struct):
+    """registry.json, its records still JSON: `zoo list` of thousands reads only what it shows."""
+
+    adapters: dict[str, msgspec.Raw]
+    schema: int
+
+
+def locate(given: str | None = None) -> Path:
+    """`--registry`, `$ZOO_REGISTRY`, the nearest registry.json upwards, or the user's data folder."""
+    asked = given or os.environ.get("ZOO_REGISTRY")
+    if asked:
+        path = Path(asked).expanduser()
+        return path / FILE if path.is_dir() or not path.suffix else path
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / FILE).is_file():
+            return folder / FILE
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("adapter-zoo", appauthor=False)) / FILE
+
+
+def check_name(name: str) -> str:
+    """An adapter's name is one plain path component on every system.
+
+    Raises:
+        UsageError: it is not.
+    """
+    stem = name.partition(".")[0].lower()
+    if not _NAME.fullmatch(name) or name.endswith(".") or stem in _RESERVED:
+        raise UsageError(
+            f"'{name}' cannot name an adapter: letters and digits, then '.', '_' and '-' too.",
+            "--name my-adapter",
+        )
+    return name
+
+
+class Registry:
+    def __init__(self, path: Path):
+        self.path = path
+        self.folder = path.parent / ADAPTERS
+
+    def records(self) -> dict[str, AdapterRecord]:
+        """Every adapter by name, sorted.
+
+        Raises:
+            RegistryError: the file is damaged, holds git conflicts, or is of a newer schema.
+        """
+        return {name: self._record(name, raw) for name, raw in self._read().adapters.items()}
+
+    def get(self, name: str) -> AdapterRecord:
+        """
+        Raises:
+            NotFoundError: no adapter has that name.
+        """
+        adapters = self._read().adapters
+        if name not in adapters:
+            raise NotFoundError(f"no adapter is called '{name}'.{did_you_mean(name, adapters)}", "zoo list")
+        return self._record(name, adapters[name])
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._read().adapters
+
+    def adapter_folder(self, name: str) -> Path:
+        return self.folder / name
+
+    def work_folder(self, name: str) -> Path:
+        return self.folder / WORK / name
+
+    def free_name(self, name: str) -> str:
+        """`name`, or `name-2`, `name-3`...: the first that neither the registry nor the disk has."""
+        adapters = self._read().adapters
+        candidate, number = name, 1
+        while candidate in adapters or self.adapter_folder(candidate).exists():
+            number += 1
+            candidate = f"{name}-{number}"
+        return candidate
+
+    def check_writable(self) -> None:
+        """Fail before an hour of training, not after it.
+
+        Raises:
+            ZooError: the folder cannot be written to.
+            RegistryError: the registry cannot be read.
+        """
+        with self._writing():
+            self._read()
+
+    def add(self, record: AdapterRecord, made: Path) -> AdapterRecord:
+        """Move a finished folder to its place and enter its record; both or neither.
+
+        `made` lies under `work_folder`, on the same file system. If another process took the name meanwhile,
+        the next free one is used: what took an hour to train is not thrown away.
+        """
+        with self._writing():
+            found = self._read()
+            record = msgspec.structs.replace(record, name=self.free_name(record.name))
+            _write(made / RECORD_FILE, dump(record))
+            target = self.adapter_folder(record.name)
+            os.replace(made, target)
+            _sync(self.folder)
+            found.adapters[record.name] = _raw(record)
+            try:
+                self._write(found)
+            except BaseException:
+                os.replace(target, made)
+                raise
+        return record
+
+    def remove(self, name: str) -> None:
+        """Out of the registry, then off the disk.
+
+        Raises:
+            NotFoundError: no adapter has that name.
+        """
+        with self._writing():
+            found = self._read()
+            if name not in found.adapters:
+                raise NotFoundError(
+                    f"no adapter is called '{name}'.{did_you_mean(name, found.adapters)}", "zoo list"
+                )
+            check_name(name)
+            del found.adapters[name]
+            # the folder goes aside first: a crash between the two must not leave a record without files,
+            # nor a folder that a rebuild would bring back
+            doomed = self.work_folder(f"removed-{name}-{os.getpid()}")
+            if self.adapter_folder(name).exists():
+                doomed.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(self.adapter_folder(name), doomed)
+            self._write(found)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+    def rebuild(self) -> tuple[int, list[str]]:
+        """Make registry.json anew from every `adapters/*/zoo.json`.
+
+        Returns the number of adapters, and a line for each folder that could not be read and is left alone.
+        """
+        adapters: dict[str, msgspec.Raw] = {}
+        trouble = []
+        with self._writing():
+            for path in sorted(self.folder.glob(f"*/{RECORD_FILE}")):
+                try:
+                    record = self._record(path.parent.name, path.read_bytes())
+                except (RegistryError, OSError) as error:
+                    trouble.append(f"{path}: {error}")
+                    continue
+                if record.name != path.parent.name:
+                    trouble.append(f"{path}: it says its name is '{record.name}'; rename the folder")
+                    continue
+                adapters[record.name] = _raw(record)
+            self._write(_File(adapters=adapters, schema=SCHEMA))
+        return len(adapters), trouble
+
+    def _read(self) -> _File:
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return _File(adapters={}, schema=SCHEMA)
+        except OSError as error:
+            raise RegistryError(f"{self.path} cannot be read: {error.strerror}.") from None
+        try:
+            found = msgspec.json.decode(content, type=_File)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            remedy = "zoo registry rebuild"
+            if _CONFLICT.search(content):
+                raise RegistryError(f"{self.path} holds git conflict markers.", remedy) from None
+            raise RegistryError(f"{self.path} is damaged: {error}.", remedy) from None
+        if found.schema > SCHEMA:
+            raise RegistryError(
+                f"{self.path} has schema {found.schema}; this zoo knows {SCHEMA} and will not touch it.",
+                "pip install --upgrade adapter-zoo",
+            )
+        return found
+
+    def _record(self, name: str, raw: bytes | msgspec.Raw) -> AdapterRecord:
+        try:
+            record = msgspec.json.decode(raw, type=AdapterRecord)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise RegistryError(
+                f"the record of '{name}' is damaged: {error}.", "zoo registry rebuild"
+            ) from None
+        if record.schema > SCHEMA:
+            raise RegistryError(
+                f"the record of '{name}' has schema {record.schema}; this zoo knows {SCHEMA}.",
+                "pip install --upgrade adapter-zoo",
+            )
+        return record
+
+    def _write(self, found: _File) -> None:
+        _write(self.path, dump({"schema": SCHEMA, "adapters": dict(sorted(found.adapters.items()))}))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        import filelock
+
+        folder = self.path.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(exist_ok=True)
+            lock = filelock.FileLock(f"{self.path}.lock", timeout=LOCK_SECONDS, preserve_lock_file=True)
+            lock.acquire()
+        except filelock.Timeout:
+            raise LockedError(
+                f"another zoo has held {self.path}.lock for {LOCK_SECONDS:.0f} s.",
+                "try again when it is done",
+            ) from None
+        except OSError as error:
+            raise ZooError(
+                f"{folder} cannot be written to: {error.strerror}.", "--registry FOLDER, or set ZOO_REGISTRY"
+            ) from None
+        try:
+            for leftover in folder.glob(f"{self.path.name}.*.tmp"):
+                leftover.unlink(missing_ok=True)  # of a writer that was killed: we hold its lock
+            yield
+        except OSError as error:
+            raise ZooError(f"{error.filename or folder} cannot be written: {error.strerror}.") from error
+        finally:
+            lock.release()
+
+
+def dump(value: Any) -> bytes:
+    """The one way JSON is written: sorted keys, two spaces, a final newline."""
+    return msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=2) + b"\n"
+
+
+def _raw(record: AdapterRecord) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(record, order="sorted"))
+
+
+def _write(path: Path, content: bytes) -> None:
+    """The old file or the new one after any crash: beside, synced, renamed, and the rename synced too."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

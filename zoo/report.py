@@ -1,0 +1,107 @@
+"""Words and progress on stderr: a live bar on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_LOG_EVERY = 10.0
+"""Seconds between two progress lines where there is no terminal."""
+
+
+class Report:
+    """Says nothing: for use as a library."""
+
+    def say(self, line: str) -> None:
+        """A fact that the person should see: which base was used and why."""
+
+    def warn(self, line: str) -> None:
+        """Something that may not be what the person wants."""
+
+    @contextmanager
+    def progress(self, title: str, total: int) -> Iterator[Progress]:
+        """A bar of `total` steps; `advance` moves it."""
+        yield Progress()
+
+
+class Progress:
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Move on; `note` is the live loss and metric."""
+
+
+class StderrReport(Report):
+    """For the command line. rich is imported only when a bar is drawn on a terminal."""
+
+    def say(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    def warn(self, line: str) -> None:
+        print(f"Warning: {line}", file=sys.stderr, flush=True)
+
+    @contextmanager
+    def progress(self, title: str, total: int) -> Iterator[Progress]:
+        if not sys.stderr.isatty():
+            yield _Lines(title, total)
+            return
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+        from rich.progress import Progress as RichProgress
+
+        columns: Any = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with RichProgress(*columns, console=Console(stderr=True)) as bars:
+            yield _Bar(bars, bars.add_task(title, total=total, note=""))
+
+
+class _Bar(Progress):
+    def __init__(self, bars: Any, task: Any):
+        self._bars, self._task = bars, task
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        self._bars.update(self._task, advance=steps, **({"note": note} if note else {}))
+
+
+class _Lines(Progress):
+    """`training 40/126, 2:10 elapsed, ETA 4:40, loss 0.41`, every ten seconds and at the end."""
+
+    def __init__(self, title: str, total: int):
+        self._title, self._total, self._done = title, total, 0
+        self._start = self._spoke = time.monotonic()
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        self._done += steps
+        now = time.monotonic()
+        if now - self._spoke < _LOG_EVERY and self._done < self._total:
+            return
+        self._spoke = now
+        elapsed = now - self._start
+        left = elapsed / self._done * (self._total - self._done)
+        parts = [
+            f"{self._title} {self._done}/{self._total}",
+            f"{clock(elapsed)} elapsed",
+            f"ETA {clock(left)}",
+        ]
+        print(", ".join(parts + ([note] if note else [])), file=sys.stderr, flush=True)
+
+
+def clock(seconds: float) -> str:
+    """`125.4` -> `2:05`."""
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole % 3600 // 60
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

@@ -1,0 +1,50 @@
+"""What one training run holds, and what training gives back. Passed whole to every hook."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from zoo.methods import Method
+    from zoo.report import Report
+    from zoo.specs import AdapterSpec
+    from zoo.tasks import Task
+
+
+@dataclass
+class Run:
+    """One run, complete before the first hook is called."""
+
+    spec: AdapterSpec
+    """Every setting resolved: no None is left where training needs a value."""
+    method: Method
+    task: Task
+    params: Any
+    """An instance of `method.Params`."""
+    model: nn.Module
+    """With the adapter attached."""
+    processor: Any
+    """The tokenizer or processor of the base."""
+    labels: Sequence[str]
+    train: Sequence[dict[str, Any]]
+    """Encoded examples; `length` (tokens) in each."""
+    held_out: Sequence[dict[str, Any]]
+    folder: Path
+    """For checkpoints and other work that need not outlive the run."""
+    report: Report
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    steps: int
+    loss: float
+    """Mean over the last epoch."""
+    seconds: float
+    examples_per_second: float
+    precision: str

