@@ -9,8 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo.errors import NotFoundError, UnreachableError, ZooError
+    from zoo.errors import AuthError, DataError, NotFoundError, UnreachableError, ZooError
     from zoo.hookspecs import hookimpl
+    from zoo.identity import canonical
     from zoo.methods import Method, PeftMethod
     from zoo.run import Run, TrainResult
     from zoo.sources import Offer, Resolved, Source
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "canonical": "zoo.identity",
+    "DataError": "zoo.errors",
+    "AuthError": "zoo.errors",
     "AdapterRecord": "zoo.specs",
     "AdapterSpec": "zoo.specs",
     "BaseId": "zoo.specs",
@@ -45,8 +49,10 @@ _HOME = {
 __all__ = [
     "AdapterRecord",
     "AdapterSpec",
+    "AuthError",
     "BaseId",
     "Cost",
+    "DataError",
     "DataId",
     "Method",
     "Metric",
@@ -61,6 +67,7 @@ __all__ = [
     "TrainResult",
     "UnreachableError",
     "ZooError",
+    "canonical",
     "hookimpl",
 ]
 

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from zoo.tasks import Task
 
 
+_TARGETS_THAT_PEFT_LACKS = {"distilbert": ["q_lin", "v_lin"]}
+"""Query and value projections by model type, where PEFT has no default of its own."""
+
+
 @dataclasses.dataclass(frozen=True)
 class NoParams:
     """For methods without parameters."""
@@ -84,6 +88,8 @@ class PeftMethod(Method):
         config = self.config(params, task)
         if hasattr(config, "modules_to_save"):
             config.modules_to_save = list(head) or None
+        if getattr(config, "target_modules", ()) is None:
+            config.target_modules = _TARGETS_THAT_PEFT_LACKS.get(model.config.model_type)
         try:
             return get_peft_model(model, config)
         except (ValueError, KeyError) as error:

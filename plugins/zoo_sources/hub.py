@@ -1,22 +1,34 @@
 """`hub:`: models and data sets of the Hugging Face Hub, through its own clients.
 
-A reference is pinned to a commit before anything is fetched. What the cache holds is used without asking
-the Hub, so that a second run is the same run. Only safetensors weights are taken: pickle runs code.
+A reference is pinned to a commit before anything is fetched, by one question with a short timeout: the
+clients retry for minutes when it is a download that finds out that there is no network. A base that the cache
+holds whole is used without asking. Only safetensors weights are taken: pickle runs code.
 """
 
 from __future__ import annotations
 
-import os
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo import NotFoundError, Offer, Resolved, Source, UnreachableError, ZooError, hookimpl
-from zoo.identity import canonical
+from zoo import (
+    AuthError,
+    DataError,
+    NotFoundError,
+    Offer,
+    Resolved,
+    Source,
+    UnreachableError,
+    ZooError,
+    canonical,
+    hookimpl,
+)
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+_DATA_FILES = ["README.md", *(f"*{suffix}" for suffix in (".parquet", ".csv", ".tsv", ".jsonl", ".json"))]
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 _CONFIG_FILES = (
     "config.json",
@@ -52,20 +64,17 @@ class Hub(Source):
             return None
         if kind == "base":
             return self._base(canonical(repo), asked or None, weights)
-        return self._data(repo, asked or None)
+        return self._data(canonical(repo), asked or None, weights)
 
     def frames(self, resolved: Resolved) -> dict[str, DataFrame]:
+        """Read the snapshot through the datasets client, which knows the splits that its card declares."""
         import datasets
 
         datasets.disable_progress_bars()
         try:
-            parts = datasets.load_dataset(resolved.id, revision=resolved.revision)
-        except ValueError as error:
-            if "Config name is missing" not in str(error):
-                raise
-            raise NotFoundError(f"{resolved.id} holds several data sets: {error}") from None
-        except Exception as error:  # the clients raise httpx, fsspec and datasets errors alike
-            raise _unreachable(resolved.id, error) from error
+            parts = datasets.load_dataset(str(resolved.path))
+        except Exception as error:  # the client raises its own, pyarrow's, pandas' and fsspec's errors
+            raise DataError(f"the rows of '{resolved.id}' cannot be read: {error}") from error
         return {str(split): rows.to_pandas() for split, rows in parts.items()}
 
     def offers(self, kind: str) -> list[Offer]:
@@ -106,22 +115,28 @@ class Hub(Source):
         except ZooError:
             raise
         except Exception as error:
-            raise _unreachable(repo, error) from error
+            raise _said(repo, error) from error
         licence = info.card_data.get("license") if info.card_data else None
         return self._resolved("base", info.id or repo, info.sha, licence, Path(folder))
 
-    def _data(self, repo: str, asked: str | None) -> Resolved:
-        from huggingface_hub import HfApi
+    def _data(self, repo: str, asked: str | None, rows: bool) -> Resolved:
+        """The Hub is asked even if the cache has it: a cut-off download looks like a smaller data set."""
+        from huggingface_hub import HfApi, snapshot_download
 
-        cached = _cached_folder(repo, asked, "dataset")
-        if cached is not None:
-            return self._resolved("data", repo, cached.name, None, None)
         try:
             info = HfApi().dataset_info(repo, revision=asked, timeout=_TIMEOUT)
+            path = (
+                snapshot_download(info.id, repo_type="dataset", revision=info.sha, allow_patterns=_DATA_FILES)
+                if rows
+                else None
+            )
         except Exception as error:
-            raise _unreachable(repo, error) from error
+            cached = _cached_folder(canonical(repo), asked, "dataset")
+            if cached is None or not _is_outage(error):
+                raise _said(repo, error) from error
+            return self._resolved("data", repo, cached.name, None, cached)
         licence = info.card_data.get("license") if info.card_data else None
-        return self._resolved("data", info.id or repo, info.sha, licence, None)
+        return self._resolved("data", info.id, info.sha, licence, Path(path) if path else None)
 
     def _resolved(
         self, kind: str, repo: str, revision: str | None, licence: Any, path: Path | None
@@ -155,37 +170,42 @@ def _complete(folder: Path, weights: bool) -> bool:
         return True
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        import json
-
         shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         return all((folder / shard).is_file() for shard in shards)
     return any(folder.glob("*.safetensors"))
 
 
-def _unreachable(repo: str, error: Exception) -> ZooError:
+def _is_outage(error: Exception) -> bool:
+    """Is it the way to the Hub that failed, and not the answer that was no?"""
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    return not isinstance(error, RepositoryNotFoundError | RevisionNotFoundError)
+
+
+def _said(repo: str, error: Exception) -> ZooError:
     """The clients' many exceptions, each as the one line that a person needs."""
     from huggingface_hub import errors
-
-    from zoo.errors import AuthError
 
     if isinstance(error, errors.GatedRepoError):
         return AuthError(
             f"'{repo}' is gated: its owner must grant access first.",
-            "open its page on the Hub, then hf auth login",
+            "ask on its page on the Hub, then hf auth login",
         )
     if isinstance(error, errors.RevisionNotFoundError):
         return NotFoundError(f"'{repo}' has no such revision on the Hub.")
     if isinstance(error, errors.RepositoryNotFoundError):
-        return UnreachableError(f"The Hub has no '{repo}', or it is private.")
-    if isinstance(error, errors.OfflineModeIsEnabled) or os.environ.get("HF_HUB_OFFLINE", "0") not in (
-        "0",
-        "",
-    ):
-        return UnreachableError(f"'{repo}' is not in the cache, and HF_HUB_OFFLINE forbids asking the Hub.")
-    status = getattr(getattr(error, "response", None), "status_code", None)
+        return UnreachableError("the Hub has no such repository, or it is private.")
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return UnreachableError("it is not in the Hub's cache here, and HF_HUB_OFFLINE forbids asking.")
+    root: BaseException = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    status = getattr(getattr(root, "response", None), "status_code", None)
+    if status in (401, 403):
+        return AuthError(f"the Hub refuses '{repo}' (HTTP {status}).", "hf auth login")
     if status is not None:
-        return UnreachableError(f"The Hub failed on '{repo}' (HTTP {status}).")
-    return UnreachableError(f"The Hub cannot be reached for '{repo}' ({type(error).__name__}).")
+        return UnreachableError(f"the Hub failed (HTTP {status}).")
+    return UnreachableError(f"the Hub cannot be reached ({type(root).__name__}).")
 
 
 @hookimpl
