@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -18,21 +17,42 @@ def classification(truth: Sequence[int], predicted: Sequence[int], n_labels: int
 
     F1 is that of label 1 for two labels, the macro average for more.
     """
-    from sklearn.metrics import f1_score, matthews_corrcoef
-
-    def f1(t: Any, p: Any, weight: Any) -> float:
-        average = "binary" if n_labels == 2 else "macro"
-        return float(f1_score(t, p, sample_weight=weight, average=average, zero_division=0))
-
-    def mcc(t: Any, p: Any, weight: Any) -> float:
-        return float(matthews_corrcoef(t, p, sample_weight=weight))
-
-    t, p = np.asarray(truth), np.asarray(predicted)
+    hits = sum(int(t == p) for t, p in zip(truth, predicted, strict=True))
+    counts = np.zeros((n_labels, n_labels), dtype=np.int64)
+    np.add.at(counts, (np.asarray(truth), np.asarray(predicted)), 1)
     return [
-        proportion("accuracy", int((t == p).sum()), len(t)),
-        bootstrap("f1", f1, t, p),
-        bootstrap("mcc", mcc, t, p),
+        proportion("accuracy", hits, len(truth)),
+        bootstrap("f1", f1, counts),
+        bootstrap("mcc", mcc, counts),
     ]
+
+
+def f1(confusion: np.ndarray) -> np.ndarray:
+    """F1 of each confusion matrix, shape (..., labels, labels), rows the truth; 0 where it is undefined."""
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    per_label = _ratio(2 * hits, confusion.sum(-1) + confusion.sum(-2))
+    return per_label[..., 1] if confusion.shape[-1] == 2 else _macro(per_label, confusion)
+
+
+def _macro(per_label: np.ndarray, confusion: np.ndarray) -> np.ndarray:
+    """Mean over the labels that occur, in truth or prediction."""
+    occurs = (confusion.sum(-1) + confusion.sum(-2)) > 0
+    return np.asarray((per_label * occurs).sum(-1) / occurs.sum(-1))
+
+
+def mcc(confusion: np.ndarray) -> np.ndarray:
+    """Matthews' correlation (Gorodkin 2004 for several labels) of each confusion matrix; 0 where undefined."""
+    matrix = confusion.astype(float)
+    n = matrix.sum((-2, -1))
+    hits = np.diagonal(matrix, axis1=-2, axis2=-1).sum(-1)
+    truth, predicted = matrix.sum(-1), matrix.sum(-2)
+    covariance = hits * n - (truth * predicted).sum(-1)
+    spread = (n**2 - (truth**2).sum(-1)) * (n**2 - (predicted**2).sum(-1))
+    return _ratio(covariance, np.sqrt(np.maximum(spread, 0)))
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    return np.divide(above, below, out=np.zeros(np.shape(above)), where=np.asarray(below) > 0)
 
 
 def proportion(name: str, hits: int, n: int) -> Metric:
@@ -45,17 +65,25 @@ def proportion(name: str, hits: int, n: int) -> Metric:
     )
 
 
-def bootstrap(name: str, score: Any, truth: np.ndarray, predicted: np.ndarray, seed: int = 0) -> Metric:
-    """Percentile bootstrap (Efron 1979). Examples with the same (truth, predicted) are interchangeable, so
-    resampling them is a multinomial draw of the few cells' counts, and the score takes those as weights."""
-    cells, counts = np.unique(np.stack([truth, predicted]), axis=1, return_counts=True)
-    n = int(counts.sum())
-    draws = np.random.default_rng(seed).multinomial(n, counts / n, size=_RESAMPLES)
-    scores = [score(cells[0], cells[1], draw) for draw in draws]
-    low, high = np.quantile(scores, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    value = score(cells[0], cells[1], counts)
+def bootstrap(
+    name: str, score: Callable[[np.ndarray], np.ndarray], confusion: np.ndarray, seed: int = 0
+) -> Metric:
+    """Percentile bootstrap (Efron 1979) over the examples that `confusion` counts.
+
+    Examples in one cell are interchangeable, so resampling all of them is one multinomial draw of the cells;
+    the scores are formulas over arrays of such draws because a library call each would take seconds.
+    """
+    n = int(confusion.sum())
+    draws = np.random.default_rng(seed).multinomial(n, confusion.ravel() / n, size=_RESAMPLES)
+    low, high = np.quantile(score(draws.reshape(-1, *confusion.shape)), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Metric(
-        name=name, value=value, low=float(low), high=float(high), n=n, level=LEVEL, interval="bootstrap"
+        name=name,
+        value=float(score(confusion)),
+        low=float(low),
+        high=float(high),
+        n=n,
+        level=LEVEL,
+        interval="bootstrap",
     )
 
 

@@ -38,7 +38,7 @@ class Task:
     """Label names of the default data."""
     epochs: float = 3.0
     max_length: int = 512
-    batch_tokens: int = 8192
+    batch_tokens: int = 2048
     eval_limit: int = 5000
 
     def examples(

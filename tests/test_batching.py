@@ -1,0 +1,137 @@
+"""Batches of a token budget: every example once, the budget kept, the same order for the same seed."""
+
+from __future__ import annotations
+
+import random
+from itertools import chain
+
+import pytest
+
+from zoo.batching import TokenBudgetBatches, by_length
+
+BUDGET = 512
+
+
+def drawn(count: int, longest: int = 512, seed: int = 0) -> list[int]:
+    pick = random.Random(seed)
+    return [min(longest, max(1, int(pick.lognormvariate(4.5, 1)))) for _ in range(count)]
+
+
+LENGTHS = {
+    "mixed": drawn(1000),
+    "equal": [37] * 100,
+    "equal to the budget": [BUDGET] * 9,
+    "a single one": [12],
+    "ones": [1] * 2000,
+    "one and the longest": [1, BUDGET] * 50,
+    "over-long among short": [5] * 40 + [BUDGET + 1, 10 * BUDGET] + [5] * 40,
+    "just over half": [BUDGET // 2 + 1] * 20,
+    "zeros": [0, 0, 3],
+}
+every_kind = pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
+
+
+def epoch(batches: TokenBudgetBatches, number: int) -> list[list[int]]:
+    batches.set_epoch(number)
+    return list(batches)
+
+
+def tokens(batch: list[int], lengths: list[int]) -> int:
+    """Padding included."""
+    return len(batch) * max(lengths[index] for index in batch)
+
+
+@every_kind
+def test_every_example_comes_exactly_once_in_each_epoch(lengths: list[int]) -> None:
+    batches = TokenBudgetBatches(lengths, BUDGET, seed=1)
+    for number in range(3):
+        assert sorted(chain.from_iterable(epoch(batches, number))) == list(range(len(lengths)))
+
+
+@every_kind
+def test_no_batch_is_over_the_budget_but_that_of_one_over_long_example(lengths: list[int]) -> None:
+    batches = TokenBudgetBatches(lengths, BUDGET, seed=1)
+    for number in range(3):
+        for batch in epoch(batches, number):
+            assert batch
+            assert tokens(batch, lengths) <= BUDGET or len(batch) == 1
+
+
+@every_kind
+def test_the_number_of_batches_is_known_and_the_same_in_every_epoch(lengths: list[int]) -> None:
+    batches = TokenBudgetBatches(lengths, BUDGET, seed=3)
+    assert [len(epoch(batches, number)) for number in range(4)] == [len(batches)] * 4
+
+
+def test_the_sizes_do_not_depend_on_the_seed() -> None:
+    """So that the number of steps is that of the data, whatever the seed."""
+    sizes = {len(TokenBudgetBatches(LENGTHS["mixed"], BUDGET, seed)) for seed in range(5)}
+    assert len(sizes) == 1
+
+
+def test_the_same_seed_and_epoch_give_the_same_order() -> None:
+    first, second = (TokenBudgetBatches(LENGTHS["mixed"], BUDGET, seed=7) for _ in range(2))
+    assert epoch(first, 2) == epoch(second, 2)
+    epoch(second, 5)
+    assert list(first) == list(first) == epoch(second, 2)
+
+
+def test_another_epoch_or_seed_gives_another_order_and_other_company() -> None:
+    batches = TokenBudgetBatches(LENGTHS["mixed"], BUDGET, seed=7)
+    other = TokenBudgetBatches(LENGTHS["mixed"], BUDGET, seed=8)
+    orders = [epoch(batches, 0), epoch(batches, 1), epoch(other, 0)]
+    for left, right in ((0, 1), (0, 2)):
+        assert orders[left] != orders[right]
+        company = [{frozenset(batch) for batch in orders[which] if len(batch) > 1} for which in (left, right)]
+        assert len(company[0] & company[1]) < len(company[0]) / 2
+
+
+def test_the_random_state_of_the_process_is_neither_used_nor_changed() -> None:
+    random.seed(1)
+    before = random.getstate()
+    first = epoch(TokenBudgetBatches(LENGTHS["mixed"], BUDGET, seed=7), 0)
+    assert random.getstate() == before
+    random.seed(2)
+    assert epoch(TokenBudgetBatches(LENGTHS["mixed"], BUDGET, seed=7), 0) == first
+
+
+def test_batches_come_in_random_order_of_length() -> None:
+    lengths = LENGTHS["mixed"]
+    longest = [max(lengths[index] for index in batch) for batch in TokenBudgetBatches(lengths, BUDGET, 0)]
+    assert longest != sorted(longest)
+    assert longest != sorted(longest, reverse=True)
+
+
+def test_little_is_padding() -> None:
+    lengths = drawn(5000)
+    batches = list(TokenBudgetBatches(lengths, 8192, seed=0))
+    padded = sum(tokens(batch, lengths) for batch in batches)
+    assert sum(lengths) / padded > 0.85
+    plain = [range(start, start + 32) for start in range(0, len(lengths) - 32, 32)]
+    assert padded < 0.6 * sum(tokens(list(batch), lengths) for batch in plain)
+
+
+def test_batches_are_filled() -> None:
+    """Examples of one length need no more batches than their tokens ask for."""
+    assert len(TokenBudgetBatches([64] * 100, BUDGET, seed=0)) == 13
+    assert len(TokenBudgetBatches([1] * BUDGET, BUDGET, seed=0)) == 1
+
+
+def test_no_example_gives_no_batch() -> None:
+    batches = TokenBudgetBatches([], BUDGET, seed=0)
+    assert (len(batches), list(batches), by_length([], BUDGET)) == (0, [], [])
+
+
+@every_kind
+def test_batches_for_evaluation_hold_every_example_once_within_the_budget(lengths: list[int]) -> None:
+    batches = by_length(lengths, BUDGET)
+    assert sorted(chain.from_iterable(batches)) == list(range(len(lengths)))
+    for batch in batches:
+        assert tokens(batch, lengths) <= BUDGET or len(batch) == 1
+
+
+@every_kind
+def test_batches_for_evaluation_come_longest_first(lengths: list[int]) -> None:
+    """Memory is then asked for at once, and progress only gets faster."""
+    visited = [lengths[index] for batch in by_length(lengths, BUDGET) for index in batch]
+    assert visited == sorted(lengths, reverse=True)

@@ -1,0 +1,158 @@
+"""The training loop: frozen stays frozen, one seed gives one file, and stopping loses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import FAMILIES, Result
+from test_pipeline import tiny_spec
+
+from zoo import inference, pipeline, plugins, training
+from zoo.errors import UsageError, ZooError
+from zoo.registry import Registry
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_silenced_trunk_gives_the_same_answer_twice_in_training_mode(
+    family: str, tiny_models: dict[str, Path]
+) -> None:
+    """Whatever name a family gives its dropout, none of it is left on."""
+    import torch
+
+    task = plugins.load_task("bert-imdb")
+    model, _ = task.load_model(tiny_models[family], ["a", "b"])
+    trunk: Any = task.trunk(model)
+    trunk.train()
+    inputs = torch.arange(5, 25)[None]
+
+    def noise() -> float:
+        with torch.no_grad():
+            first, second = (trunk(inputs).last_hidden_state for _ in range(2))
+        return float((first - second).abs().max())
+
+    assert noise() > 0
+    training.silence_dropout(trunk)
+    assert noise() == 0
+
+
+def test_the_adapters_own_dropout_stays_on(tiny_bert: Path) -> None:
+    from torch import nn
+
+    task, method = plugins.load_task("bert-imdb"), plugins.load_method("lora")
+    model, head = task.load_model(tiny_bert, ["a", "b"])
+    training.silence_dropout(task.trunk(model))
+    adapted = method.attach(model, method.Params(dropout=0.25), task, head)
+    rates = {
+        module.p
+        for name, module in adapted.named_modules()
+        if isinstance(module, nn.Dropout) and "lora" in name
+    }
+    assert rates == {0.25}
+
+
+def test_a_method_that_trains_the_base_keeps_its_dropout(
+    tiny_bert: Path, reviews_csv: Path, registry: Registry
+) -> None:
+    records = [
+        pipeline.train(tiny_spec(method, tiny_bert, reviews_csv), registry) for method in ("full", "lora")
+    ]
+    assert [record.training.base_dropout for record in records] == ["keep", "off"]
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(
+    tiny_bert: Path, reviews_csv: Path, registry: Registry
+) -> None:
+    file = "adapter_model.safetensors"
+    hashes = [
+        pipeline.train(tiny_spec("lora", tiny_bert, reviews_csv, seed=seed), registry).files[file].sha256
+        for seed in (1, 1, 2)
+    ]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_resuming_in_mid_epoch_ends_with_the_weights_of_an_unbroken_run(
+    tiny_bert: Path, reviews_csv: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"epochs": 3.0, "params": {"dropout": "0.3"}}
+    whole = pipeline.train(tiny_spec("lora", tiny_bert, reviews_csv, name="whole", **settings), registry)
+
+    step_end, calls = training._Live.step_end, []
+
+    def stop_at_the_fifth(live: Any) -> str:
+        calls.append(live)
+        live.stopping = len(calls) == 5
+        return step_end(live)
+
+    monkeypatch.setattr(training._Live, "step_end", stop_at_the_fifth)
+    spec = tiny_spec("lora", tiny_bert, reviews_csv, name="broken", **settings)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.train(spec, registry)
+    assert "broken" not in registry
+    monkeypatch.setattr(training._Live, "step_end", step_end)
+    resumed = pipeline.train(spec, registry, resume=True)
+    assert resumed.training.steps == whole.training.steps > 5
+    assert resumed.files["adapter_model.safetensors"] == whole.files["adapter_model.safetensors"]
+
+
+def test_resuming_with_other_settings_is_refused_by_name(
+    tiny_bert: Path, reviews_csv: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    spec = tiny_spec("lora", tiny_bert, reviews_csv, name="mine")
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "_save", fail)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.train(spec, registry)
+    with pytest.raises(UsageError, match="seed was 42"):
+        pipeline.train(tiny_spec("lora", tiny_bert, reviews_csv, name="mine", seed=7), registry, resume=True)
+    assert pipeline.train(spec, registry, resume=True).name == "mine"
+
+
+def test_a_loss_that_is_no_number_stops_the_run_at_once(
+    tiny_bert: Path, reviews_csv: Path, registry: Registry
+) -> None:
+    with pytest.raises(ZooError, match="finite"):
+        pipeline.train(tiny_spec("full", tiny_bert, reviews_csv, learning_rate=1e30, epochs=5.0), registry)
+    assert registry.records() == {}
+
+
+def test_progress_names_the_loss_the_metric_and_the_time_left(
+    zoo: Callable[..., Result], tiny_bert: Path, reviews_csv: Path
+) -> None:
+    done = zoo("train", "lora", "bert-imdb", "--base", tiny_bert, "--data", reviews_csv, "--epochs", 1)
+    line = next(line for line in done.err.splitlines() if line.startswith("training "))
+    assert "ETA" in line
+    assert "loss" in line
+    assert "training accuracy" in line
+    assert done.out.startswith("model\tmetric\tvalue\tlow\thigh\tn\n")
+
+
+def test_plain_peft_gives_the_probabilities_of_zoo_predict(
+    zoo: Callable[..., Result], tiny_bert: Path, reviews_csv: Path, registry: Registry, tmp_path: Path
+) -> None:
+    """In a process that knows nothing of the zoo, from the snippet that the card prints."""
+    import re
+    import subprocess
+    import sys
+
+    zoo("train", "lora", "bert-imdb", "--base", tiny_bert, "--data", reviews_csv, "--epochs", 2, "--lr", 0.01)
+    folder = tmp_path / "registry" / "adapters" / "lora-bert-imdb"
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    snippet = re.search(r"```python\n(.*?)```", card, re.DOTALL)
+    assert snippet is not None
+    assert "zoo" not in snippet[1].replace("adapter-zoo", "")
+    done = subprocess.run(
+        [sys.executable, "-c", snippet[1]], cwd=folder.parent, capture_output=True, text=True, check=True
+    )
+    plain = [float(number) for number in re.findall(r"\d\.\d+(?:e-\d+)?", done.stdout)]
+    ours = zoo("predict", "lora-bert-imdb", "A film to remember.", "--json").json[0]["probabilities"]
+    assert plain == pytest.approx(list(ours.values()), abs=1e-4)  # torch prints four digits
+    loaded = inference.load("lora-bert-imdb", registry)
+    assert ours == pytest.approx(
+        inference.predict(loaded, ["A film to remember."])[0]["probabilities"], abs=1e-6
+    )
