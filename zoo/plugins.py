@@ -70,16 +70,7 @@ def load(kind: str, name: str) -> Any:
             f"no {kind} is called '{name}'.{did_you_mean(name, known)}",
             f"zoo {kind}s",
         )
-    module = load_module(known[name])
-    made = getattr(manager(module).hook, f"zoo_{kind}")()
-    if made is None:
-        raise PluginError(f"{kind} plugin '{name}' ({known[name].distribution}) has no zoo_{kind} hook.")
-    if made.name != name:
-        raise PluginError(
-            f"{kind} plugin '{name}' ({known[name].distribution}) calls itself '{made.name}': "
-            "its name must be that of its entry point."
-        )
-    return made
+    return _make(known[name])
 
 
 def load_method(name: str) -> Method:
@@ -100,7 +91,7 @@ def load_all(kind: str) -> Iterator[tuple[Plugin, Any, str | None]]:
     """Each plugin of a kind with what it makes, or with None and the reason why it is broken."""
     for plugin in find(kind).values():
         try:
-            yield plugin, load(kind, plugin.name), None
+            yield plugin, _make(plugin), None
         except PluginError as error:
             yield plugin, None, str(error)
 
@@ -129,6 +120,20 @@ def manager(*modules: ModuleType | None) -> pluggy.PluginManager:
             made.check_pending()
         except pluggy.PluginValidationError as error:
             raise PluginError(f"{module.__name__}: {error}") from error
+    return made
+
+
+def _make(plugin: Plugin) -> Any:
+    made = getattr(manager(load_module(plugin)).hook, f"zoo_{plugin.kind}")()
+    if made is None:
+        raise PluginError(
+            f"{plugin.kind} plugin '{plugin.name}' ({plugin.distribution}) has no zoo_{plugin.kind} hook."
+        )
+    if made.name != plugin.name:
+        raise PluginError(
+            f"{plugin.kind} plugin '{plugin.name}' ({plugin.distribution}) calls itself '{made.name}': "
+            "its name must be that of its entry point."
+        )
     return made
 
 

@@ -37,8 +37,8 @@ def print_json(value: Any) -> None:
 def print_rows(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table on a terminal; elsewhere tab-separated lines under a header, with nothing cut."""
     if not sys.stdout.isatty():
-        for row in (header, *rows):
-            click.echo("\t".join(_cell(value) for value in row))
+        lines = ["\t".join(map(_cell, row)) for row in (header, *rows)]
+        click.echo("\n".join(lines))
         return
     from rich.console import Console
     from rich.table import Table
@@ -66,4 +66,5 @@ def number(value: float) -> str:
 
 def _cell(value: object) -> str:
     """Text of strangers may hold tabs, newlines and terminal escapes: none may break a line or a screen."""
-    return "".join(c if c.isprintable() else " " for c in ("" if value is None else str(value)))
+    text = "" if value is None else str(value)
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)

@@ -1,0 +1,246 @@
+"""Plugins through the one door: entry points, of the zoo's own distribution and of strangers'."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from conftest import Result
+
+from zoo import hookimpl, plugins
+from zoo.errors import NotFoundError, PluginError
+from zoo.methods import Method
+from zoo.sources import Source
+from zoo.tasks import Task
+
+ROOT = Path(__file__).parents[1]
+KINDS: dict[str, type] = {"method": Method, "task": Task, "source": Source}
+GOOD = """
+    from zoo import Method, hookimpl
+
+    class Mine(Method):
+        name = "{name}"
+        summary = "a stranger's"
+        format = "mine"
+
+    @hookimpl
+    def zoo_method():
+        return Mine()
+"""
+Install = Callable[..., None]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Put a distribution with one method on sys.path, as pip would."""
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    monkeypatch.syspath_prepend(str(site))
+    made: list[str] = []
+
+    def distribution(package: str, name: str, source: str = GOOD, version: str = "1.0") -> None:
+        info = site / f"{package}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n", encoding="utf-8"
+        )
+        module = f"{package}_plugin"
+        (info / "entry_points.txt").write_text(f"[zoo.methods]\n{name} = {module}\n", encoding="utf-8")
+        text = textwrap.dedent(source).replace("{name}", name)
+        (site / f"{module}.py").write_text(text, encoding="utf-8")
+        monkeypatch.syspath_prepend(str(site))  # again: importlib forgets what it knew of the folder
+        made.append(module)
+
+    yield distribution
+    for module in made:
+        sys.modules.pop(module, None)
+
+
+def own(kind: str) -> set[str]:
+    """The names of the plugins whose files lie in plugins/."""
+    folder = ROOT / "plugins" / f"zoo_{kind}s"
+    return {path.stem.replace("_", "-") for path in folder.glob("*.py") if path.stem != "__init__"}
+
+
+# the zoo's own
+
+
+@pytest.mark.parametrize("kind", plugins.KINDS)
+def test_every_plugin_of_the_zoo_is_found_through_its_entry_point(kind: str) -> None:
+    found = plugins.find(kind)
+    firsthand = {name for name, plugin in found.items() if plugin.distribution.startswith("adapter-zoo ")}
+    assert firsthand == own(kind)
+    assert list(found) == sorted(found)
+    for name in firsthand:
+        assert found[name].module == f"zoo_{kind}s.{name.replace('-', '_')}"
+        assert found[name].kind == kind
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in KINDS for name in sorted(own(kind))])
+def test_a_plugin_of_the_zoo_makes_what_its_kind_is(kind: str, name: str) -> None:
+    made = plugins.load(kind, name)
+    assert made.name == name
+    assert made.summary
+    assert isinstance(made, KINDS[kind])
+
+
+def test_sources_come_in_the_order_in_which_they_are_asked() -> None:
+    names = [source.name for source in plugins.load_sources()]
+    assert [name for name in names if name in own("source")] == ["local", "pip", "hub"]
+
+
+def test_an_unknown_name_is_not_found_and_the_nearest_is_suggested() -> None:
+    with pytest.raises(NotFoundError, match=r"no method is called 'lroa'\. Did you mean 'lora'\?") as caught:
+        plugins.load_method("lroa")
+    assert caught.value.hint == "zoo methods"
+    with pytest.raises(NotFoundError, match="no task is called 'lora'"):
+        plugins.load_task("lora")
+
+
+# strangers
+
+
+def test_a_strangers_method_appears_beside_the_zoos_own(install: Install) -> None:
+    install("stranger_a", "mine")
+    assert plugins.find("method")["mine"].distribution == "stranger_a 1.0"
+    assert plugins.load_method("mine").summary == "a stranger's"
+    assert own("method") < set(plugins.find("method"))
+
+
+def test_an_entry_point_may_name_an_object_in_its_module(install: Install) -> None:
+    install("stranger_b", "mine")
+    points = Path(sys.path[0]) / "stranger_b-1.0.dist-info" / "entry_points.txt"
+    points.write_text("[zoo.methods]\nmine = stranger_b_plugin:Mine\n", encoding="utf-8")
+    assert plugins.load_method("mine").name == "mine"
+
+
+def test_two_distributions_that_claim_one_name_are_both_named(install: Install) -> None:
+    install("first_c", "mine", version="1.2")
+    install("second_c", "mine", version="3.4")
+    with pytest.raises(PluginError) as caught:
+        plugins.find("method")
+    said = f"{caught.value} {caught.value.hint}"
+    assert "'mine'" in said
+    assert "first_c 1.2" in said
+    assert "second_c 3.4" in said
+    assert "pip uninstall" in said
+
+
+def test_a_stranger_cannot_take_the_name_of_one_of_the_zoos_own(install: Install) -> None:
+    install("stranger_d", "lora")
+    with pytest.raises(PluginError, match=r"adapter-zoo .*stranger_d 1\.0|stranger_d 1\.0 .*adapter-zoo"):
+        plugins.load_method("lora")
+
+
+def test_the_command_plugins_names_both_packages_of_a_name_claimed_twice(
+    install: Install, zoo: Callable[..., Result]
+) -> None:
+    """It is the command that a person types to find out what is wrong."""
+    install("first_e", "mine")
+    install("second_e", "mine")
+    done = zoo("plugins")
+    assert "first_e" in done.out + done.err
+    assert "second_e" in done.out + done.err
+    assert "unexpected" not in done.err
+
+
+BROKEN = {
+    "raises": "raise RuntimeError('no GPU')",
+    "lacks a package": "import a_package_that_nobody_has",
+    "exits": "raise SystemExit(3)",
+    "is no Python": "def",
+    "has an unknown hook": "from zoo import hookimpl\n@hookimpl\ndef zoo_metod(): ...",
+    "has a hook with unknown arguments": "from zoo import hookimpl\n@hookimpl\ndef zoo_method(colour): ...",
+    "has no hook": "",
+    "makes nothing": "from zoo import hookimpl\n@hookimpl\ndef zoo_method(): return None",
+    "calls itself otherwise": GOOD.replace("{name}", "other"),
+    "raises when asked": "from zoo import hookimpl\n@hookimpl\ndef zoo_method(): raise RuntimeError('busy')",
+    "makes something else": "from zoo import hookimpl\n@hookimpl\ndef zoo_method(): return 'mine'",
+    "makes something without a name": (
+        "from zoo import Method, hookimpl\n@hookimpl\ndef zoo_method(): return Method()"
+    ),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_broken_plugin_is_reported_and_harms_no_other(how: str, install: Install) -> None:
+    package = f"broken_{list(BROKEN).index(how)}"
+    install(package, "mine", BROKEN[how])
+    with pytest.raises(PluginError):
+        plugins.load_method("mine")
+    found = {plugin.name: (made, trouble) for plugin, made, trouble in plugins.load_all("method")}
+    made, trouble = found.pop("mine")
+    assert made is None
+    assert trouble
+    assert set(found) >= own("method")
+    assert all(made is not None and trouble is None for made, trouble in found.values())
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("raises", r"'mine' \(stranger_g 1\.0\) does not import: RuntimeError: no GPU"),
+        ("lacks a package", "a_package_that_nobody_has"),
+        ("has an unknown hook", "zoo_metod"),
+        ("has a hook with unknown arguments", "colour"),
+        ("has no hook", r"'mine' \(stranger_g 1\.0\) has no zoo_method hook"),
+        ("calls itself otherwise", r"'mine' \(stranger_g 1\.0\) calls itself 'other'"),
+    ],
+)
+def test_what_is_wrong_with_a_plugin_is_said(how: str, said: str, install: Install) -> None:
+    install("stranger_g", "mine", BROKEN[how])
+    with pytest.raises(PluginError, match=said):
+        plugins.load_method("mine")
+
+
+def test_a_plugin_is_not_imported_until_it_is_asked_for(install: Install) -> None:
+    install("lazy_f", "mine")
+    plugins.find("method")
+    plugins.load_method("full")
+    assert "lazy_f_plugin" not in sys.modules
+    plugins.load_method("mine")
+    assert "lazy_f_plugin" in sys.modules
+
+
+# the manager
+
+
+def test_a_manager_is_fresh_each_time_and_knows_only_its_modules() -> None:
+    module = ModuleType("mine")
+
+    @hookimpl
+    def zoo_card(record: object) -> str:
+        return "mine"
+
+    module.zoo_card = zoo_card  # type: ignore[attr-defined]
+    first, second = plugins.manager(module), plugins.manager()
+    assert first is not second
+    assert first.hook.zoo_card(record=None) == ["mine"]
+    assert second.hook.zoo_card(record=None) == []
+    assert plugins.manager().get_plugins() == set()
+
+
+def test_a_module_that_is_both_task_and_method_is_registered_once() -> None:
+    module = ModuleType("both")
+    assert plugins.manager(module, None, module).get_plugins() == {module}
+
+
+def test_of_two_modules_the_last_is_asked_first() -> None:
+    def module(answer: str | None) -> ModuleType:
+        made = ModuleType(f"answers {answer}")
+
+        @hookimpl
+        def zoo_evaluate(run: object) -> str | None:
+            return answer
+
+        made.zoo_evaluate = zoo_evaluate  # type: ignore[attr-defined]
+        return made
+
+    default, task, method = module("default"), module("task"), module(None)
+    assert plugins.manager(default, task).hook.zoo_evaluate(run=None) == "task"
+    assert plugins.manager(default, task, method).hook.zoo_evaluate(run=None) == "task"
+    assert plugins.manager(default, method).hook.zoo_evaluate(run=None) == "default"
