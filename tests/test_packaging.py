@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def zoo_installed(installed: Path, tmp_path: Path):  # type: ignore[no-untyped-def]
+def zoo_installed(installed: Path, tmp_path: Path) -> Callable[..., Result]:
     """`zoo` from that folder, in an empty working folder."""
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -48,7 +49,9 @@ def zoo_installed(installed: Path, tmp_path: Path):  # type: ignore[no-untyped-d
     return run
 
 
-def test_the_wheel_carries_every_plugin_and_nothing_else(installed: Path, zoo_installed) -> None:  # type: ignore[no-untyped-def]
+def test_the_wheel_carries_every_plugin_and_nothing_else(
+    installed: Path, zoo_installed: Callable[..., Result]
+) -> None:
     found = zoo_installed("plugins")
     rows = [line.split("\t") for line in found.out.splitlines()[1:]]
     assert {(kind, name) for kind, name, *_ in rows} >= {
@@ -67,7 +70,7 @@ def test_the_wheel_carries_every_plugin_and_nothing_else(installed: Path, zoo_in
     assert tops == {"zoo", "zoo_methods", "zoo_tasks", "zoo_sources", "zoo_bitfit.py", "bin"}
 
 
-def test_a_strangers_method_is_listed_with_its_package(zoo_installed) -> None:  # type: ignore[no-untyped-def]
+def test_a_strangers_method_is_listed_with_its_package(zoo_installed: Callable[..., Result]) -> None:
     line = next(
         line for line in zoo_installed("methods").out.splitlines() if line.startswith("strangers-bitfit")
     )
@@ -75,8 +78,8 @@ def test_a_strangers_method_is_listed_with_its_package(zoo_installed) -> None:  
 
 
 def test_a_strangers_method_trains_cards_and_predicts_without_a_change_to_the_zoo(
-    zoo_installed, tiny_bert: Path, reviews_csv: Path, tmp_path: Path
-) -> None:  # type: ignore[no-untyped-def]
+    zoo_installed: Callable[..., Result], tiny_bert: Path, reviews_csv: Path, tmp_path: Path
+) -> None:
     trained = zoo_installed(
         "train", "strangers-bitfit", "bert-imdb", "--base", tiny_bert, "--data", reviews_csv, "--epochs", 1,
         "-s", "only_attention=true", "--json",

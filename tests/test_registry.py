@@ -524,16 +524,13 @@ def test_a_remove_that_is_killed_leaves_the_old_file_or_the_new_one(tmp_path: Pa
 
 
 @posix
-def test_a_remove_that_is_killed_leaves_no_record_without_files_once_the_next_writer_was_there(
-    tmp_path: Path,
-) -> None:
-    """What the comment in `remove` promises: no record without files, no folder that comes back."""
+def test_a_remove_that_is_killed_leaves_no_record_without_files(tmp_path: Path) -> None:
+    """Files without a record may be left: a rebuild brings them back, or the next remove is asked again."""
     for registry, _ in killed_at_every_step(tmp_path, "remove"):
-        registry.check_writable()
-        registered = "one" in registry
-        assert registry.adapter_folder("one").exists() == registered, registry.path
+        if "one" in registry:
+            assert registry.adapter_folder("one").exists(), registry.path
         registry.rebuild()
-        assert ("one" in registry) == registered
+        assert registry.adapter_folder("one").exists() == ("one" in registry)
 
 
 @posix
@@ -612,7 +609,7 @@ def test_a_failing_write_leaves_the_registry_and_the_made_folder_as_they_were(
 
 
 @pytest.mark.parametrize("step", range(1, 4))
-def test_a_failing_write_while_removing_keeps_record_and_files_together(
+def test_a_failing_write_while_removing_leaves_no_record_without_files(
     step: int, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_record(registry, "one")
@@ -620,7 +617,7 @@ def test_a_failing_write_while_removing_keeps_record_and_files_together(
         FailsOnce(patch, step)
         with pytest.raises(ZooError, match="No space left on device"):
             registry.remove("one")
-    assert registry.adapter_folder("one").exists() == ("one" in registry)
+    assert registry.adapter_folder("one").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_said_before_training(tmp_path: Path) -> None:

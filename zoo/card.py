@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from zoo.plugins import manager
@@ -42,14 +43,17 @@ def _front_matter(record: AdapterRecord) -> str:
         matter["datasets"] = [record.data.id]
     if record.base.licence:
         matter["license"] = record.base.licence
-    return str(yaml.safe_dump(matter, sort_keys=True, allow_unicode=True))
+    text = yaml.safe_dump(matter, sort_keys=True, allow_unicode=True)
+    if yaml.safe_load(text) != matter:  # some control characters only survive escaped
+        text = yaml.safe_dump(matter, sort_keys=True, allow_unicode=False)
+    return str(text)
 
 
 def _what(record: AdapterRecord) -> str:
     kind = "A fine-tuned model" if record.format == "transformers" else f"A `{record.spec.method}` adapter"
     return (
-        f"{kind} for the task `{record.spec.task}` on `{record.base.id}`. "
-        f"Labels: {', '.join(f'`{label}`' for label in record.labels)}."
+        f"{kind} for the task `{record.spec.task}` on {_code(record.base.id)}. "
+        f"Labels: {', '.join(map(_code, record.labels))}."
     )
 
 
@@ -58,7 +62,7 @@ def _metrics_table(record: AdapterRecord) -> str:
     lines = [
         f"On {record.data.n_held_out:,} held-out rows, with 95% intervals, seed {record.spec.seed}.",
         "",
-        "| metric | value | interval | n | " + " | ".join(baselines) + " |",
+        _table_row("metric", "value", "interval", "n", *baselines),
         "|---|---|---|---|" + "---|" * len(baselines),
     ]
     for metric in record.metrics:
@@ -66,13 +70,22 @@ def _metrics_table(record: AdapterRecord) -> str:
             next((b for b in record.baselines[name] if b.name == metric.name), None) for name in baselines
         ]
         cells = [_with_interval(b) if b else "" for b in beside]
-        lines.append(
-            f"| {metric.name} | {metric.value:.4f} | {metric.low:.4f} to {metric.high:.4f} | {metric.n} | "
-            + " | ".join(cells)
-            + " |"
-        )
+        interval = f"{metric.low:.4f} to {metric.high:.4f}"
+        lines.append(_table_row(metric.name, f"{metric.value:.4f}", interval, str(metric.n), *cells))
     lines += ["", *(f"- **Doubt:** {flag}." for flag in record.flags)]
     return "\n".join(lines).rstrip()
+
+
+def _table_row(*cells: str) -> str:
+    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _code(text: str) -> str:
+    """A code span that no text can break out of: labels come from strangers' files."""
+    line = " ".join(text.split())
+    fence = "`" * (max((len(run) for run in re.findall("`+", line)), default=0) + 1)
+    space = " " if "`" in line else ""
+    return f"{fence}{space}{line}{space}{fence}"
 
 
 def _with_interval(metric: Metric) -> str:
@@ -88,7 +101,7 @@ def _training(record: AdapterRecord) -> str:
         f"at most {spec.batch_tokens} tokens a batch, texts cut at {spec.max_length} tokens\n"
         f"- precision {training.precision}, base dropout {training.base_dropout}, seed {spec.seed}, "
         f"last epoch's loss {training.loss:.4f}\n"
-        f"- again: `{record.command}`\n"
+        f"- again: {_code(record.command)}\n"
         f"- with {', '.join(f'{name} {version}' for name, version in sorted(record.versions.items()))}"
     )
 
@@ -96,7 +109,7 @@ def _training(record: AdapterRecord) -> str:
 def _data(record: AdapterRecord) -> str:
     data = record.data
     return (
-        f"`{data.id}` ({_whence(data.package, data.revision, data.source)}), fingerprint "
+        f"{_code(data.id)} ({_whence(data.package, data.revision, data.source)}), fingerprint "
         f"`{data.fingerprint[:16]}`. Trained on {data.n_train:,} of {data.n_train_available:,} rows; "
         f"judged by {data.n_held_out:,}: {data.split}."
     )
@@ -106,7 +119,7 @@ def _base(record: AdapterRecord) -> str:
     base = record.base
     files = "\n".join(f"- `{name}` sha256 `{digest}`" for name, digest in sorted(base.weights.items()))
     whence = _whence(base.package, base.revision, base.source)
-    return f"`{base.id}` ({whence}), a `{base.model_type}`:\n\n{files}"
+    return f"{_code(base.id)} ({whence}), a `{base.model_type}`:\n\n{files}"
 
 
 def _whence(package: str | None, revision: str | None, source: str) -> str:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from zoo.tasks import Task
 
 
+_LARGER = 4
+
+
 @hookimpl(trylast=True)
 def zoo_evaluate(run: Run) -> list[Metric]:
     from zoo.hardware import choose_precision
@@ -49,7 +52,7 @@ def forward(
 ) -> np.ndarray:
     """The model's logits, shape (examples, labels), float32, in the order of `encoded`.
 
-    Batches are made by length; `budget` counts padded tokens.
+    Batches are made by length and may hold four times the tokens of a training batch: no activation is kept.
     """
     import numpy as np
     import torch
@@ -63,7 +66,7 @@ def forward(
     )
     rows: list[np.ndarray | None] = [None] * len(encoded)
     with report.progress(title, len(encoded)) as progress, torch.inference_mode(), cast:
-        for indexes in by_length([one["length"] for one in encoded], budget):
+        for indexes in by_length([one["length"] for one in encoded], _LARGER * budget):
             batch = task.collate([encoded[index] for index in indexes], processor)
             batch.pop("labels", None)
             logits = (

@@ -46,9 +46,9 @@ _MIN_HASH = 8
 
 
 def canonical(base_id: str) -> str:
-    """`bert-base-cased` -> `google-bert/bert-base-cased`; `hub:` and `@revision` are taken off."""
-    bare = base_id.removeprefix("hub:").partition("@")[0]
-    return LEGACY_IDS.get(bare, bare)
+    """`bert-base-cased` -> `google-bert/bert-base-cased`; `hub:`, `pip:` and `@revision` are taken off."""
+    bare = base_id.removeprefix("hub:").removeprefix("pip:").partition("@")[0]
+    return LEGACY_IDS.get(bare.lower(), bare)
 
 
 def same_base(bases: Sequence[BaseId], wanted: str) -> list[bool]:
@@ -67,7 +67,7 @@ def _is(base: BaseId, wanted: str) -> bool:
     digits = wanted.removeprefix("sha256:").lower()
     if len(digits) >= _MIN_HASH and all(c in "0123456789abcdef" for c in digits):
         return any(value.startswith(digits) for value in base.weights.values())
-    folder = Path(wanted.removeprefix("path:"))
+    folder = Path(wanted.removeprefix("path:")).expanduser()
     if ("/" in wanted or wanted.startswith("path:")) and folder.is_dir():
         return bool(base.weights) and weight_hashes(folder) == base.weights
     return False

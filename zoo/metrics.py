@@ -28,7 +28,7 @@ def classification(truth: Sequence[int], predicted: Sequence[int], n_labels: int
 
 
 def f1(confusion: np.ndarray) -> np.ndarray:
-    """F1 of each confusion matrix, shape (..., labels, labels), rows the truth; 0 where it is undefined."""
+    """F1 of each confusion matrix, shape (..., labels, labels), rows the truth; 0 where undefined."""
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
     per_label = _ratio(2 * hits, confusion.sum(-1) + confusion.sum(-2))
     return per_label[..., 1] if confusion.shape[-1] == 2 else _macro(per_label, confusion)
@@ -41,7 +41,7 @@ def _macro(per_label: np.ndarray, confusion: np.ndarray) -> np.ndarray:
 
 
 def mcc(confusion: np.ndarray) -> np.ndarray:
-    """Matthews' correlation (Gorodkin 2004 for several labels) of each confusion matrix; 0 where undefined."""
+    """Matthews' correlation (for several labels: Gorodkin 2004) of each matrix; 0 where undefined."""
     matrix = confusion.astype(float)
     n = matrix.sum((-2, -1))
     hits = np.diagonal(matrix, axis1=-2, axis2=-1).sum(-1)
@@ -52,7 +52,7 @@ def mcc(confusion: np.ndarray) -> np.ndarray:
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.divide(above, below, out=np.zeros(np.shape(above)), where=np.asarray(below) > 0)
+    return np.asarray(np.divide(above, below, out=np.zeros(np.shape(above)), where=np.asarray(below) > 0))
 
 
 def proportion(name: str, hits: int, n: int) -> Metric:

@@ -67,6 +67,7 @@ def type_name(hint: Any) -> str:
 
 
 def _typed(key: str, value: Any, hint: Any) -> Any:
+    typed = value
     if isinstance(value, str):
         if value.lower() == "none" and type(None) in typing.get_args(hint):
             return None
@@ -78,7 +79,7 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
         return msgspec.convert(value, hint, strict=False)
     except msgspec.ValidationError:
         wants = type_name(hint)
-        raise OptionError(f"'{key}' wants {_WORDS.get(wants, wants)}, got '{value}'.") from None
+        raise OptionError(f"'{key}' wants {_WORDS.get(wants, wants)}, got '{typed}'.") from None
 
 
 def _is_sequence(hint: Any) -> bool:

@@ -109,7 +109,7 @@ def _load(
     processor = task.load_processor(base)
     _seed(spec)  # before the head is drawn, or the seed decides nothing
     model, head = task.load_model(base, dataset.labels, **made.method.load_options(made.params))
-    length = _fitting_length(spec, model)
+    length = _fitting_length(made, model)
     run = Run(
         spec=msgspec.structs.replace(spec, max_length=length),
         method=made.method,
@@ -240,14 +240,24 @@ def _remember(work: Path, spec: AdapterSpec, resume: bool) -> None:
     path.write_bytes(dump(spec))
 
 
-def _fitting_length(spec: AdapterSpec, model: Any) -> int:
-    """The length asked for, or what the base's position table allows if that is less."""
+def _fitting_length(made: Plan, model: Any) -> int:
+    """The task's length, or what the base's position table allows if that is less.
+
+    Raises:
+        UsageError: more was asked for than the base has positions.
+    """
     config = model.config.get_text_config()
     most = getattr(config, "max_position_embeddings", None)
     if most is not None and config.model_type in ("roberta", "xlm-roberta", "camembert"):
         most -= 2  # their positions start after the padding index
-    asked = spec.max_length or 0
-    return asked if most is None else min(asked, int(most))
+    asked = made.spec.max_length or made.task.max_length
+    if most is None or asked <= most:
+        return asked
+    if asked != made.task.max_length:
+        raise UsageError(
+            f"--max-length {asked} is more than the {most} positions of the base.", f"--max-length {most}"
+        )
+    return int(most)
 
 
 def _seed(spec: AdapterSpec) -> None:

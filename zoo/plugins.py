@@ -124,14 +124,22 @@ def manager(*modules: ModuleType | None) -> pluggy.PluginManager:
 
 
 def _make(plugin: Plugin) -> Any:
-    made = getattr(manager(load_module(plugin)).hook, f"zoo_{plugin.kind}")()
+    hooks = manager(load_module(plugin)).hook
+    try:
+        made = getattr(hooks, f"zoo_{plugin.kind}")()
+        name = None if made is None else made.name
+    except (Exception, SystemExit) as error:
+        raise PluginError(
+            f"{plugin.kind} plugin '{plugin.name}' ({plugin.distribution}) fails: "
+            f"{type(error).__name__}: {error}"
+        ) from error
     if made is None:
         raise PluginError(
             f"{plugin.kind} plugin '{plugin.name}' ({plugin.distribution}) has no zoo_{plugin.kind} hook."
         )
-    if made.name != plugin.name:
+    if name != plugin.name:
         raise PluginError(
-            f"{plugin.kind} plugin '{plugin.name}' ({plugin.distribution}) calls itself '{made.name}': "
+            f"{plugin.kind} plugin '{plugin.name}' ({plugin.distribution}) calls itself '{name}': "
             "its name must be that of its entry point."
         )
     return made

@@ -27,7 +27,8 @@ ADAPTERS = "adapters"
 WORK = ".work"
 """Under `adapters/`: checkpoints and half-made adapters, never listed."""
 LOCK_SECONDS = 10.0
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+_LONGEST = 96
+_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{_LONGEST - 1}}}")
 _CONFLICT = re.compile(rb"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
 _RESERVED = {
     "con",
@@ -114,7 +115,8 @@ class Registry:
         candidate, number = name, 1
         while candidate in adapters or self.adapter_folder(candidate).exists():
             number += 1
-            candidate = f"{name}-{number}"
+            suffix = f"-{number}"
+            candidate = name[: _LONGEST - len(suffix)] + suffix
         return candidate
 
     def check_writable(self) -> None:
@@ -138,13 +140,14 @@ class Registry:
             record = msgspec.structs.replace(record, name=self.free_name(record.name))
             _write(made / RECORD_FILE, dump(record))
             target = self.adapter_folder(record.name)
-            os.replace(made, target)
-            _sync(self.folder)
             found.adapters[record.name] = _raw(record)
+            os.replace(made, target)
             try:
+                _sync(self.folder)
                 self._write(found)
             except BaseException:
-                os.replace(target, made)
+                if record.name not in self:
+                    os.replace(target, made)
                 raise
         return record
 
@@ -162,13 +165,13 @@ class Registry:
                 )
             check_name(name)
             del found.adapters[name]
-            # the folder goes aside first: a crash between the two must not leave a record without files,
-            # nor a folder that a rebuild would bring back
+            # the record first: a crash in between leaves files without a record, which a rebuild can bring
+            # back, and never a record without files
+            self._write(found)
             doomed = self.work_folder(f"removed-{name}-{os.getpid()}")
             if self.adapter_folder(name).exists():
                 doomed.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(self.adapter_folder(name), doomed)
-            self._write(found)
         shutil.rmtree(doomed, ignore_errors=True)
 
     def rebuild(self) -> tuple[int, list[str]]:
@@ -179,6 +182,8 @@ class Registry:
         adapters: dict[str, msgspec.Raw] = {}
         trouble = []
         with self._writing():
+            if self.path.is_file():
+                _refuse_newer(self.path.read_bytes(), str(self.path))
             for path in sorted(self.folder.glob(f"*/{RECORD_FILE}")):
                 try:
                     record = self._record(path.parent.name, path.read_bytes())
@@ -202,29 +207,25 @@ class Registry:
         try:
             found = msgspec.json.decode(content, type=_File)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            _refuse_newer(content, str(self.path))
             remedy = "zoo registry rebuild"
             if _CONFLICT.search(content):
                 raise RegistryError(f"{self.path} holds git conflict markers.", remedy) from None
             raise RegistryError(f"{self.path} is damaged: {error}.", remedy) from None
         if found.schema > SCHEMA:
-            raise RegistryError(
-                f"{self.path} has schema {found.schema}; this zoo knows {SCHEMA} and will not touch it.",
-                "pip install --upgrade adapter-zoo",
-            )
+            _refuse_newer(content, str(self.path))
         return found
 
     def _record(self, name: str, raw: bytes | msgspec.Raw) -> AdapterRecord:
         try:
             record = msgspec.json.decode(raw, type=AdapterRecord)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            _refuse_newer(raw, f"the record of '{name}'")
             raise RegistryError(
                 f"the record of '{name}' is damaged: {error}.", "zoo registry rebuild"
             ) from None
         if record.schema > SCHEMA:
-            raise RegistryError(
-                f"the record of '{name}' has schema {record.schema}; this zoo knows {SCHEMA}.",
-                "pip install --upgrade adapter-zoo",
-            )
+            _refuse_newer(raw, f"the record of '{name}'")
         return record
 
     def _write(self, found: _File) -> None:
@@ -257,6 +258,23 @@ class Registry:
             raise ZooError(f"{error.filename or folder} cannot be written: {error.strerror}.") from error
         finally:
             lock.release()
+
+
+class _Schema(msgspec.Struct):
+    schema: int
+
+
+def _refuse_newer(content: bytes | msgspec.Raw, what: str) -> None:
+    """Said before anything else: a newer file looks damaged to an older zoo, which must not "repair" it."""
+    try:
+        schema = msgspec.json.decode(content, type=_Schema).schema
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return
+    if schema > SCHEMA:
+        raise RegistryError(
+            f"{what} has schema {schema}; this zoo knows {SCHEMA} and will not touch it.",
+            "pip install --upgrade adapter-zoo",
+        )
 
 
 def dump(value: Any) -> bytes:

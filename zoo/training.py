@@ -80,7 +80,7 @@ def zoo_train(run: Run) -> TrainResult:
     if live.stopping:
         raise Interrupted(
             f"stopped at step {output.global_step} of {total}; nothing was registered.",
-            "the same command with --resume goes on from there",
+            f"the same command with --name {run.spec.name} --resume goes on from there",
         )
     return TrainResult(
         steps=output.global_step,
