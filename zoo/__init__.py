@@ -9,12 +9,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo.errors import AuthError, DataError, NotFoundError, UnreachableError, ZooError
+    from zoo.errors import AuthError, DataError, NotFoundError, UnreachableError, UsageError, ZooError
     from zoo.hookspecs import hookimpl
     from zoo.identity import canonical
     from zoo.methods import Method, PeftMethod
     from zoo.run import Run, TrainResult
-    from zoo.sources import Offer, Resolved, Source
+    from zoo.sources import Kind, Offer, Resolved, Source
     from zoo.specs import AdapterRecord, AdapterSpec, BaseId, Cost, DataId, Metric
     from zoo.tasks import Task
     from zoo.text_classification import TextClassification
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "UsageError": "zoo.errors",
+    "Kind": "zoo.sources",
     "canonical": "zoo.identity",
     "DataError": "zoo.errors",
     "AuthError": "zoo.errors",
@@ -54,6 +56,7 @@ __all__ = [
     "Cost",
     "DataError",
     "DataId",
+    "Kind",
     "Method",
     "Metric",
     "NotFoundError",
@@ -66,6 +69,7 @@ __all__ = [
     "TextClassification",
     "TrainResult",
     "UnreachableError",
+    "UsageError",
     "ZooError",
     "canonical",
     "hookimpl",

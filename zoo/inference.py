@@ -144,5 +144,5 @@ def _check_files(record: AdapterRecord, folder: Path) -> None:
         path = folder / name
         if not path.is_file():
             raise NotFoundError(f"'{record.name}' has lost its file {path}.", f"zoo rm {record.name}")
-        if name.endswith(".safetensors") and sha256(path) != file.sha256:
+        if sha256(path) != file.sha256:
             raise IncompatibleError(f"{path} is not what was saved: its hash differs from {RECORD_FILE}.")

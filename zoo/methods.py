@@ -93,7 +93,11 @@ class PeftMethod(Method):
         try:
             return get_peft_model(model, config)
         except (ValueError, KeyError) as error:
-            raise IncompatibleError(f"{self.name} does not fit this base: {_one_line(error)}") from error
+            targets = getattr(config, "target_modules", None)
+            named = f" (target modules: {', '.join(sorted(targets))})" if targets else ""
+            raise IncompatibleError(
+                f"{self.name} does not fit this {model.config.model_type}{named}: {_one_line(error)}"
+            ) from error
 
     def save(self, model: nn.Module, folder: Path, base: BaseId) -> None:
         for config in model.peft_config.values():

@@ -60,7 +60,7 @@ def plan(spec: AdapterSpec) -> Plan:
         raise IncompatibleError(f"{method.name} does not work for {task.name}: {refusal}.", "zoo methods")
     filled = msgspec.structs.replace(
         spec,
-        name=check_name(spec.name or f"{method.name}-{task.name}"),
+        name=check_name(f"{method.name}-{task.name}" if spec.name is None else spec.name),
         params=msgspec.to_builtins(asdict(params)),
         epochs=task.epochs if spec.epochs is None else spec.epochs,
         learning_rate=method.learning_rate if spec.learning_rate is None else spec.learning_rate,

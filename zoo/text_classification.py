@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.data import Example, columns_of
-from zoo.errors import DataError, IncompatibleError
+from zoo.errors import DataError, IncompatibleError, NotFoundError, ZooError
+from zoo.identity import read_config
 from zoo.tasks import Task
 
 if TYPE_CHECKING:
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
     from zoo.specs import AdapterRecord, Metric
 
 _INTEGER = re.compile(r"[+-]?\d+(\.0+)?")
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
 _MOST_FRESH = 0.1
 """A trunk with a larger share of missing weights is not the checkpoint of this architecture."""
 
@@ -74,6 +83,9 @@ class TextClassification(Task):
     def load_processor(self, folder: Path) -> Any:
         from transformers import AutoTokenizer
 
+        if not any((folder / file).is_file() for file in _TOKENIZER_FILES):
+            # transformers makes up an empty tokenizer, and training on its tokens succeeds
+            raise NotFoundError(f"{folder} has no tokenizer ({', '.join(_TOKENIZER_FILES)}).")
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
@@ -81,18 +93,22 @@ class TextClassification(Task):
 
     def load_model(self, folder: Path, labels: Sequence[str], **options: Any) -> tuple[nn.Module, list[str]]:
         import torch
+        from safetensors import SafetensorError
         from transformers import AutoModelForSequenceClassification
 
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            str(folder),
-            config=self._config(folder, labels),
-            use_safetensors=True,
-            local_files_only=True,
-            # a base with somebody's head of another size: theirs goes, ours is drawn
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            **{"dtype": torch.float32, **options},
-        )
+        try:
+            model, info = AutoModelForSequenceClassification.from_pretrained(
+                str(folder),
+                config=self._config(folder, labels),
+                use_safetensors=True,
+                local_files_only=True,
+                # a base with somebody's head of another size: theirs goes, ours is drawn
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **{"dtype": torch.float32, **options},
+            )
+        except SafetensorError as error:
+            raise ZooError(f"the weights in {folder} are damaged: {error}.") from error
         mismatched = [key[0] if isinstance(key, tuple) else key for key in info["mismatched_keys"]]
         return model, self._head(model, [*info["missing_keys"], *mismatched])
 
@@ -193,13 +209,19 @@ with torch.no_grad():
         from transformers import AutoConfig
 
         names = dict(enumerate(labels))
-        config = AutoConfig.from_pretrained(
-            str(folder),
-            local_files_only=True,
-            num_labels=len(labels),
-            id2label=names,
-            label2id={name: index for index, name in names.items()},
-        )
+        try:
+            config = AutoConfig.from_pretrained(
+                str(folder),
+                local_files_only=True,
+                num_labels=len(labels),
+                id2label=names,
+                label2id={name: index for index, name in names.items()},
+            )
+        except ValueError as error:
+            kind = read_config(folder).get("model_type", "unnamed")
+            raise IncompatibleError(
+                f"transformers does not know the model type '{kind}' of {folder}."
+            ) from error
         if config.get_text_config().pad_token_id is None:
             config.pad_token_id = config.get_text_config().eos_token_id
         return config

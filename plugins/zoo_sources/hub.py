@@ -7,14 +7,16 @@ holds whole is used without asking. Only safetensors weights are taken: pickle r
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zoo import (
     AuthError,
     DataError,
+    Kind,
     NotFoundError,
     Offer,
     Resolved,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 _DATA_FILES = ["README.md", *(f"*{suffix}" for suffix in (".parquet", ".csv", ".tsv", ".jsonl", ".json"))]
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 _CONFIG_FILES = (
+    "README.md",
     "config.json",
     "generation_config.json",
     "tokenizer.json",
@@ -58,7 +61,7 @@ class Hub(Source):
     scheme = "hub"
     order = 30
 
-    def resolve(self, ref: str, kind: str, *, weights: bool = True) -> Resolved | None:
+    def resolve(self, ref: str, kind: Kind, *, weights: bool = True) -> Resolved | None:
         repo, _, asked = ref.partition("@")
         if not _REPO_ID.fullmatch(repo) or ".." in repo:
             return None
@@ -77,7 +80,7 @@ class Hub(Source):
             raise DataError(f"the rows of '{resolved.id}' cannot be read: {error}") from error
         return {str(split): rows.to_pandas() for split, rows in parts.items()}
 
-    def offers(self, kind: str) -> list[Offer]:
+    def offers(self, kind: Kind) -> list[Offer]:
         """What the cache holds: no network is asked."""
         from huggingface_hub import scan_cache_dir
         from huggingface_hub.errors import CacheNotFound
@@ -87,79 +90,81 @@ class Hub(Source):
         except CacheNotFound:
             return []
         return [
-            Offer("base" if kind == "base" else "data", repo.repo_id, f"hub:{repo.repo_id}", "in the cache")
+            Offer(kind, repo.repo_id, f"hub:{repo.repo_id}", "in the cache")
             for repo in sorted(repos, key=lambda repo: repo.repo_id)
             if repo.repo_type == ("model" if kind == "base" else "dataset")
         ]
 
     def _base(self, repo: str, asked: str | None, weights: bool) -> Resolved:
-        cached = _cached_folder(repo, asked)
+        cached = _cached_folder(repo, asked, "model", ["config.json"])
         if cached is not None and _complete(cached, weights):
-            return self._resolved("base", repo, cached.name, None, cached)
+            return self._resolved("base", repo, cached)
         from huggingface_hub import HfApi, snapshot_download
 
         try:
             info = HfApi().model_info(repo, revision=asked, timeout=_TIMEOUT)
-            names = [file.rfilename for file in info.siblings or []]
-            wanted = [name for name in names if name in _CONFIG_FILES]
-            if weights:
-                tensors = [n for n in names if n.endswith((".safetensors", ".safetensors.index.json"))]
-                tensors = [n for n in tensors if "/" not in n]
-                if not tensors:
-                    raise NotFoundError(
-                        f"base '{repo}' has no safetensors weights on the Hub (pickled weights are not read)."
-                    )
-                wanted += tensors
-            # an empty list of patterns would fetch everything, pickles too
-            folder = snapshot_download(repo, revision=info.sha, allow_patterns=wanted or ["config.json"])
+            names = [file.rfilename for file in info.siblings or [] if "/" not in file.rfilename]
+            tensors = [name for name in names if name.endswith((".safetensors", ".safetensors.index.json"))]
+            if weights and not tensors:
+                raise NotFoundError(
+                    f"base '{repo}' has no safetensors weights on the Hub (pickled weights are not read)."
+                )
+            wanted = [*_CONFIG_FILES, *(tensors if weights else [])]
+            folder = snapshot_download(info.id, revision=asked, allow_patterns=wanted)
         except ZooError:
             raise
         except Exception as error:
             raise _said(repo, error) from error
-        licence = info.card_data.get("license") if info.card_data else None
-        return self._resolved("base", info.id or repo, info.sha, licence, Path(folder))
+        return self._resolved("base", info.id, Path(folder))
 
     def _data(self, repo: str, asked: str | None, rows: bool) -> Resolved:
         """The Hub is asked even if the cache has it: a cut-off download looks like a smaller data set."""
         from huggingface_hub import HfApi, snapshot_download
 
+        wanted = _DATA_FILES if rows else ["README.md"]
         try:
-            info = HfApi().dataset_info(repo, revision=asked, timeout=_TIMEOUT)
-            path = (
-                snapshot_download(info.id, repo_type="dataset", revision=info.sha, allow_patterns=_DATA_FILES)
-                if rows
-                else None
-            )
+            repo = HfApi().dataset_info(repo, revision=asked, timeout=_TIMEOUT).id
+            folder = Path(snapshot_download(repo, repo_type="dataset", revision=asked, allow_patterns=wanted))
         except Exception as error:
-            cached = _cached_folder(canonical(repo), asked, "dataset")
+            cached = _cached_folder(repo, asked, "dataset", wanted)
             if cached is None or not _is_outage(error):
                 raise _said(repo, error) from error
-            return self._resolved("data", repo, cached.name, None, cached)
-        licence = info.card_data.get("license") if info.card_data else None
-        return self._resolved("data", info.id, info.sha, licence, Path(path) if path else None)
+            folder = cached
+        found = self._resolved("data", repo, folder)
+        return found if rows else dataclasses.replace(found, path=None)
 
-    def _resolved(
-        self, kind: str, repo: str, revision: str | None, licence: Any, path: Path | None
-    ) -> Resolved:
+    def _resolved(self, kind: Kind, repo: str, snapshot: Path) -> Resolved:
+        """A snapshot folder is named after its commit."""
         return Resolved(
-            kind="base" if kind == "base" else "data",
+            kind=kind,
             id=repo,
             source=self.name,
-            location=f"hub:{repo}@{revision}",
-            path=path,
-            revision=revision,
-            licence=", ".join(licence) if isinstance(licence, list) else licence,
+            location=f"hub:{repo}@{snapshot.name}",
+            path=snapshot,
+            revision=snapshot.name,
+            licence=_licence(snapshot / "README.md"),
         )
 
 
-def _cached_folder(repo: str, asked: str | None, repo_type: str = "model") -> Path | None:
+def _licence(card: Path) -> str | None:
+    from huggingface_hub import metadata_load
+
+    if not card.is_file():
+        return None
+    licence = (metadata_load(card) or {}).get("license")
+    return ", ".join(map(str, licence)) if isinstance(licence, list) else licence
+
+
+def _cached_folder(repo: str, asked: str | None, repo_type: str, patterns: list[str]) -> Path | None:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(repo, revision=asked, repo_type=repo_type, local_files_only=True))
-    except (LocalEntryNotFoundError, OSError):
+        found = snapshot_download(
+            repo, revision=asked, repo_type=repo_type, local_files_only=True, allow_patterns=patterns
+        )
+    except OSError:  # not there, or not whole
         return None
+    return Path(found)
 
 
 def _complete(folder: Path, weights: bool) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zoo import NotFoundError, Resolved, Source, hookimpl
+from zoo import Kind, NotFoundError, Resolved, Source, hookimpl
 
 
 class Local(Source):
@@ -13,7 +13,7 @@ class Local(Source):
     scheme = "path"
     order = 10
 
-    def resolve(self, ref: str, kind: str, *, weights: bool = True) -> Resolved | None:
+    def resolve(self, ref: str, kind: Kind, *, weights: bool = True) -> Resolved | None:
         path = Path(ref).expanduser()
         if not path.exists():
             return None
@@ -29,7 +29,7 @@ class Local(Source):
                     "zoo train ... --dry-run works from the config alone",
                 )
         return Resolved(
-            kind="base" if kind == "base" else "data",
+            kind=kind,
             id=f"local:{path.name}",
             source=self.name,
             location=f"path:{path}",

