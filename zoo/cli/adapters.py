@@ -23,6 +23,7 @@ _SORTS: dict[str, Callable[[AdapterRecord], Any]] = {
     "bytes": lambda record: record.cost.adapter_bytes,
     "seconds": lambda record: record.cost.train_seconds,
 }
+_SHORT_HEADER = ("name", "method", "task", "base", "measured", "trained", "doubt")
 _HEADER = (
     "name",
     "method",
@@ -84,7 +85,10 @@ def list_command(
     if as_json:
         print_json(found)
         return
-    print_rows(_HEADER, [_row(record) for record in found])
+    if sys.stdout.isatty():
+        print_rows(_SHORT_HEADER, [_short_row(record) for record in found])
+    else:
+        print_rows(_HEADER, [_row(record) for record in found])
     if not found:
         click.echo(f"no adapter fits; looked in {registry.path}", err=True)
 
@@ -112,7 +116,7 @@ def show_command(registry: Registry, name: str, as_json: bool) -> None:
         ("data", f"{data.id}, from {data.package or data.location}"),
         (
             "rows",
-            f"{data.n_train:,} of {data.n_train_available:,} trained on; {data.n_held_out:,} {data.split}",
+            f"{data.n_train:,} of {data.n_train_available:,} trained on; judged by: {data.split}",
         ),
         ("labels", ", ".join(record.labels)),
         *(
@@ -178,6 +182,15 @@ def _sort_key(sort: str, found: list[AdapterRecord]) -> Callable[[AdapterRecord]
     if found and sort not in metrics:
         raise UsageError(f"cannot sort by '{sort}': {', '.join([*_SORTS, *sorted(metrics)])}.")
     return lambda record: (-_value(record, sort), record.name)
+
+
+def _short_row(record: AdapterRecord) -> tuple[object, ...]:
+    """What fits a screen; a pipe gets every column."""
+    first = record.metrics[0] if record.metrics else None
+    measured = f"{first.name} {first.value:.3f} ({first.low:.3f} to {first.high:.3f})" if first else ""
+    doubt = "yes" if record.flags else ""
+    trained = f"{record.cost.trainable_parameters:,}"
+    return (record.name, record.spec.method, record.spec.task, record.base.id, measured, trained, doubt)
 
 
 def _row(record: AdapterRecord) -> tuple[object, ...]:

@@ -11,7 +11,10 @@ from zoo.cli.output import json_option, number, print_json, print_rows, registry
 from zoo.errors import DataError, NotFoundError, UsageError
 from zoo.options import split_pairs
 from zoo.registry import Registry
-from zoo.report import StderrReport
+from zoo.report import Report, StderrReport
+
+_WORTH_A_BAR = 100
+"""Texts that take long enough for a progress bar."""
 
 
 @click.command(name="predict")
@@ -38,7 +41,8 @@ def predict_command(
 
     from zoo import inference
 
-    rows = inference.predict(inference.load(name, registry), inputs, StderrReport())
+    report = StderrReport() if len(inputs) > _WORTH_A_BAR else Report()
+    rows = inference.predict(inference.load(name, registry), inputs, report)
     found = [{**row, "text": text} for text, row in zip(inputs, rows, strict=True)]
     if as_json:
         print_json(found)
