@@ -190,6 +190,10 @@ def test_a_setting_out_of_range_is_refused_by_its_option(option: str, value: str
     refused(train(option, value), 2, f"{option} must be greater than 0", value)
 
 
+def test_a_seed_that_the_generators_cannot_take_is_refused(train: Zoo) -> None:
+    refused(train("--seed", -1), 2, "--seed", "got -1")
+
+
 def test_a_setting_that_is_no_number_is_refused_by_its_option(train: Zoo) -> None:
     refused(train("--limit", "many"), 2, "--limit", "many", then="zoo train --help")
 

@@ -27,6 +27,18 @@ GOOD = """
         summary = "a stranger's"
         format = "mine"
 
+        def attach(self, model, params, task, head):
+            return model
+
+        def save(self, model, folder, base):
+            pass
+
+        def restore(self, model, folder, params, task):
+            return model
+
+        def usage(self):
+            return ""
+
     @hookimpl
     def zoo_method():
         return Mine()
@@ -244,3 +256,11 @@ def test_of_two_modules_the_last_is_asked_first() -> None:
     assert plugins.manager(default, task).hook.zoo_evaluate(run=None) == "task"
     assert plugins.manager(default, task, method).hook.zoo_evaluate(run=None) == "task"
     assert plugins.manager(default, method).hook.zoo_evaluate(run=None) == "default"
+
+
+def test_a_method_that_lacks_a_step_is_broken_when_it_is_loaded_and_not_after_an_hour(
+    install: Install,
+) -> None:
+    install("stranger", "half", GOOD.replace("def save(", "def saves("))
+    with pytest.raises(PluginError, match="save"):
+        plugins.load_method("half")

@@ -9,6 +9,7 @@ freshly drawn head predicts noise.
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ class NoParams:
     """For methods without parameters."""
 
 
-class Method:
+class Method(ABC):
     """Base of a method that PEFT does not have. `attach`, `save` and `restore` are the whole of it."""
 
     name: str
@@ -56,21 +57,21 @@ class Method:
         """Keyword arguments for `from_pretrained` of the base (a quantisation config, say)."""
         return {}
 
+    @abstractmethod
     def attach(self, model: nn.Module, params: Any, task: Task, head: Sequence[str]) -> nn.Module:
         """The model to train, with `requires_grad` set on exactly what is trained."""
-        raise NotImplementedError(f"method '{self.name}' must implement attach")
 
+    @abstractmethod
     def save(self, model: nn.Module, folder: Path, base: BaseId) -> None:
         """Write what was trained, as safetensors, into an existing folder."""
-        raise NotImplementedError(f"method '{self.name}' must implement save")
 
+    @abstractmethod
     def restore(self, model: nn.Module, folder: Path, params: Any, task: Task) -> nn.Module:
         """Put what `save` wrote back onto a freshly loaded base (the whole model if not `needs_base`)."""
-        raise NotImplementedError(f"method '{self.name}' must implement restore")
 
+    @abstractmethod
     def usage(self) -> str:
         """Python for the card that puts the adapter in `folder` onto `model`, without the zoo."""
-        raise NotImplementedError(f"method '{self.name}' must implement usage")
 
 
 class PeftMethod(Method):
@@ -78,9 +79,9 @@ class PeftMethod(Method):
 
     format = "peft"
 
+    @abstractmethod
     def config(self, params: Any, task: Task) -> PeftConfig:
         """The PEFT config. `modules_to_save` is filled in by `attach`."""
-        raise NotImplementedError(f"method '{self.name}' must implement config")
 
     def attach(self, model: nn.Module, params: Any, task: Task, head: Sequence[str]) -> nn.Module:
         from peft import get_peft_model

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from zoo.tasks import Task
 
 
+_POSITIVE = ("--limit", "--eval-limit", "--epochs", "--lr", "--batch-tokens", "--max-length")
+"""Settings that are numbers above 0, by their flag."""
+
+
 @dataclass(frozen=True)
 class Plan:
     spec: AdapterSpec
@@ -83,19 +87,10 @@ def with_free_name(spec: AdapterSpec, registry: Registry) -> AdapterSpec:
 def command(spec: AdapterSpec) -> str:
     """The command that makes this adapter again, every setting spelled out."""
     words = ["zoo", "train", spec.method, spec.task, "--base", str(spec.base), "--data", str(spec.data)]
-    for flag, value in (
-        ("--limit", spec.limit),
-        ("--eval-limit", spec.eval_limit),
-        ("--epochs", spec.epochs),
-        ("--lr", spec.learning_rate),
-        ("--batch-tokens", spec.batch_tokens),
-        ("--max-length", spec.max_length),
-        ("--seed", spec.seed),
-        ("--precision", spec.precision),
-        ("--base-dropout", spec.base_dropout),
-    ):
+    for flag in (*_POSITIVE, "--seed", "--precision", "--base-dropout"):
+        value = getattr(spec, _field(flag))
         if value is not None:
-            words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
+            words += [flag, str(value)]
     for column, name in sorted(spec.columns.items()):
         words += ["--column", f"{column}={name}"]
     for key, value in sorted(spec.params.items()):
@@ -104,16 +99,16 @@ def command(spec: AdapterSpec) -> str:
     return shlex.join(words)
 
 
+def _field(flag: str) -> str:
+    return "learning_rate" if flag == "--lr" else flag.removeprefix("--").replace("-", "_")
+
+
 def _check_settings(spec: AdapterSpec, task: Task) -> None:
-    for flag, value in (
-        ("--limit", spec.limit),
-        ("--eval-limit", spec.eval_limit),
-        ("--epochs", spec.epochs),
-        ("--lr", spec.learning_rate),
-        ("--batch-tokens", spec.batch_tokens),
-        ("--max-length", spec.max_length),
-    ):
+    for flag in _POSITIVE:
+        value = getattr(spec, _field(flag))
         if value is not None and not 0 < value < float("inf"):
             raise UsageError(f"{flag} must be greater than 0, got {value:g}.")
+    if not 0 <= spec.seed < 2**32:
+        raise UsageError(f"--seed is a whole number from 0 to {2**32 - 1}, got {spec.seed}.")
     if spec.base_dropout not in ("off", "keep"):
         raise UsageError(f"--base-dropout is off or keep, got '{spec.base_dropout}'.")

@@ -8,6 +8,7 @@ loudly.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ class Offer:
     note: str = ""
 
 
-class Source:
+class Source(ABC):
     """Base of a source plugin."""
 
     name: str
@@ -75,6 +76,7 @@ class Source:
     order: int = 50
     """Bare references try the lowest first: local 10, pip 20, hub 30."""
 
+    @abstractmethod
     def resolve(self, ref: str, kind: Kind, *, weights: bool = True) -> Resolved | None:
         """Find `ref` (without its scheme), or return None if this source does not know it.
 
@@ -83,7 +85,6 @@ class Source:
         Raises:
             UnreachableError: it may exist, but not within reach of this machine now.
         """
-        raise NotImplementedError(f"source '{self.name}' must implement resolve")
 
     def frames(self, resolved: Resolved) -> dict[str, DataFrame]:
         """The rows of a data set by split name. The default reads `resolved.path`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from zoo.specs import AdapterRecord, Metric
 
 
-class Task:
+class Task(ABC):
     """Base of a task plugin. Methods are in the order in which a run calls them."""
 
     name: str
@@ -41,6 +42,7 @@ class Task:
     batch_tokens: int = 2048
     eval_limit: int = 5000
 
+    @abstractmethod
     def examples(
         self, frames: Mapping[str, DataFrame], columns: Mapping[str, str], location: str, report: Report
     ) -> tuple[dict[str, list[Example]], list[str]]:
@@ -49,11 +51,10 @@ class Task:
         Raises:
             DataError: rows that cannot be trained on, said in words.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def key(self, example: Example) -> str:
         """The text that makes a row the same row: decides what is held out, and what is a copy."""
-        raise NotImplementedError
 
     def relabel(self, splits: dict[str, list[Example]], names: Sequence[str], trained: Sequence[str]) -> None:
         """Give rows of other data the label ids that an adapter was trained with.
@@ -71,47 +72,47 @@ class Task:
             for row in rows:
                 row["label"] = trained.index(names[row["label"]])
 
+    @abstractmethod
     def example(self, text: str) -> Example:
         """One input of `zoo predict` as an example without a label."""
-        raise NotImplementedError
 
+    @abstractmethod
     def load_processor(self, folder: Path) -> Any:
         """The base's tokenizer or processor, from a local folder."""
-        raise NotImplementedError
 
+    @abstractmethod
     def load_model(self, folder: Path, labels: Sequence[str], **options: Any) -> tuple[nn.Module, list[str]]:
         """The pretrained model and the names of its modules without pretrained weights."""
-        raise NotImplementedError
 
+    @abstractmethod
     def empty_model(self, folder: Path, labels: Sequence[str]) -> tuple[nn.Module, list[str]]:
         """As `load_model`, on the meta device from the config alone: shapes without weights."""
-        raise NotImplementedError
 
     def trunk(self, model: nn.Module) -> nn.Module:
         """The pretrained part of `load_model`'s model, whose dropout goes off when it is frozen."""
         return getattr(model, getattr(model, "base_model_prefix", ""), model)
 
+    @abstractmethod
     def encode(self, examples: Sequence[Example], processor: Any, max_length: int) -> list[dict[str, Any]]:
         """Examples as the model's inputs, unpadded, each with its `length` in tokens."""
-        raise NotImplementedError
 
+    @abstractmethod
     def collate(self, encoded: Sequence[Mapping[str, Any]], processor: Any) -> dict[str, Tensor]:
         """A padded batch, with `labels` where the examples have them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(self, outputs: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
         """Sum over the batch divided by `num_items_in_batch` (all accumulated batches), or the mean."""
-        raise NotImplementedError
 
     def live_metric(self, outputs: Any, labels: Tensor) -> tuple[str, int, int] | None:
         """(name, hits, n) of a training batch, for the progress line."""
         return None
 
+    @abstractmethod
     def measure(
         self, outputs: np.ndarray, encoded: Sequence[Mapping[str, Any]], labels: Sequence[str]
     ) -> list[Metric]:
         """Metrics with n and interval, from the model's outputs (one row an example)."""
-        raise NotImplementedError
 
     def baselines(
         self, train: Sequence[Mapping[str, Any]], held_out: Sequence[Mapping[str, Any]], labels: Sequence[str]
@@ -123,10 +124,10 @@ class Task:
         """Each baseline in words, for the sentence that flags a metric which does not beat it."""
         return {}
 
+    @abstractmethod
     def predictions(self, outputs: np.ndarray, labels: Sequence[str]) -> list[dict[str, Any]]:
         """What `zoo predict` prints of each row of outputs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def usage(self, record: AdapterRecord, restore: str) -> str:
         """Python for the card: load the base, run `restore` (the method's lines), predict; no zoo."""
-        raise NotImplementedError

@@ -71,9 +71,10 @@ def zoo_train(run: Run) -> TrainResult:
     else:
         shutil.rmtree(run.folder, ignore_errors=True)
     steps = len(trainer.get_train_dataloader())
-    total = max(1, round(steps * float(run.spec.epochs or 1)))
+    total = max(1, math.ceil(steps * float(run.spec.epochs or 1)))
+    done = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
     start = time.monotonic()
-    with _stop_after_this_step(live), run.report.progress("training", total) as progress:
+    with _stop_after_this_step(live), run.report.progress("training", total - done) as progress:
         live.progress = progress
         output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = live.seconds + time.monotonic() - start
