@@ -203,6 +203,7 @@ def test_a_budget_smaller_than_one_example_still_trains(train: Zoo, kept: Kept) 
     done = train("--batch-tokens", 1, "--limit", 10, "--name", "narrow", "--json")
     assert done.code == 0, done.err
     assert done.json["training"]["steps"] == 10
+    assert done.err.count("each is a batch of its own") == 1
 
 
 def test_an_unknown_precision_is_refused(train: Zoo) -> None:

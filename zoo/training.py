@@ -70,6 +70,10 @@ def zoo_train(run: Run) -> TrainResult:
         run.report.say(f"resuming from {checkpoint.name}")
     else:
         shutil.rmtree(run.folder, ignore_errors=True)
+    budget = run.spec.batch_tokens or run.task.batch_tokens
+    longer = sum(one["length"] > budget for one in run.train)
+    if longer:
+        run.report.warn(f"{longer} examples have more than {budget} tokens: each is a batch of its own.")
     steps = len(trainer.get_train_dataloader())
     total = max(1, math.ceil(steps * float(run.spec.epochs or 1)))
     done = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
