@@ -44,8 +44,11 @@ def find(kind: str) -> dict[str, Plugin]:
         PluginError: two distributions claim one name.
     """
     found: dict[str, Plugin] = {}
+    labels: dict[int, str] = {}  # by distribution object: reading a name parses the whole of METADATA
     for point in sorted(entry_points(group=f"zoo.{kind}s"), key=lambda point: point.name):
-        plugin = Plugin(kind, point.name, point.value, _distribution(point))
+        if id(point.dist) not in labels:
+            labels[id(point.dist)] = _distribution(point)
+        plugin = Plugin(kind, point.name, point.value, labels[id(point.dist)])
         twin = found.get(plugin.name)
         if twin and twin.distribution.split()[0] != plugin.distribution.split()[0]:
             raise PluginError(
