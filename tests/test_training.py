@@ -11,7 +11,7 @@ from conftest import FAMILIES, Result
 from test_pipeline import tiny_spec
 
 from zoo import inference, pipeline, plugins, training
-from zoo.errors import UsageError, ZooError
+from zoo.errors import Interrupted, UsageError, ZooError
 from zoo.registry import Registry
 
 
@@ -95,6 +95,29 @@ def test_resuming_in_mid_epoch_ends_with_the_weights_of_an_unbroken_run(
     resumed = pipeline.train(spec, registry, resume=True)
     assert resumed.training.steps == whole.training.steps > 5
     assert resumed.files["adapter_model.safetensors"] == whole.files["adapter_model.safetensors"]
+
+
+def test_stopping_while_measuring_keeps_what_was_trained(
+    tiny_bert: Path, reviews_csv: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from zoo import evaluation
+
+    forward, calls = evaluation.forward, []
+
+    def stop_at_the_second(*args: Any, **settings: Any) -> Any:
+        calls.append(settings["title"])
+        if len(calls) == 2:  # the first measures the untrained base
+            raise KeyboardInterrupt
+        return forward(*args, **settings)
+
+    spec = tiny_spec("lora", tiny_bert, reviews_csv, name="mine")
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, "forward", stop_at_the_second)
+        with pytest.raises(Interrupted) as caught:
+            pipeline.train(spec, registry)
+    assert "--name mine --resume" in (caught.value.hint or "")
+    record = pipeline.train(spec, registry, resume=True)
+    assert (record.name, record.training.loss > 0) == ("mine", True)
 
 
 def test_resuming_with_other_settings_is_refused_by_name(

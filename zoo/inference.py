@@ -56,7 +56,7 @@ class Evaluation:
     flags: list[str]
 
 
-def load(name: str, registry: Registry, report: Report | None = None) -> LoadedAdapter:
+def load(name: str, registry: Registry) -> LoadedAdapter:
     """An adapter on its base, ready to predict.
 
     Raises:

@@ -15,7 +15,7 @@ import msgspec
 
 from zoo import plugins, sources
 from zoo.dataset import Dataset, open_dataset
-from zoo.errors import UsageError
+from zoo.errors import Interrupted, UsageError
 from zoo.identity import identify, sha256
 from zoo.plan import Plan, command, plan, with_free_name
 from zoo.quiet import quiet_libraries
@@ -85,7 +85,13 @@ def train(
     report.say(f"{made.method.name} trains {counted} in {precision}")
     result: TrainResult = hooks.zoo_train(run=run)
     start = time.monotonic()
-    metrics: list[Metric] = hooks.zoo_evaluate(run=run)
+    try:
+        metrics: list[Metric] = hooks.zoo_evaluate(run=run)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(
+            "stopped while measuring; nothing was registered, and the trained weights are kept.",
+            f"the same command with --name {made.name} --resume measures them",
+        ) from stop
     evaluate_seconds += time.monotonic() - start
 
     folder = _save(run, base_id, work / "made")

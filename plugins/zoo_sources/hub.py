@@ -105,6 +105,8 @@ class Hub(Source):
             info = HfApi().model_info(repo, revision=asked, timeout=_TIMEOUT)
             names = [file.rfilename for file in info.siblings or [] if "/" not in file.rfilename]
             tensors = [name for name in names if name.endswith((".safetensors", ".safetensors.index.json"))]
+            # some repositories hold the same weights again under other names (consolidated.safetensors)
+            tensors = [name for name in tensors if name.startswith("model")] or tensors
             if weights and not tensors:
                 raise NotFoundError(
                     f"base '{repo}' has no safetensors weights on the Hub (pickled weights are not read)."
