@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,34 @@ def test_resuming_with_other_settings_is_refused_by_name(
     with pytest.raises(UsageError, match="seed was 42"):
         pipeline.train(tiny_spec("lora", tiny_bert, reviews_csv, name="mine", seed=7), registry, resume=True)
     assert pipeline.train(spec, registry, resume=True).name == "mine"
+
+
+def test_a_ctrl_c_that_a_library_swallows_still_stops_the_run(
+    tiny_bert: Path, reviews_csv: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import signal
+
+    from zoo import evaluation, interrupt
+
+    forward = evaluation.forward
+
+    def swallow(*args: Any, **settings: Any) -> Any:
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(signal.SIGINT)
+        return forward(*args, **settings)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    interrupt.listen()
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(evaluation, "forward", swallow)
+            with pytest.raises(KeyboardInterrupt):
+                pipeline.train(tiny_spec("lora", tiny_bert, reviews_csv), registry)
+    finally:
+        interrupt.listen()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert registry.records() == {}
 
 
 def test_a_loss_that_is_no_number_stops_the_run_at_once(

@@ -107,6 +107,9 @@ class PeftMethod(Method):
             if getattr(config, "modules_to_save", None):
                 # PEFT adds its own guesses to ours, twice over
                 config.modules_to_save = list(dict.fromkeys(config.modules_to_save))
+            if isinstance(getattr(config, "target_modules", None), set):
+                # a set's order changes from run to run, and with it the file's hash
+                config.target_modules = sorted(config.target_modules)
         # save_embedding_layers="auto" would ask the Hub for the base's vocabulary; nothing here resizes it
         model.save_pretrained(str(folder), save_embedding_layers=False)
         (folder / "README.md").unlink(missing_ok=True)  # PEFT's own card; ours is made from the record

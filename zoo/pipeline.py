@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from zoo import plugins, sources
+from zoo import interrupt, plugins, sources
 from zoo.dataset import Dataset, open_dataset
 from zoo.errors import Interrupted, UsageError
 from zoo.identity import identify, sha256
@@ -82,11 +82,13 @@ def train(
     _seed(settled)  # again, so that the adapter is drawn alike whatever was measured before
     run.model = made.method.attach(run.model, made.params, made.task, head)
     counted = count(run.model)
+    interrupt.check()
     report.say(f"{made.method.name} trains {counted} in {precision}")
     result: TrainResult = hooks.zoo_train(run=run)
     start = time.monotonic()
     try:
         metrics: list[Metric] = hooks.zoo_evaluate(run=run)
+        interrupt.check()
     except KeyboardInterrupt as stop:
         raise Interrupted(
             "stopped while measuring; nothing was registered, and the trained weights are kept.",
@@ -99,6 +101,7 @@ def train(
         made, run, base_id, dataset, result, counted, metrics, baselines, evaluate_seconds, folder
     )
     _write_card(made, record, folder)
+    interrupt.check()
     record = registry.add(record, folder)
     shutil.rmtree(work, ignore_errors=True)
     return record

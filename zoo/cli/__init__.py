@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
 import sys
 from typing import Any
 
 import click
 
-from zoo import __version__
+from zoo import __version__, interrupt
 from zoo.errors import Interrupted, ZooError, did_you_mean
 
 _COMMANDS = {
@@ -60,7 +59,7 @@ def cli(debug: bool) -> None:
 
 def main() -> None:
     """The console script."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: tidily, with one line
+    interrupt.listen()
     debug = "--debug" in sys.argv[1:2] or os.environ.get("ZOO_DEBUG", "0") not in ("", "0")
     try:
         sys.exit(cli.main(standalone_mode=False))
