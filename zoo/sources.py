@@ -91,7 +91,7 @@ class Source(ABC):
         from zoo.data import read_frames
 
         if resolved.path is None:
-            raise NotImplementedError(f"source '{self.name}' must implement frames for data without a path")
+            raise ZooError(f"source '{self.name}' must implement frames for data without a path")
         return read_frames(resolved.path, resolved.where)
 
     def offers(self, kind: Kind) -> list[Offer]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
 
 from zoo.registry import Registry, locate
+from zoo.specs import Metric
 
 
 def registry_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,6 +51,16 @@ def print_rows(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row))
     Console().print(table)
+
+
+def print_metrics(name: str, metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]]) -> None:
+    """The metrics of `name` with their intervals, and those of its baselines below."""
+    rows = [
+        (model, m.name, number(m.value), number(m.low), number(m.high), m.n)
+        for model, measured in ((name, metrics), *baselines.items())
+        for m in measured
+    ]
+    print_rows(("model", "metric", "value", "low", "high", "n"), rows)
 
 
 def print_facts(facts: Sequence[tuple[str, object]]) -> None:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.output import json_option, number, print_facts, print_json, print_rows, registry_option
+from zoo.cli.output import json_option, print_facts, print_json, print_metrics, registry_option
 from zoo.options import split_pairs
 from zoo.registry import Registry
 from zoo.report import StderrReport, clock
-from zoo.specs import AdapterRecord, AdapterSpec
+from zoo.specs import AdapterSpec
 
 if TYPE_CHECKING:
     from zoo.preflight import DryRun
@@ -86,20 +86,11 @@ def train_command(
         f"trained in {clock(record.cost.train_seconds)}, {record.cost.examples_per_second:.1f} examples/s, "
         f"peak memory {record.cost.peak_memory_bytes / 1e9:.2f} GB"
     )
-    print_metrics(record)
+    print_metrics("trained", record.metrics, record.baselines)
     for flag in record.flags:
         report.warn(f"{flag}.")
     folder = registry.adapter_folder(record.name)
     report.say(f"registered '{record.name}' in {registry.path}; its files are in {folder}")
-
-
-def print_metrics(record: AdapterRecord) -> None:
-    rows = [
-        ("trained" if kind is None else kind, m.name, number(m.value), number(m.low), number(m.high), m.n)
-        for kind, metrics in ((None, record.metrics), *record.baselines.items())
-        for m in metrics
-    ]
-    print_rows(("model", "metric", "value", "low", "high", "n"), rows)
 
 
 def _print_dry_run(found: DryRun, as_json: bool) -> None:

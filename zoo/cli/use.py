@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from zoo.cli.output import json_option, number, print_json, print_rows, registry_option
+from zoo.cli.output import json_option, number, print_json, print_metrics, print_rows, registry_option
 from zoo.errors import DataError, NotFoundError, UsageError
 from zoo.options import split_pairs
 from zoo.registry import Registry
@@ -89,12 +89,7 @@ def evaluate_command(
     if as_json:
         print_json({"metrics": found.metrics, "baselines": found.baselines, "flags": found.flags})
         return
-    rows = [
-        (kind, m.name, number(m.value), number(m.low), number(m.high), m.n)
-        for kind, metrics in ((name, found.metrics), *found.baselines.items())
-        for m in metrics
-    ]
-    print_rows(("model", "metric", "value", "low", "high", "n"), rows)
+    print_metrics(name, found.metrics, found.baselines)
     for flag in found.flags:
         report.warn(f"{flag}.")
 
