@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -101,6 +102,24 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture
 def tiny_bert(tiny_models: dict[str, Path]) -> Path:
     return tiny_models["bert"]
+
+
+@pytest.fixture
+def still_bert(tiny_bert: Path, tmp_path: Path) -> Path:
+    """A BERT without any dropout, not even in the head: what is left to differ is the order of sums."""
+    folder = shutil.copytree(tiny_bert, tmp_path / "still-bert")
+    path = folder / "config.json"
+    config = {**json.loads(path.read_text(encoding="utf-8")), "hidden_dropout_prob": 0.0}
+    path.write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where indexes go: never the cache folder of who runs the tests."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("ZOO_CACHE", str(folder))
+    return folder
 
 
 class Result:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -264,6 +266,49 @@ def test_evaluate_for_a_pipe_names_the_adapter_beside_its_baselines(zoo: Zoo) ->
     assert {row["metric"] for row in rows} == {"accuracy", "f1", "mcc"}
 
 
+@pytest.mark.usefixtures("have")
+def test_evaluate_of_several_is_one_table_in_the_order_given_with_common_baselines_once(zoo: Zoo) -> None:
+    """And each of them once, however often it is named."""
+    alone = {name: rows_of(zoo("evaluate", name)) for name in ("first", "second")}
+    found = zoo("evaluate", "second", "first", "second")
+    measured = {name: [row for row in rows if row["model"] == name] for name, rows in alone.items()}
+    baselines = [row for row in alone["first"] if row["model"] != "first"]
+    assert rows_of(found) == measured["second"] + measured["first"] + baselines
+    warned = [line for line in found.err.splitlines() if line.startswith("Warning:")]
+    assert warned
+    assert all(line.startswith(("Warning: first: ", "Warning: second: ")) for line in warned)
+
+
+@pytest.mark.usefixtures("have")
+def test_evaluate_of_several_as_json_is_an_object_by_name(zoo: Zoo) -> None:
+    alone = {name: zoo("evaluate", name, "--json").json for name in ("first", "second")}
+    assert set(alone["first"]) == {"metrics", "baselines", "flags"}
+    assert zoo("evaluate", "first", "second", "--json").json == alone
+    assert zoo("evaluate", "first", "first", "--json").json == alone["first"]
+
+
+def test_evaluate_prints_the_baselines_of_two_data_sets_below_their_adapters(
+    zoo: Zoo, have: Path, tmp_path: Path
+) -> None:
+    data = write_csv(tmp_path / "more.csv", reviews(100))
+    base = zoo("show", "first", "--json").json["base"]["location"]
+    words = ("train", "head", "bert-imdb", "--base", base, "--data", data, "--epochs", 1)
+    assert zoo(*words, "--precision", "fp32", "--name", "third").code == 0
+    rows = rows_of(zoo("evaluate", "first", "third", "second"))
+    models = [row["model"] for row in rows if row["metric"] == "accuracy"]
+    assert models == ["first", "third", "majority", "second", "majority"]
+    assert [row["n"] for row in rows if row["metric"] == "accuracy"] == ["12", "20", "20", "12", "12"]
+
+
+@pytest.mark.usefixtures("have")
+def test_evaluate_knows_every_name_before_it_loads_anything(zoo: Zoo) -> None:
+    found = zoo("evaluate", "first", "secnod")
+    assert found.code == 3
+    assert "no adapter is called 'secnod'. Did you mean 'second'?" in found.error
+    assert found.out == ""
+    assert zoo("evaluate").code == 2
+
+
 def test_rm_takes_the_record_and_the_files_and_nothing_else(zoo: Zoo, have: Path) -> None:
     kept = (have / "adapters" / "second" / "zoo.json").read_bytes()
     done = zoo("rm", "first", "--yes")
@@ -345,6 +390,37 @@ def test_terminal_escapes_of_strangers_do_not_reach_stdout(zoo: Zoo, tiny_bert: 
         assert output.code == 0, output.err
         assert not set(output.out) & {"\x1b", "\x07", "\r"}
     assert len(rows_of(outputs[1])) == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX terminal")
+def test_a_long_list_on_a_terminal_is_in_columns_like_a_short_one(have: Path) -> None:
+    """Made without rich, which takes seconds for thousands of rows."""
+
+    def on_a_terminal() -> list[str]:
+        main, terminal = os.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "zoo", "list"],
+            env={**os.environ, "ZOO_REGISTRY": str(have), "TERM": "xterm"},
+            stdout=terminal,
+        )
+        os.close(terminal)
+        said = b""
+        with suppress(OSError):  # what Linux says at the end of a terminal
+            while block := os.read(main, 65536):
+                said += block
+        os.close(main)
+        assert process.wait(timeout=60) == 0
+        lines = re.sub(r"\x1b\[\d+m", "", said.decode()).splitlines()
+        return [line.rstrip() for line in lines]
+
+    add_copies(have, wide={"base": {"id": "somebody/模型"}})
+    add_copies(have, doubtful={"flags": ["a doubt"]})
+    short = on_a_terminal()
+    add_copies(have, **{f"z{number:03}": {} for number in range(300)})
+    long = on_a_terminal()
+    assert short[0].split() == ["name", "method", "task", "base", "measured", "trained", "doubt"]
+    assert long[: len(short)] == short
+    assert len(long) == len(short) + 300
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a POSIX shell")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,19 @@ def test_a_folder_under_the_home_folder_may_be_named_with_a_tilde(
     monkeypatch.setenv("HOME", str(tmp_path))
     base = make_base(weights=weight_hashes(model_folder(tmp_path / "mine")))
     assert same_base([base], "path:~/mine") == [True]
+
+
+def test_a_folder_is_hashed_once_for_any_number_of_bases(tmp_path: Path) -> None:
+    """Its file is a pipe, which gives its content once."""
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("pipes with a name")
+    there = make_base(id="me/there", weights=weight_hashes(model_folder(tmp_path / "plain")))
+    (tmp_path / "piped").mkdir()
+    pipe = tmp_path / "piped" / "model.safetensors"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(b"weights",), daemon=True)
+    writer.start()
+    assert same_base([OTHER, there, COPY], str(pipe.parent)) == [False, True, False]
 
 
 def test_no_bases_are_no_answer() -> None:

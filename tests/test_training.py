@@ -7,13 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from conftest import FAMILIES, Result
 from test_pipeline import tiny_spec
 
-from zoo import inference, pipeline, plugins, training
+from zoo import compute, inference, live, pipeline, plugins
 from zoo.errors import Interrupted, UsageError, ZooError
 from zoo.registry import Registry
+from zoo.text_classification import TextClassification
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -35,7 +37,7 @@ def test_a_silenced_trunk_gives_the_same_answer_twice_in_training_mode(
         return float((first - second).abs().max())
 
     assert noise() > 0
-    training.silence_dropout(trunk)
+    compute.silence_dropout(trunk)
     assert noise() == 0
 
 
@@ -44,7 +46,7 @@ def test_the_adapters_own_dropout_stays_on(tiny_bert: Path) -> None:
 
     task, method = plugins.load_task("bert-imdb"), plugins.load_method("lora")
     model, head = task.load_model(tiny_bert, ["a", "b"])
-    training.silence_dropout(task.trunk(model))
+    compute.silence_dropout(task.trunk(model))
     adapted = method.attach(model, method.Params(dropout=0.25), task, head)
     rates = {
         module.p
@@ -80,19 +82,19 @@ def test_resuming_in_mid_epoch_ends_with_the_weights_of_an_unbroken_run(
     settings: dict[str, Any] = {"epochs": 3.0, "params": {"dropout": "0.3"}}
     whole = pipeline.train(tiny_spec("lora", tiny_bert, reviews_csv, name="whole", **settings), registry)
 
-    step_end, calls = training._Live.step_end, []
+    step_end, calls = live.Live.step_end, []
 
     def stop_at_the_fifth(live: Any) -> str:
         calls.append(live)
         live.stopping = len(calls) == 5
         return step_end(live)
 
-    monkeypatch.setattr(training._Live, "step_end", stop_at_the_fifth)
+    monkeypatch.setattr(live.Live, "step_end", stop_at_the_fifth)
     spec = tiny_spec("lora", tiny_bert, reviews_csv, name="broken", **settings)
     with pytest.raises(KeyboardInterrupt):
         pipeline.train(spec, registry)
     assert "broken" not in registry
-    monkeypatch.setattr(training._Live, "step_end", step_end)
+    monkeypatch.setattr(live.Live, "step_end", step_end)
     resumed = pipeline.train(spec, registry, resume=True)
     assert resumed.training.steps == whole.training.steps > 5
     assert resumed.files["adapter_model.safetensors"] == whole.files["adapter_model.safetensors"]
@@ -208,3 +210,121 @@ def test_plain_peft_gives_the_probabilities_of_zoo_predict(
     assert ours == pytest.approx(
         inference.predict(loaded, ["A film to remember."])[0]["probabilities"], abs=1e-6
     )
+
+
+def test_accumulated_batches_weigh_every_example_alike(
+    still_bert: Path, reviews_csv: Path, registry: Registry
+) -> None:
+    """Four small batches in a step against one that holds them all: only rounding may differ."""
+    from safetensors.torch import load_file
+
+    settings: dict[str, Any] = {"epochs": 3.0, "params": {"dropout": "0"}, "limit": 16}
+    records = [
+        pipeline.train(
+            tiny_spec(
+                "lora",
+                still_bert,
+                reviews_csv,
+                batch_tokens=tokens,
+                gradient_accumulation=batches,
+                **settings,
+            ),
+            registry,
+        )
+        for tokens, batches in ((4096, 1), (48, 100))
+    ]
+    assert [record.training.steps for record in records] == [3, 3]
+    whole, parts = (
+        load_file(registry.adapter_folder(record.name) / "adapter_model.safetensors") for record in records
+    )
+    assert max(float((whole[name] - parts[name]).abs().max()) for name in whole) < 1e-5
+
+
+def test_gradient_checkpointing_gives_the_same_adapter(
+    tiny_bert: Path, reviews_csv: Path, registry: Registry
+) -> None:
+    from safetensors.torch import load_file
+
+    kept, computed_again = (
+        load_file(registry.adapter_folder(record.name) / "adapter_model.safetensors")
+        for record in (
+            pipeline.train(tiny_spec("lora", tiny_bert, reviews_csv, gradient_checkpointing=on), registry)
+            for on in (False, True)
+        )
+    )
+    assert max(float((kept[name] - computed_again[name]).abs().max()) for name in kept) < 1e-5
+
+
+def short_of_memory(monkeypatch: pytest.MonkeyPatch, most_tokens: int) -> list[int]:
+    """From now on a training batch of more tokens fails as it does on a full GPU. Gives the sizes."""
+    import torch
+
+    load, asked = TextClassification.load_model, []
+
+    def load_model(self: Any, *args: Any, **options: Any) -> Any:
+        model, head = load(self, *args, **options)
+
+        def refuse(module: Any, inputs: Any, given: Any) -> None:
+            tokens = given["input_ids"].numel()
+            if module.training:
+                asked.append(tokens)
+                if tokens > most_tokens:
+                    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+        model.register_forward_pre_hook(refuse, with_kwargs=True)
+        return model, head
+
+    monkeypatch.setattr(TextClassification, "load_model", load_model)
+    return asked
+
+
+def test_out_of_memory_halves_the_batches_and_keeps_the_steps(
+    tiny_bert: Path,
+    reviews_csv: Path,
+    zoo: Callable[..., Result],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = short_of_memory(monkeypatch, 70)
+    words = ["train", "lora", "bert-imdb", "--base", tiny_bert, "--data", reviews_csv, "--epochs", 2]
+    done = zoo(*words, "--batch-tokens", 256, "--precision", "fp32", "--json")
+    assert done.code == 0, done.err
+    assert "out of memory: batches of 128 tokens instead of 256" in done.err
+    assert "out of memory: batches of 64 tokens instead of 128" in done.err
+    spec = done.json["spec"]
+    assert (spec["batch_tokens"], spec["gradient_accumulation"]) == (64, 4)
+    assert "--batch-tokens 64 --gradient-accumulation 4" in done.json["command"]
+    assert max(asked) > 70 >= max(asked[3:])
+    again = zoo(*done.json["command"].split()[1:], "--json")
+    assert again.json["files"]["adapter_model.safetensors"] == done.json["files"]["adapter_model.safetensors"]
+
+
+def test_out_of_memory_with_the_longest_example_is_an_error_with_the_next_step(
+    tiny_bert: Path, reviews_csv: Path, zoo: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short_of_memory(monkeypatch, 4)
+    done = zoo("train", "lora", "bert-imdb", "--base", tiny_bert, "--data", reviews_csv, "--batch-tokens", 32)
+    assert done.code == 1
+    assert "out of memory with" in done.error
+    assert "--gradient-checkpointing" in done.err
+
+
+def test_another_error_of_the_model_is_not_taken_for_want_of_memory(
+    tiny_bert: Path, reviews_csv: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(TextClassification, "loss", fail)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        pipeline.train(tiny_spec("lora", tiny_bert, reviews_csv), registry)
+
+
+@pytest.mark.parametrize("flag", ["--gradient-checkpointing", "--compile"])
+def test_a_switch_is_part_of_the_command_that_makes_the_adapter_again(flag: str) -> None:
+    from zoo.plan import command, plan
+    from zoo.specs import AdapterSpec
+
+    spec = AdapterSpec(method="lora", task="bert-imdb", base="b", data="d")
+    switched = msgspec.structs.replace(spec, **{flag.removeprefix("--").replace("-", "_"): True})
+    assert flag in command(plan(switched).spec)
+    assert flag not in command(plan(spec).spec)

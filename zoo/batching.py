@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 
+from zoo.errors import UsageError
+
 _NEIGHBOURS = 4
 """Batches whose examples are mixed with each other: more mixes better, fewer pads less."""
 
@@ -35,13 +37,28 @@ class TokenBudgetBatches:
     Args:
         lengths: tokens of each example.
         budget: tokens in a batch, padding included.
+        multiple: the number of batches is a multiple of it (of the processes that share them): the largest
+            batches are halved until it is. No example is repeated or left out.
+
+    Raises:
+        UsageError: fewer examples than `multiple`.
     """
 
-    def __init__(self, lengths: Sequence[int], budget: int, seed: int):
+    def __init__(self, lengths: Sequence[int], budget: int, seed: int, multiple: int = 1):
         self.batch_size = None  # accelerate asks for it
         self.drop_last = False
         self._seed, self._epoch = seed, 0
         self._neighbourhoods = _neighbourhoods(lengths, budget)
+        if max(1, len(lengths)) < multiple:
+            raise UsageError(
+                f"{len(lengths)} examples cannot be shared by {multiple} processes.", "fewer processes"
+            )
+        self._even_out(multiple)
+
+    @property
+    def sampler(self) -> TokenBudgetBatches:
+        """Where accelerate looks for `set_epoch` once it has dealt the batches to several processes."""
+        return self
 
     def set_epoch(self, epoch: int) -> None:
         self._epoch = epoch
@@ -58,6 +75,28 @@ class TokenBudgetBatches:
                 batches.append([mixed.pop() for _ in range(size)])
         shuffle.shuffle(batches)
         return iter(batches)
+
+    def _even_out(self, multiple: int) -> None:
+        wanted = -(-len(self) // multiple) * multiple
+        if wanted > sum(len(members) for members, _ in self._neighbourhoods):
+            wanted -= multiple
+        while len(self) < wanted:
+            sizes = max((sizes for _, sizes in self._neighbourhoods), key=max)
+            largest = max(sizes)
+            sizes.remove(largest)
+            sizes += [largest - largest // 2, largest // 2]
+        while len(self) > wanted:
+            self._join_shortest()
+
+    def _join_shortest(self) -> None:
+        """Two small batches become one, over the budget: halving would need more examples than there are."""
+        members, sizes = self._neighbourhoods.pop()
+        while len(sizes) == 1:
+            more_members, more_sizes = self._neighbourhoods.pop()
+            members, sizes = more_members + members, more_sizes + sizes
+        sizes.sort(reverse=True)
+        sizes.append(sizes.pop() + sizes.pop())
+        self._neighbourhoods.append((members, sizes))
 
 
 def _neighbourhoods(lengths: Sequence[int], budget: int) -> list[tuple[list[int], list[int]]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from zoo import ranks
 from zoo.batching import by_length
 from zoo.hookspecs import hookimpl
 
@@ -52,27 +52,51 @@ def forward(
 ) -> np.ndarray:
     """The model's logits, shape (examples, labels), float32, in the order of `encoded`.
 
-    Batches are made by length and may hold four times the tokens of a training batch: no activation is kept.
+    Where several processes run, each takes its share of the rows and all get the whole.
     """
     import numpy as np
+
+    mine = range(ranks.mine(), len(encoded), ranks.count())
+    found: list[tuple[int, np.ndarray]] = []
+    with report.progress(title, len(mine)) as progress:
+        for indexes, outputs in batches(
+            model, [encoded[row] for row in mine], task, processor, budget, precision
+        ):
+            found += zip(
+                (mine[index] for index in indexes), outputs.logits.float().cpu().numpy(), strict=True
+            )
+            progress.advance(len(indexes))
+    found = ranks.gather(found)
+    rows: list[np.ndarray | None] = [None] * len(encoded)
+    for index, row in found:
+        rows[index] = row
+    return np.stack([row for row in rows if row is not None])
+
+
+def batches(
+    model: nn.Module,
+    encoded: Sequence[Mapping[str, Any]],
+    task: Task,
+    processor: Any,
+    budget: int,
+    precision: str,
+) -> Iterator[tuple[list[int], Any]]:
+    """(indexes into `encoded`, the model's outputs) of all rows, by length, without gradients.
+
+    A batch may hold four times the tokens of a training batch: no activation is kept.
+    """
     import torch
 
+    from zoo import compute
     from zoo.hardware import device
 
     place = device()
     model.to(place).eval()
-    cast: Any = (
-        torch.autocast(place.type, torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
-    )
-    rows: list[np.ndarray | None] = [None] * len(encoded)
-    with report.progress(title, len(encoded)) as progress, torch.inference_mode(), cast:
+    compute.fit_cpu(model, precision)
+    with compute.held(model, precision):
         for indexes in by_length([one["length"] for one in encoded], _LARGER * budget):
             batch = task.collate([encoded[index] for index in indexes], processor)
             batch.pop("labels", None)
-            logits = (
-                model(**{name: value.to(place) for name, value in batch.items()}).logits.float().cpu().numpy()
-            )
-            for index, row in zip(indexes, logits, strict=True):
-                rows[index] = row
-            progress.advance(len(indexes))
-    return np.stack([row for row in rows if row is not None])
+            with torch.inference_mode(), compute.autocast(place, precision):
+                outputs = model(**{name: value.to(place) for name, value in batch.items()})
+            yield indexes, outputs

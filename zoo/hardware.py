@@ -11,6 +11,8 @@ from zoo.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
+_MALLOC = {"M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, 2**31 - 1), "M_TOP_PAD": (-2, 64 << 20)}
+"""Options of glibc's mallopt with their numbers (malloc.h): no mmap for large blocks, nothing given back."""
 PRECISIONS = ("auto", "bf16", "fp32")
 
 
@@ -79,3 +81,19 @@ def _cpu_name() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def keep_memory() -> None:
+    """Have freed memory used again by the next step instead of being given back and faulted in anew.
+
+    A step frees and asks for the same large tensors, and on a CPU first touching fresh pages can cost more
+    than the arithmetic on them. Only glibc knows the setting; elsewhere this does nothing.
+    """
+    import ctypes
+
+    if device().type != "cpu" or not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for option, value in _MALLOC.values():
+            mallopt(option, value)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,21 +54,33 @@ def same_base(bases: Sequence[BaseId], wanted: str) -> list[bool]:
 
     A copy of a base under another name has the same weights, so it is found by the id of any of its twins.
     """
-    named = [_is(base, wanted) for base in bases]
-    weights = [base.weights for base, hit in zip(bases, named, strict=True) if hit and base.weights]
-    return [hit or base.weights in weights for base, hit in zip(bases, named, strict=True)]
+    is_wanted = _matcher(wanted)
+    named = [is_wanted(base) for base in bases]
+    twins = {
+        frozenset(base.weights.items())
+        for base, hit in zip(bases, named, strict=True)
+        if hit and base.weights
+    }
+    return [hit or frozenset(base.weights.items()) in twins for base, hit in zip(bases, named, strict=True)]
 
 
-def _is(base: BaseId, wanted: str) -> bool:
-    if canonical(wanted).lower() == canonical(base.id).lower():
-        return True
+def _matcher(wanted: str) -> Callable[[BaseId], bool]:
+    """Is a base what `wanted` names? A folder is hashed once, however many bases are asked about."""
+    name = canonical(wanted).lower()
     digits = wanted.removeprefix("sha256:").lower()
-    if len(digits) >= _MIN_HASH and all(c in "0123456789abcdef" for c in digits):
-        return any(value.startswith(digits) for value in base.weights.values())
+    is_hash = len(digits) >= _MIN_HASH and all(c in "0123456789abcdef" for c in digits)
     folder = Path(wanted.removeprefix("path:")).expanduser()
-    if ("/" in wanted or wanted.startswith("path:")) and folder.is_dir():
-        return bool(base.weights) and weight_hashes(folder) == base.weights
-    return False
+    is_folder = not is_hash and ("/" in wanted or wanted.startswith("path:")) and folder.is_dir()
+    inside = weight_hashes(folder) if is_folder else {}
+
+    def is_wanted(base: BaseId) -> bool:
+        return (
+            canonical(base.id).lower() == name
+            or (is_hash and any(value.startswith(digits) for value in base.weights.values()))
+            or (bool(inside) and base.weights == inside)
+        )
+
+    return is_wanted
 
 
 def identify(resolved: Resolved) -> BaseId:
@@ -94,6 +104,8 @@ def identify(resolved: Resolved) -> BaseId:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
+    import json
+
     path = folder / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -111,6 +123,8 @@ def weight_hashes(folder: Path) -> dict[str, str]:
 
 
 def sha256(path: Path) -> str:
+    import hashlib  # a listing has no use for the time that OpenSSL takes to load
+
     with path.open("rb") as file:
         if hasattr(hashlib, "file_digest"):
             return hashlib.file_digest(file, "sha256").hexdigest()

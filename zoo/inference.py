@@ -1,26 +1,31 @@
-"""An adapter back from its folder, on its base again: to predict with and to measure."""
+"""Adapters back from their folders, on their bases again."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import options, plugins, sources
+from zoo.bases import Bases, options_key
 from zoo.data import Example
-from zoo.dataset import open_dataset, read_examples
 from zoo.errors import IncompatibleError, NotFoundError
 from zoo.identity import identify, sha256
 from zoo.quiet import quiet_libraries
 from zoo.registry import RECORD_FILE, Registry
 from zoo.report import Report
-from zoo.specs import AdapterRecord, Metric
+from zoo.specs import AdapterRecord, BaseId
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from zoo.methods import Method
+    from zoo.sources import Resolved
     from zoo.tasks import Task
+
+_NOT_OF_A_PROCESSOR = (".safetensors", "adapter_config.json")
+"""How the names of files end that a processor, which is loaded from a bare base too, has no use for."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +50,105 @@ class LoadedAdapter:
             title=title,
         )
 
+    @property
+    def max_length(self) -> int:
+        return self.record.spec.max_length or self.task.max_length
+
     def encode(self, examples: Sequence[Example]) -> list[dict[str, Any]]:
-        return self.task.encode(examples, self.processor, self.record.spec.max_length or self.task.max_length)
+        return self.task.encode(examples, self.processor, self.max_length)
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    metrics: list[Metric]
-    baselines: dict[str, list[Metric]]
-    flags: list[str]
+class _Checked:
+    """An adapter whose files and base are those that its record names."""
+
+    record: AdapterRecord
+    method: Method
+    task: Task
+    params: Any
+    folder: Path
+    base: Resolved | None
+    """None where the folder is a whole model by itself."""
+    base_key: Hashable
+
+
+class Adapters:
+    """Adapters to use one after the other: a base or a processor that several have is read once.
+
+    All are checked first, so that the last one's lost file does not come to light after hours.
+
+    Raises:
+        NotFoundError: no such adapter, or its files or its base are gone.
+        IncompatibleError: the base or a file is not the one that the record names.
+    """
+
+    def __init__(self, names: Sequence[str], registry: Registry):
+        self._bases = Bases()
+        self._identified: dict[str, tuple[Resolved, BaseId]] = {}
+        self._processors: dict[Hashable, Any] = {}
+        records = {name: registry.get(name) for name in names}
+        self._checked = {
+            name: self._check(record, registry.adapter_folder(name)) for name, record in records.items()
+        }
+
+    def __iter__(self) -> Iterator[tuple[str, AdapterRecord, Task]]:
+        """In the order given, each once."""
+        return iter([(name, one.record, one.task) for name, one in self._checked.items()])
+
+    def load(self, name: str) -> LoadedAdapter:
+        """Be done with an adapter before you load the next one, which may use its memory."""
+        one = self._checked[name]
+        quiet_libraries()
+        if one.base is None:
+            model, _ = one.task.load_model(one.folder, one.record.labels)
+        else:
+            base = one.base.folder
+            model = self._bases.take(
+                one.base_key,
+                lambda: one.task.load_model(base, one.record.labels, **one.method.load_options(one.params)),
+            )
+        model = one.method.restore(model, one.folder, one.params, one.task)
+        return LoadedAdapter(one.record, one.task, model.eval(), self._processor(one))
+
+    def _check(self, record: AdapterRecord, folder: Path) -> _Checked:
+        method, task = plugins.load_method(record.spec.method), plugins.load_task(record.spec.task)
+        params = options.parse(method.Params, record.spec.params, f"method '{method.name}'")
+        _check_files(record, folder)
+        if not method.needs_base:
+            return _Checked(record, method, task, params, folder, None, None)
+        base, found = self._identify(record.base.location)
+        if found.weights != record.base.weights:
+            raise IncompatibleError(
+                f"'{record.name}' was trained on {record.base.id}, "
+                f"and {base.location} now holds other weights.",
+                f"zoo show {record.name}",
+            )
+        key = (
+            frozenset(found.weights.items()),
+            found.config_sha256,
+            task.name,
+            tuple(record.labels),
+            options_key(method.load_options(params)),
+        )
+        self._bases.announce(key)
+        return _Checked(record, method, task, params, folder, base, key)
+
+    def _identify(self, location: str) -> tuple[Resolved, BaseId]:
+        if location not in self._identified:
+            base = sources.resolve(location, (), "base", Report())
+            self._identified[location] = base, identify(base)
+        return self._identified[location]
+
+    def _processor(self, one: _Checked) -> Any:
+        files = frozenset(
+            (name, file.sha256)
+            for name, file in one.record.files.items()
+            if not name.endswith(_NOT_OF_A_PROCESSOR)
+        )
+        key = (one.task.name, files or one.folder)
+        if key not in self._processors:
+            self._processors[key] = one.task.load_processor(one.folder)
+        return self._processors[key]
 
 
 def load(name: str, registry: Registry) -> LoadedAdapter:
@@ -63,25 +158,7 @@ def load(name: str, registry: Registry) -> LoadedAdapter:
         NotFoundError: no such adapter, or its files or its base are gone.
         IncompatibleError: the base or a file is not the one that the record names.
     """
-    record = registry.get(name)
-    method, task = plugins.load_method(record.spec.method), plugins.load_task(record.spec.task)
-    params = options.parse(method.Params, record.spec.params, f"method '{method.name}'")
-    folder = registry.adapter_folder(name)
-    _check_files(record, folder)
-    quiet_libraries()
-    if method.needs_base:
-        base = sources.resolve(record.base.location, (), "base", Report())
-        found = identify(base)
-        if found.weights != record.base.weights:
-            raise IncompatibleError(
-                f"'{name}' was trained on {record.base.id}, and {base.location} now holds other weights.",
-                f"zoo show {name}",
-            )
-        model, _ = task.load_model(base.folder, record.labels, **method.load_options(params))
-    else:
-        model, _ = task.load_model(folder, record.labels)
-    model = method.restore(model, folder, params, task)
-    return LoadedAdapter(record, task, model.eval(), task.load_processor(folder))
+    return Adapters([name], registry).load(name)
 
 
 def predict(
@@ -91,52 +168,6 @@ def predict(
     encoded = loaded.encode([loaded.task.example(text) for text in texts])
     outputs = loaded.outputs(encoded, "fp32", report or Report(), "predicting")
     return loaded.task.predictions(outputs, loaded.record.labels)
-
-
-def evaluate(
-    loaded: LoadedAdapter,
-    report: Report | None = None,
-    *,
-    data: str | None = None,
-    columns: dict[str, str] | None = None,
-    precision: str | None = None,
-) -> Evaluation:
-    """Measure on the adapter's own held-out rows, or on every row of other data.
-
-    Raises:
-        IncompatibleError: the adapter's own data has changed since, so it may have seen the held-out rows.
-        DataError: other data with labels that the adapter does not know.
-    """
-    from zoo.hardware import choose_precision
-    from zoo.metrics import doubts
-
-    report = report or Report()
-    record, task = loaded.record, loaded.task
-    if data is None:
-        found = sources.resolve(record.data.location, (), "data", Report())
-        dataset = open_dataset(task, found, record.spec, report)
-        if dataset.id.fingerprint != record.data.fingerprint:
-            raise IncompatibleError(
-                f"{record.data.location} has changed since '{record.name}' was trained: "
-                "it may have seen the held-out rows.",
-                f"zoo evaluate {record.name} --data FILE",
-            )
-        rows, known = dataset.held_out, dataset.train
-    else:
-        found = sources.resolve(data, (), "data", report)
-        splits, names = read_examples(task, found, columns or {}, report)
-        task.relabel(splits, names, record.labels)
-        rows = known = [row for split in splits.values() for row in split]
-    encoded = loaded.encode(rows)
-    outputs = loaded.outputs(
-        encoded, choose_precision(precision or record.training.precision), report, "evaluating"
-    )
-    metrics = task.measure(outputs, encoded, record.labels)
-    truth = [{"labels": row["label"]} for row in known]
-    baselines = task.baselines(truth, encoded, record.labels)
-    return Evaluation(
-        metrics, baselines, doubts(metrics, baselines, task.baseline_words(truth, record.labels))
-    )
 
 
 def _check_files(record: AdapterRecord, folder: Path) -> None:

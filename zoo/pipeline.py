@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from zoo import interrupt, plugins, sources
+from zoo import interrupt, plugins, ranks, sources
 from zoo.dataset import Dataset, open_dataset
 from zoo.errors import Interrupted, UsageError
 from zoo.identity import identify, sha256
@@ -40,20 +40,21 @@ def train(
     """Train, evaluate, save, card and register one adapter.
 
     Nothing is registered unless all of it succeeded. The checkpoints of a run that stopped are kept, and
-    `resume` goes on from them.
+    `resume` goes on from them. Under `torchrun` every process calls this; the first writes and reports.
 
     Raises:
         ZooError: any of the tree in zoo/errors.py, each with the next step.
         Interrupted: Ctrl-C, after a checkpoint was saved.
     """
-    report = report or Report()
+    report = (report if ranks.is_main() else None) or Report()
     made = plan(spec if resume else with_free_name(spec, registry))
     work = registry.work_folder(made.name)
     _check_unused(made.name, registry)
     registry.check_writable()
 
-    from zoo.hardware import choose_precision
+    from zoo.hardware import choose_precision, keep_memory
 
+    keep_memory()
     precision = choose_precision(made.spec.precision)
     base = sources.resolve(spec.base, made.task.bases, "base", report)
     data = sources.resolve(spec.data, made.task.data, "data", report)
@@ -64,10 +65,12 @@ def train(
     )
     base_id = identify(base)
     settled = msgspec.structs.replace(made.spec, base=base.location, data=data.location)
-    _remember(work, settled, resume)
+    if ranks.is_main():
+        _remember(work, settled, resume)
+    ranks.wait()
 
+    from zoo.compute import silence_dropout
     from zoo.preflight import count
-    from zoo.training import silence_dropout
 
     run, head = _load(made, settled, base.folder, dataset, work, report, resume)
     hooks = made.hooks()
@@ -95,6 +98,9 @@ def train(
             f"the same command with --name {made.name} --resume measures them",
         ) from stop
     evaluate_seconds += time.monotonic() - start
+    if not ranks.is_main():
+        ranks.wait()
+        return registry.get(made.name)
 
     folder = _save(run, base_id, work / "made")
     record = _record(
@@ -103,6 +109,7 @@ def train(
     _write_card(made, record, folder)
     interrupt.check()
     record = registry.add(record, folder)
+    ranks.wait()
     shutil.rmtree(work, ignore_errors=True)
     return record
 
@@ -111,6 +118,7 @@ def _load(
     made: Plan, spec: AdapterSpec, base: Path, dataset: Dataset, work: Path, report: Report, resume: bool
 ) -> tuple[Run, list[str]]:
     """The run with its model not yet adapted, and the names of the modules without pretrained weights."""
+    from zoo.encoding import encode
     from zoo.run import Run
 
     quiet_libraries()
@@ -127,8 +135,8 @@ def _load(
         model=model,
         processor=processor,
         labels=dataset.labels,
-        train=task.encode(dataset.train, processor, length),
-        held_out=task.encode(dataset.held_out, processor, length),
+        train=encode(task, dataset.train, processor, length),
+        held_out=encode(task, dataset.held_out, processor, length),
         folder=work / "checkpoints",
         report=report,
         resume=resume,

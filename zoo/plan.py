@@ -18,8 +18,17 @@ if TYPE_CHECKING:
     from zoo.tasks import Task
 
 
-_POSITIVE = ("--limit", "--eval-limit", "--epochs", "--lr", "--batch-tokens", "--max-length")
+_POSITIVE = (
+    "--limit",
+    "--eval-limit",
+    "--epochs",
+    "--lr",
+    "--batch-tokens",
+    "--gradient-accumulation",
+    "--max-length",
+)
 """Settings that are numbers above 0, by their flag."""
+_SWITCHES = ("--gradient-checkpointing", "--compile")
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,7 @@ def command(spec: AdapterSpec) -> str:
         value = getattr(spec, _field(flag))
         if value is not None:
             words += [flag, str(value)]
+    words += [flag for flag in _SWITCHES if getattr(spec, _field(flag))]
     for column, name in sorted(spec.columns.items()):
         words += ["--column", f"{column}={name}"]
     for key, value in sorted(spec.params.items()):

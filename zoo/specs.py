@@ -38,6 +38,12 @@ class AdapterSpec(Struct, frozen=True, kw_only=True):
     max_length: int | None = None
     """Tokens of an example; what is longer is cut."""
     seed: int = 42
+    gradient_accumulation: int = 1
+    """Batches that make up one step of the optimizer."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass instead of keeping them."""
+    compile: bool = False
+    """Train through `torch.compile`."""
     precision: str = "auto"
     """`auto`, `bf16` or `fp32`."""
     base_dropout: str = "off"

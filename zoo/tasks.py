@@ -104,8 +104,8 @@ class Task(ABC):
     def loss(self, outputs: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
         """Sum over the batch divided by `num_items_in_batch` (all accumulated batches), or the mean."""
 
-    def live_metric(self, outputs: Any, labels: Tensor) -> tuple[str, int, int] | None:
-        """(name, hits, n) of a training batch, for the progress line."""
+    def live_metric(self, outputs: Any, labels: Tensor) -> tuple[str, Tensor, int] | None:
+        """(name, hits, n) of a training batch, for the progress line; `hits` stays where it is computed."""
         return None
 
     @abstractmethod

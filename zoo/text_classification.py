@@ -151,8 +151,8 @@ class TextClassification(Task):
         total = cross_entropy(outputs.logits.float(), labels, reduction="sum")
         return total / (len(labels) if num_items_in_batch is None else num_items_in_batch)
 
-    def live_metric(self, outputs: Any, labels: Tensor) -> tuple[str, int, int] | None:
-        return "accuracy", int((outputs.logits.argmax(-1) == labels).sum()), len(labels)
+    def live_metric(self, outputs: Any, labels: Tensor) -> tuple[str, Tensor, int] | None:
+        return "accuracy", (outputs.logits.argmax(-1) == labels).sum(), len(labels)
 
     def measure(
         self, outputs: np.ndarray, encoded: Sequence[Mapping[str, Any]], labels: Sequence[str]

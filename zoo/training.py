@@ -1,31 +1,31 @@
 """The default `zoo_train`: the HF Trainer with token-budget batches and checkpoints of what is trained.
 
-The Trainer keeps the loop, so that accelerate's devices, resuming and schedules work; what is ours is which
-examples share a batch, the loss (summed and divided by the examples of all accumulated batches, so that a
-batch of few long texts weighs what it should), the progress line, and stopping cleanly on Ctrl-C.
+The Trainer keeps the loop, so that accelerate's devices and processes, resuming and schedules work; what is
+ours is which examples share a batch, the loss (summed and divided by the examples of all batches of a step,
+on every process, so that a batch of few long texts weighs what it should), the progress line, smaller batches
+when memory is short, and stopping cleanly on Ctrl-C.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from zoo import compute, features, ranks
 from zoo.batching import TokenBudgetBatches
 from zoo.errors import Interrupted, NotFoundError, ZooError
 from zoo.hardware import choose_precision, device
 from zoo.hookspecs import hookimpl
+from zoo.live import Live
 from zoo.run import Run, TrainResult
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 WEIGHT_DECAY = 0.01
 WARMUP_SHARE = 0.06
@@ -36,9 +36,88 @@ _LIVE_FILE = "live.json"
 
 @hookimpl(trylast=True)
 def zoo_train(run: Run) -> TrainResult:
+    precision = choose_precision(run.spec.precision)
+    compute.settle(run.model, precision)
+    checkpoint = _last_checkpoint(run.folder) if run.resume else None
+    if run.resume and checkpoint is None:
+        raise NotFoundError(
+            f"there is no checkpoint of '{run.spec.name}' to resume from.", "leave out --resume"
+        )
+    with features.above_frozen_trunk(run, precision) as above:
+        return _train_within_memory(run, above, precision, checkpoint)
+
+
+def _train_within_memory(
+    run: Run, above: features.Above, precision: str, checkpoint: Path | None
+) -> TrainResult:
+    """Train; each time the memory does not suffice, start again with batches of half the tokens.
+
+    As many batches more make up a step, so that the optimizer sees what it would have seen.
+    """
+    from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+
+    fresh = _trained(run)
+    while True:
+        try:
+            return _train(run, above, precision, checkpoint)
+        except Exception as error:
+            if not should_reduce_batch_size(error):
+                raise
+            budget = _budget(run)
+            if budget // 2 < max(one["length"] for one in run.train):
+                raise ZooError(
+                    f"out of memory with {budget} tokens in a batch, and the longest example has over half.",
+                    "--gradient-checkpointing, or a smaller --max-length",
+                ) from error
+        run.report.warn(
+            f"out of memory: batches of {budget // 2} tokens instead of {budget}, twice as many a step."
+        )
+        run.spec = msgspec.structs.replace(
+            run.spec, batch_tokens=budget // 2, gradient_accumulation=2 * run.spec.gradient_accumulation
+        )
+        clear_device_cache(garbage_collection=True)
+        checkpoint = None
+        run.model.load_state_dict(fresh, strict=False)
+
+
+def _train(run: Run, above: features.Above, precision: str, checkpoint: Path | None) -> TrainResult:
+    live = Live(run.task)
+    if checkpoint is not None:
+        run.spec = msgspec.structs.replace(run.spec, **live.load(checkpoint / _LIVE_FILE))
+        run.report.say(f"resuming from {checkpoint.name}")
+    elif ranks.is_main():
+        shutil.rmtree(run.folder, ignore_errors=True)
+    budget = _budget(run)
+    longer = sum(one["length"] > budget for one in run.train)
+    if longer:
+        run.report.warn(f"{longer} examples have more than {budget} tokens: each is a batch of its own.")
+    trainer = _make_trainer(run, above, precision, live)
+    steps = math.ceil(len(trainer.get_train_dataloader()) / run.spec.gradient_accumulation)
+    total = max(1, math.ceil(steps * float(run.spec.epochs or 1)))
+    done = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+    start = time.monotonic()
+    with live.stop_after_this_step(), run.report.progress("training", total - done) as progress:
+        live.progress = progress
+        output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    seconds = live.seconds + above.seconds + time.monotonic() - start
+    if live.stopping:
+        raise Interrupted(
+            f"stopped at step {output.global_step} of {total}; nothing was registered.",
+            f"the same command with --name {run.spec.name} --resume goes on from there",
+        )
+    return TrainResult(
+        steps=output.global_step,
+        loss=live.mean_loss,
+        seconds=seconds,
+        examples_per_second=live.seen * ranks.count() / seconds,
+        precision=precision,
+    )
+
+
+def _arguments(run: Run, precision: str) -> Any:
     from transformers import TrainingArguments
 
-    precision = choose_precision(run.spec.precision)
+    place = device().type
     arguments = TrainingArguments(
         output_dir=str(run.folder),
         num_train_epochs=run.spec.epochs,
@@ -49,147 +128,57 @@ def zoo_train(run: Run) -> TrainResult:
         optim="adamw_torch_fused",
         seed=run.spec.seed,
         bf16=precision == "bf16",
-        use_cpu=device().type == "cpu",
+        use_cpu=place == "cpu",
+        gradient_accumulation_steps=run.spec.gradient_accumulation,
+        gradient_checkpointing=run.spec.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
+        torch_compile=run.spec.compile,
+        # our batches differ in size and come in multiples of the processes
+        accelerator_config={"even_batches": False},
+        ddp_find_unused_parameters=False,
         save_strategy="epoch",
         save_total_limit=1,
         logging_strategy="no",
         report_to="none",
         disable_tqdm=True,
         remove_unused_columns=False,
-        dataloader_pin_memory=device().type == "cuda",
+        dataloader_pin_memory=place == "cuda",
     )
-    live = _Live(run)
-    trainer = _make_trainer(run, arguments, live)
-    checkpoint = _last_checkpoint(run.folder) if run.resume else None
-    if run.resume and checkpoint is None:
-        raise NotFoundError(
-            f"there is no checkpoint of '{run.spec.name}' to resume from.", "leave out --resume"
-        )
-    if checkpoint is not None:
-        live.load(checkpoint / _LIVE_FILE)
-        run.report.say(f"resuming from {checkpoint.name}")
-    else:
-        shutil.rmtree(run.folder, ignore_errors=True)
-    budget = run.spec.batch_tokens or run.task.batch_tokens
-    longer = sum(one["length"] > budget for one in run.train)
-    if longer:
-        run.report.warn(f"{longer} examples have more than {budget} tokens: each is a batch of its own.")
-    steps = len(trainer.get_train_dataloader())
-    total = max(1, math.ceil(steps * float(run.spec.epochs or 1)))
-    done = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
-    start = time.monotonic()
-    with _stop_after_this_step(live), run.report.progress("training", total - done) as progress:
-        live.progress = progress
-        output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    seconds = live.seconds + time.monotonic() - start
-    if live.stopping:
-        raise Interrupted(
-            f"stopped at step {output.global_step} of {total}; nothing was registered.",
-            f"the same command with --name {run.spec.name} --resume goes on from there",
-        )
-    return TrainResult(
-        steps=output.global_step,
-        loss=live.mean_loss,
-        seconds=seconds,
-        examples_per_second=live.seen / seconds,
-        precision=precision,
-    )
+    arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs are used by several processes, never by threads
+    return arguments
 
 
-def silence_dropout(trunk: nn.Module) -> None:
-    """Turn off every dropout of a trunk that will be frozen. Call it before an adapter brings its own.
-
-    Noise in frozen weights regularises nothing that is trained, and on a CPU it costs more than the
-    arithmetic: it keeps attention off its fast path.
-    """
-    from torch import nn
-
-    for module in trunk.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-        for name, value in list(vars(module).items()):
-            # transformers keeps some rates as plain attributes: attention_dropout, layerdrop, dropout_prob
-            if "drop" in name and isinstance(value, float):
-                setattr(module, name, 0.0)
-
-
-class _Live:
-    """What the progress line shows, and whether the person wants to stop."""
-
-    def __init__(self, run: Run):
-        self._task = run.task
-        self.progress: Any = None
-        self.stopping = False
-        self.seen = 0
-        self.seconds = 0.0
-        """Trained before this process, by the run that is resumed."""
-        self._step = (0.0, 0)
-        """(sum of losses, examples) of the step under way."""
-        self.epoch_begin()
-
-    def epoch_begin(self) -> None:
-        self._epoch = (0.0, 0)
-        self._hits = ("", 0, 0)
-
-    def loss(self, outputs: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
-        """The task's loss, with its value and the live metric kept for the progress line."""
-        value = self._task.loss(outputs, labels, num_items_in_batch)
-        n = len(labels)
-        share = 1.0 if num_items_in_batch is None else n / float(num_items_in_batch)
-        mean = float(value.detach()) / share
-        if not math.isfinite(mean):
-            raise ZooError("the loss is no longer a finite number.", "a smaller --lr, or --precision fp32")
-        self.seen += n
-        self._step = (self._step[0] + mean * n, self._step[1] + n)
-        self._epoch = (self._epoch[0] + mean * n, self._epoch[1] + n)
-        metric = self._task.live_metric(outputs, labels)
-        if metric is not None:
-            name, hits, of = metric
-            self._hits = (name, self._hits[1] + hits, self._hits[2] + of)
-        return value
-
-    @property
-    def mean_loss(self) -> float:
-        return self._epoch[0] / max(1, self._epoch[1])
-
-    def save(self, path: Path, seconds: float) -> None:
-        state = {"seconds": seconds, "seen": self.seen, "epoch": self._epoch}
-        path.write_text(json.dumps(state), encoding="utf-8")
-
-    def load(self, path: Path) -> None:
-        state = json.loads(path.read_text(encoding="utf-8"))
-        self.seconds, self.seen, self._epoch = state["seconds"], state["seen"], tuple(state["epoch"])
-
-    def step_end(self) -> str:
-        """The note for the progress line: this step's loss, and the metric over the epoch so far."""
-        note = f"loss {self._step[0] / max(1, self._step[1]):.3f}"
-        if self._hits[2]:
-            note += f", training {self._hits[0]} {self._hits[1] / self._hits[2]:.3f}"
-        self._step = (0.0, 0)
-        return note
-
-
-def _make_trainer(run: Run, arguments: Any, live: _Live) -> Any:
+def _make_trainer(run: Run, above: features.Above, precision: str, live: Live) -> Any:
     """The Trainer subclass, made here because naming its base imports torch."""
     from safetensors.torch import load_file, save_file
     from torch.utils.data import DataLoader
     from transformers import PrinterCallback, Trainer, TrainerCallback
+
+    arguments = _arguments(run, precision)
 
     class Callback(TrainerCallback):
         start = saved = time.monotonic()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
             live.progress.advance(note=live.step_end())
+            live.stopping = ranks.any_of(live.stopping)
             if live.stopping:
                 control.should_save = control.should_training_stop = True
-            elif time.monotonic() - self.saved > CHECKPOINT_SECONDS:
+            elif ranks.any_of(time.monotonic() - self.saved > CHECKPOINT_SECONDS):
                 control.should_save = True
             return control
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.saved = time.monotonic()
+            if not state.is_world_process_zero:
+                return
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            live.save(folder / _LIVE_FILE, live.seconds + self.saved - self.start)
+            live.save(
+                folder / _LIVE_FILE,
+                live.seconds + self.saved - self.start,
+                batch_tokens=_budget(run),
+                gradient_accumulation=run.spec.gradient_accumulation,
+            )
 
         def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if state.global_step % max(1, state.max_steps // max(1, round(args.num_train_epochs))) == 0:
@@ -199,40 +188,37 @@ def _make_trainer(run: Run, arguments: Any, live: _Live) -> Any:
         def get_train_dataloader(self) -> Any:
             batches = TokenBudgetBatches(
                 [one["length"] for one in run.train],
-                run.spec.batch_tokens or run.task.batch_tokens,
+                _budget(run),
                 seed=run.spec.seed,
+                multiple=self.accelerator.num_processes,
             )
             loader = DataLoader(
-                run.train,
+                above.rows,
                 batch_sampler=batches,
-                collate_fn=lambda examples: run.task.collate(examples, run.processor),
+                collate_fn=above.collate,
                 pin_memory=arguments.dataloader_pin_memory,
             )
             return self.accelerator.prepare(loader)
 
         def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
             # a checkpoint holds what is trained: the base lies elsewhere and does not change
+            _ = live.mean_loss  # nor does one hold what is not finite
             folder = Path(output_dir or arguments.output_dir)
             folder.mkdir(parents=True, exist_ok=True)
-            model = self.accelerator.unwrap_model(self.model)
-            trained = {
-                n: p.detach().cpu().contiguous() for n, p in model.named_parameters() if p.requires_grad
-            }
-            save_file(trained, folder / _CHECKPOINT_FILE)
+            save_file(_trained(run), folder / _CHECKPOINT_FILE)
 
         def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
             trained = load_file(Path(resume_from_checkpoint) / _CHECKPOINT_FILE)
-            target = model if model is not None else self.model
-            unexpected = target.load_state_dict(trained, strict=False).unexpected_keys
+            unexpected = run.model.load_state_dict(trained, strict=False).unexpected_keys
             if unexpected:
                 raise ZooError(
                     f"the checkpoint is of another model: it holds {unexpected[0]}.", "leave out --resume"
                 )
 
     trainer = TokenBudgetTrainer(
-        model=run.model,
+        model=above.model,
         args=arguments,
-        train_dataset=run.train,
+        train_dataset=above.rows,
         compute_loss_func=live.loss,
         callbacks=[Callback()],
     )
@@ -240,24 +226,17 @@ def _make_trainer(run: Run, arguments: Any, live: _Live) -> Any:
     return trainer
 
 
-@contextmanager
-def _stop_after_this_step(live: _Live) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM finishes the step and saves a checkpoint; the second stops at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+def _budget(run: Run) -> int:
+    return run.spec.batch_tokens or run.task.batch_tokens
 
-    def ask(signum: int, frame: Any) -> None:
-        if live.stopping:
-            raise KeyboardInterrupt
-        live.stopping = True
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _trained(run: Run) -> dict[str, Tensor]:
+    """A copy of what is trained, on the CPU."""
+    return {
+        name: value.detach().cpu().clone().contiguous()
+        for name, value in run.model.named_parameters()
+        if value.requires_grad
+    }
 
 
 def _last_checkpoint(folder: Path) -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import click
@@ -11,18 +12,19 @@ import click
 from zoo.cli.output import json_option, number, print_facts, print_json, print_rows, registry_option
 from zoo.errors import OptionError, UsageError
 from zoo.identity import same_base
+from zoo.index import Summary, listing
 from zoo.options import split_pairs
 from zoo.registry import Registry
 from zoo.report import clock
-from zoo.specs import AdapterRecord
 
-_SORTS: dict[str, Callable[[AdapterRecord], Any]] = {
-    "name": lambda record: record.name,
-    "created": lambda record: record.created,
-    "parameters": lambda record: record.cost.trainable_parameters,
-    "bytes": lambda record: record.cost.adapter_bytes,
-    "seconds": lambda record: record.cost.train_seconds,
+_SORTS = {
+    "name": "name",
+    "created": "created",
+    "parameters": "trainable_parameters",
+    "bytes": "adapter_bytes",
+    "seconds": "train_seconds",
 }
+"""--sort -> the field of a Summary; of equals, the name decides."""
 _SHORT_HEADER = ("name", "method", "task", "base", "measured", "trained", "doubt")
 _HEADER = (
     "name",
@@ -71,24 +73,25 @@ def list_command(
 ) -> None:
     """The adapters that you have, with their metric, its interval and their size."""
     bounds = _bounds(least)
-    known = list(registry.records().values())
-    on_base = [True] * len(known) if base is None else same_base([record.base for record in known], base)
+    known = listing(registry)
+    on_base = [True] * len(known.bases) if base is None else same_base(known.bases, base)
     found = [
-        record
-        for record, hit in zip(known, on_base, strict=True)
-        if hit
-        and (method is None or record.spec.method == method)
-        and (task is None or record.spec.task == task)
-        and all(_value(record, name) >= bound for name, bound in bounds.items())
+        summary
+        for summary in known.adapters
+        if on_base[summary.base]
+        and (method is None or summary.method == method)
+        and (task is None or summary.task == task)
+        and all(summary.value(name) >= bound for name, bound in bounds.items())
     ]
     found.sort(key=_sort_key(sort, found))
     if as_json:
-        print_json(found)
+        print_json(registry.pick(summary.key for summary in found))
         return
+    bases = [base.id for base in known.bases]
     if sys.stdout.isatty():
-        print_rows(_SHORT_HEADER, [_short_row(record) for record in found])
+        print_rows(_SHORT_HEADER, [_short_row(summary, bases[summary.base]) for summary in found])
     else:
-        print_rows(_HEADER, [_row(record) for record in found])
+        print_rows(_HEADER, [_row(summary, bases[summary.base]) for summary in found])
     if not found:
         click.echo(f"no adapter fits; looked in {registry.path}", err=True)
 
@@ -169,47 +172,40 @@ def _bounds(least: tuple[str, ...]) -> dict[str, float]:
     return bounds
 
 
-def _value(record: AdapterRecord, metric: str) -> float:
-    found = record.metric(metric)
-    return found.value if found else float("-inf")
-
-
-def _sort_key(sort: str, found: list[AdapterRecord]) -> Callable[[AdapterRecord], Any]:
+def _sort_key(sort: str, found: list[Summary]) -> Callable[[Summary], Any]:
     if sort in _SORTS:
-        key = _SORTS[sort]
-        return lambda record: (key(record), record.name)
-    metrics = {metric.name for record in found for metric in record.metrics}
+        return attrgetter(_SORTS[sort], "name")
+    metrics = {metric.name for summary in found for metric in summary.metrics}
     if found and sort not in metrics:
         raise UsageError(f"cannot sort by '{sort}': {', '.join([*_SORTS, *sorted(metrics)])}.")
-    return lambda record: (-_value(record, sort), record.name)
+    return lambda summary: (-summary.value(sort), summary.name)
 
 
-def _short_row(record: AdapterRecord) -> tuple[object, ...]:
+def _short_row(summary: Summary, base: str) -> tuple[object, ...]:
     """What fits a screen; a pipe gets every column."""
-    first = record.metrics[0] if record.metrics else None
+    first = summary.metrics[0] if summary.metrics else None
     measured = f"{first.name} {first.value:.3f} ({first.low:.3f} to {first.high:.3f})" if first else ""
-    doubt = "yes" if record.flags else ""
-    trained = f"{record.cost.trainable_parameters:,}"
-    return (record.name, record.spec.method, record.spec.task, record.base.id, measured, trained, doubt)
+    doubt = "yes" if summary.flags else ""
+    trained = f"{summary.trainable_parameters:,}"
+    return (summary.name, summary.method, summary.task, base, measured, trained, doubt)
 
 
-def _row(record: AdapterRecord) -> tuple[object, ...]:
-    first = record.metrics[0] if record.metrics else None
+def _row(summary: Summary, base: str) -> tuple[object, ...]:
+    first = summary.metrics[0] if summary.metrics else None
     measured = (
         (first.name, number(first.value), number(first.low), number(first.high), first.n)
         if first
         else ("",) * 5
     )
-    cost = record.cost
     return (
-        record.name,
-        record.spec.method,
-        record.spec.task,
-        record.base.id,
+        summary.name,
+        summary.method,
+        summary.task,
+        base,
         *measured,
-        cost.trainable_parameters,
-        cost.total_parameters,
-        cost.adapter_bytes,
-        record.created,
-        "; ".join(record.flags),
+        summary.trainable_parameters,
+        summary.total_parameters,
+        summary.adapter_bytes,
+        summary.created,
+        "; ".join(summary.flags),
     )

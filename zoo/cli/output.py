@@ -11,6 +11,9 @@ import click
 from zoo.registry import Registry, locate
 from zoo.specs import Metric
 
+_MANY = 200
+"""Rows of a table on a terminal that are worth folding into columns: rich lays out 3,000 a second."""
+
 
 def registry_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--registry PATH`, handed to the command as an opened Registry."""
@@ -38,8 +41,10 @@ def print_json(value: Any) -> None:
 def print_rows(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table on a terminal; elsewhere tab-separated lines under a header, with nothing cut."""
     if not sys.stdout.isatty():
-        lines = ["\t".join(map(_cell, row)) for row in (header, *rows)]
-        click.echo("\n".join(lines))
+        click.echo("\n".join(map(_line, (header, *rows))))
+        return
+    if len(rows) > _MANY:
+        _print_aligned(header, rows)
         return
     from rich.console import Console
     from rich.table import Table
@@ -53,13 +58,36 @@ def print_rows(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     Console().print(table)
 
 
+def _print_aligned(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    from rich.cells import cell_len
+
+    lines = [[_cell(value) for value in row] for row in (header, *rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    padded = [
+        "  ".join([text + " " * (width - cell_len(text)) for text, width in zip(line, widths, strict=True)])
+        for line in lines
+    ]
+    head, *body = [line.rstrip() for line in padded]
+    click.echo("\n".join([click.style(head, bold=True), *body]))
+
+
 def print_metrics(name: str, metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]]) -> None:
     """The metrics of `name` with their intervals, and those of its baselines below."""
-    rows = [
-        (model, m.name, number(m.value), number(m.low), number(m.high), m.n)
-        for model, measured in ((name, metrics), *baselines.items())
-        for m in measured
-    ]
+    print_all_metrics([(name, metrics, baselines)])
+
+
+def print_all_metrics(
+    measured: Sequence[tuple[str, Sequence[Metric], Mapping[str, Sequence[Metric]]]],
+) -> None:
+    """One table of several; baselines that some have in common come once, below the last of these."""
+    rows = []
+    for index, (name, metrics, baselines) in enumerate(measured):
+        again = any(baselines == later for _, _, later in measured[index + 1 :])
+        rows += [
+            (model, m.name, number(m.value), number(m.low), number(m.high), m.n)
+            for model, found in ((name, metrics), *(() if again else baselines.items()))
+            for m in found
+        ]
     print_rows(("model", "metric", "value", "low", "high", "n"), rows)
 
 
@@ -73,6 +101,12 @@ def print_facts(facts: Sequence[tuple[str, object]]) -> None:
 
 def number(value: float) -> str:
     return f"{value:.4f}"
+
+
+def _line(row: Sequence[object]) -> str:
+    """The cells between tabs. A line is looked through at once, and by cells only where one needs it."""
+    cells = ["" if value is None else str(value) for value in row]
+    return "\t".join(cells if "".join(cells).isprintable() else map(_cell, cells))
 
 
 def _cell(value: object) -> str:

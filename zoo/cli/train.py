@@ -40,6 +40,18 @@ if TYPE_CHECKING:
     "--lr", "learning_rate", type=float, metavar="X", help="Peak learning rate. Default: the method's."
 )
 @click.option("--batch-tokens", type=int, metavar="N", help="Tokens in a batch, padding included.")
+@click.option(
+    "--gradient-accumulation",
+    type=int,
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Batches in one step.",
+)
+@click.option(
+    "--gradient-checkpointing", is_flag=True, help="Compute activations twice instead of keeping them."
+)
+@click.option("--compile", is_flag=True, help="Train through torch.compile: pays on a GPU in long runs.")
 @click.option("--max-length", type=int, metavar="N", help="Cut texts at N tokens.")
 @click.option("--seed", type=int, default=42, show_default=True)
 @click.option("--precision", default="auto", show_default=True, metavar="auto|bf16|fp32")
@@ -71,7 +83,7 @@ def train_command(
     zoo train lora bert-imdb --data reviews.csv --column label=stars -s r=16
     zoo train full bert-imdb --base FacebookAI/roberta-base --epochs 3
     """
-    from zoo import pipeline, preflight
+    from zoo import pipeline, preflight, ranks
 
     spec = AdapterSpec(params=split_pairs(params), columns=split_pairs(columns, "--column"), **settings)
     report = StderrReport()
@@ -79,6 +91,8 @@ def train_command(
         _print_dry_run(preflight.dry_run(spec, registry, report), as_json)
         return
     record = pipeline.train(spec, registry, report, resume=resume)
+    if not ranks.is_main():
+        return
     if as_json:
         print_json(record)
         return

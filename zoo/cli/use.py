@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from zoo.cli.output import json_option, number, print_json, print_metrics, print_rows, registry_option
+from zoo.cli.output import json_option, number, print_all_metrics, print_json, print_rows, registry_option
 from zoo.errors import DataError, NotFoundError, UsageError
 from zoo.options import split_pairs
 from zoo.registry import Registry
@@ -54,7 +54,7 @@ def predict_command(
 
 
 @click.command(name="evaluate")
-@click.argument("name")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option(
     "--data", metavar="ID|PATH", help="Other rows than the adapter's own held-out ones; all of them are used."
 )
@@ -70,28 +70,35 @@ def predict_command(
 @json_option
 def evaluate_command(
     registry: Registry,
-    name: str,
+    names: tuple[str, ...],
     data: str | None,
     columns: tuple[str, ...],
     precision: str | None,
     as_json: bool,
 ) -> None:
-    """Measure the adapter NAME again on its held-out rows, or on other data."""
-    renamed = split_pairs(columns, "--column")
-    registry.get(name)
+    """Measure each adapter NAME again on its held-out rows, or on other data.
 
-    from zoo import inference
+    What several NAMEs share is read once, and their --json is an object by name.
+    """
+    renamed = split_pairs(columns, "--column")
+
+    from zoo import measuring
 
     report = StderrReport()
-    found = inference.evaluate(
-        inference.load(name, registry), report, data=data, columns=renamed, precision=precision
+    found = dict(
+        measuring.evaluate_all(names, registry, report, data=data, columns=renamed, precision=precision)
     )
     if as_json:
-        print_json({"metrics": found.metrics, "baselines": found.baselines, "flags": found.flags})
+        shown = {
+            name: {"metrics": one.metrics, "baselines": one.baselines, "flags": one.flags}
+            for name, one in found.items()
+        }
+        print_json(shown if len(shown) > 1 else shown[names[0]])
         return
-    print_metrics(name, found.metrics, found.baselines)
-    for flag in found.flags:
-        report.warn(f"{flag}.")
+    print_all_metrics([(name, one.metrics, one.baselines) for name, one in found.items()])
+    for name, one in found.items():
+        for flag in one.flags:
+            report.warn(f"{name}: {flag}." if len(found) > 1 else f"{flag}.")
 
 
 def _read_texts(file: str, column: str) -> list[str]:

@@ -1,0 +1,67 @@
+"""Training `head` for many epochs beside one pass of the base over the same rows, which is all it needs.
+
+    python tests/benchmarks/head.py [--rows 2000] [--epochs 20] [--rounds 3] [--json FILE]
+
+The base is frozen, so its features of a row never change: with them kept, twenty epochs should cost little
+more than one pass. The pass is `zoo.evaluation.forward` over the encoded training rows with the untrained
+model, in the precision of the training; the training is the record's `train_seconds` of `zoo train head`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+from common import print_table
+from runs import Figures, captured, in_turn, medians, parser, save, zoo_train
+
+
+def main() -> None:
+    words = parser(__doc__)
+    words.add_argument("--rows", type=int, default=2000)
+    words.add_argument("--epochs", type=int, default=20)
+    words.add_argument("--eval-rows", type=int, default=200, help="that the zoo measures its head on")
+    asked = words.parse_args()
+
+    from zoo.evaluation import forward
+    from zoo.hardware import choose_precision
+
+    with tempfile.TemporaryDirectory() as folder:
+        run, _ = captured(Path(folder), method="head", limit=asked.rows)
+
+    def one_pass(rows: int | None = None) -> Figures:
+        start = time.perf_counter()
+        forward(
+            run.model,
+            run.train[:rows],
+            run.task,
+            run.processor,
+            budget=run.spec.batch_tokens or run.task.batch_tokens,
+            precision=choose_precision(run.spec.precision),
+            report=run.report,
+            title="features",
+        )
+        return {"seconds": time.perf_counter() - start}
+
+    def training() -> Figures:
+        limits = ("--limit", str(asked.rows), "--eval-limit", str(asked.eval_rows))
+        record = zoo_train("head", "bert-imdb", "--epochs", str(asked.epochs), *limits)
+        accuracy = next(one["value"] for one in record["metrics"] if one["name"] == "accuracy")
+        return {"seconds": record["cost"]["train_seconds"], "accuracy": accuracy}
+
+    one_pass(20)  # the first batches also start threads and pack weights
+    found = in_turn({"one pass": one_pass, "training": training}, asked.rounds)
+    middle = {name: medians(rounds) for name, rounds in found.items()}
+    alone = middle["one pass"]["seconds"]
+    print(f"head on {asked.rows} reviews, {asked.epochs} epochs, median of {asked.rounds} rounds")
+    print_table(
+        ("", "seconds", "/ one pass"),
+        [(name, f"{one['seconds']:.1f}", f"{one['seconds'] / alone:.2f}") for name, one in middle.items()],
+    )
+    ratio = middle["training"]["seconds"] / alone
+    save(asked.json, rounds=found, medians=middle, training_over_one_pass=ratio)
+
+
+if __name__ == "__main__":
+    main()

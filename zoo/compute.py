@@ -1,0 +1,146 @@
+"""How a model's arithmetic is done: the type its frozen weights are held in, its dropout, its attention.
+
+Nothing here changes what is computed beyond rounding, and nothing asks which method or task it serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from zoo import attention
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+PLACES = 1 << 16
+"""Steps of a dropout rate: 16 random bits decide over one element."""
+
+
+def settle(model: nn.Module, precision: str) -> None:
+    """Make ready to train in `precision`, for good: see `hold` for what is rounded."""
+    if precision == "bf16":
+        hold(model)
+    fit_cpu(model, precision)
+
+
+def fit_cpu(model: nn.Module, precision: str) -> None:
+    """The attention and the random numbers that suit a CPU; elsewhere PyTorch's own are the fast ones."""
+    from zoo.hardware import device
+
+    if device().type != "cpu":
+        return
+    from torch import nn
+
+    for module in model.modules():
+        if type(module) is nn.Dropout:
+            module.__class__ = _dropout_class()
+    if precision == "bf16":
+        attention.use(model)
+
+
+def hold(model: nn.Module) -> list[tuple[nn.Parameter, Tensor]]:
+    """Keep frozen float32 matrices in bfloat16, once, instead of casting them in every step.
+
+    Autocast would round them just so before each product. Vectors (norms, biases) stay float32, and so does
+    all that is trained, and what autocast does not reach. What PEFT would cast up before an adapter stays as
+    it is: autocast casts the adapter.
+
+    Returns:
+        Each parameter with what it held before.
+    """
+    import torch
+    from torch import nn
+    from torch.nn.utils.parametrize import ParametrizationList
+
+    before = []
+    for module in model.modules():
+        if hasattr(module, "cast_input_dtype_enabled"):
+            module.cast_input_dtype_enabled = False
+        if isinstance(module, (nn.LayerNorm, nn.Bilinear, ParametrizationList)):
+            continue
+        for value in module.parameters(recurse=False):
+            if not value.requires_grad and value.dtype == torch.float32 and value.dim() > 1:
+                before.append((value, value.data))
+                value.data = value.data.to(torch.bfloat16)
+    return before
+
+
+@contextmanager
+def held(model: nn.Module, precision: str) -> Iterator[None]:
+    """`hold`, and everything exactly as before afterwards: for measuring a model that goes on to live."""
+    if precision != "bf16":
+        yield
+        return
+    casting = [module for module in model.modules() if getattr(module, "cast_input_dtype_enabled", False)]
+    before = hold(model)
+    try:
+        yield
+    finally:
+        for value, data in before:
+            value.data = data
+        for module in casting:
+            module.cast_input_dtype_enabled = True
+
+
+def autocast(place: torch.device, precision: str) -> AbstractContextManager[Any]:
+    import torch
+
+    return torch.autocast(place.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def silence_dropout(trunk: nn.Module) -> None:
+    """Turn off every dropout of a trunk that will be frozen. Call it before an adapter brings its own.
+
+    Noise in frozen weights regularises nothing that is trained, and on a CPU it costs more than the
+    arithmetic: it keeps attention off its fast path.
+    """
+    from torch import nn
+
+    for module in trunk.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        for name, value in list(vars(module).items()):
+            # transformers keeps some rates as plain attributes: attention_dropout, layerdrop, dropout_prob
+            if "drop" in name and isinstance(value, float):
+                setattr(module, name, 0.0)
+
+
+def drop(values: Tensor, rate: float) -> Tensor:
+    """Dropout from 16 random bits an element, four elements a draw: PyTorch draws one number for each.
+
+    Args:
+        rate: share that becomes zero, exact to 1/65536; the rest is scaled by 1 / (1 - rate).
+    """
+    import torch
+
+    if rate <= 0:
+        return values
+    if rate >= 1:
+        return values * 0
+    draws = torch.empty(-(-values.numel() // 4), dtype=torch.int64, device=values.device)
+    draws.random_(-(2**63), None)
+    bits = draws.view(torch.int16)[: values.numel()].view(values.shape)
+    kept = bits >= min(round(rate * PLACES), PLACES - 1) - PLACES // 2
+    return values * kept.to(values.dtype).mul_(1 / (1 - rate))
+
+
+_classes: list[type] = []
+
+
+def _dropout_class() -> type:
+    """`nn.Dropout` with `drop`, made on first use because naming its base imports torch."""
+    if not _classes:
+        from torch import nn
+
+        class Dropout(nn.Dropout):
+            def forward(self, input: Tensor) -> Tensor:
+                return drop(input, self.p) if self.training else input
+
+            def __reduce__(self) -> tuple[Any, ...]:
+                return nn.Dropout, (self.p, self.inplace), vars(self)  # saved, it is PyTorch's
+
+        _classes.append(Dropout)
+    return _classes[0]

@@ -1,0 +1,165 @@
+"""Examples as token ids, once: kept on disk by what went in, and in memory as arrays rather than lists.
+
+The tokenizers of transformers use every core by themselves, so a large set is encoded in parallel, in blocks
+that bound the memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from zoo import cache
+
+if TYPE_CHECKING:
+    from zoo.data import Example
+    from zoo.tasks import Task
+
+BLOCK = 1000
+"""Examples encoded at a time: a tokenizer's own notes on a text take a hundred bytes a token."""
+MOST_BYTES = 1 << 30
+"""Of all kept encodings together; the longest unused go first."""
+_SETTINGS = (
+    "chat_template",
+    "model_input_names",
+    "model_max_length",
+    "padding_side",
+    "special_tokens_map",
+    "split_special_tokens",
+    "truncation_side",
+)
+"""Of a tokenizer, beside what its backend says of itself: a task may ask for any of them."""
+
+
+class Rows(Sequence[dict[str, Any]]):
+    """Encoded examples whose values are whole numbers or lists of them, as one array a column.
+
+    A list of Python numbers takes ten times the memory of the array.
+    """
+
+    def __init__(self, columns: Mapping[str, np.ndarray], order: np.ndarray | None = None):
+        """`columns`: for each name its values and, if a row has several, where each row ends: `name/ends`."""
+        self._columns = columns
+        self._names = [name for name in columns if not name.endswith("/ends")]
+        self._order = np.arange(len(columns["length"])) if order is None else order
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Rows: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | Rows:
+        if isinstance(index, slice):
+            return Rows(self._columns, self._order[index])
+        row = int(self._order[index])
+        return {name: self._value(name, row) for name in self._names}
+
+    def _value(self, name: str, row: int) -> Any:
+        values, ends = self._columns[name], self._columns.get(f"{name}/ends")
+        if ends is None:
+            return int(values[row])
+        return values[ends[row - 1] if row else 0 : ends[row]].tolist()
+
+
+def encode(
+    task: Task, examples: Sequence[Example], processor: Any, max_length: int
+) -> Sequence[dict[str, Any]]:
+    """`task.encode`, or what it gave the last time for the same examples, tokenizer, length and code."""
+    parent, key = cache.folder("encoded"), _key(task, examples, processor, max_length)
+    path = parent / f"{key}.safetensors" if parent and key else None
+    kept = _read(path) if path else None
+    if kept is not None and len(kept.get("length", ())) == len(examples):
+        return Rows(kept)
+    blocks = [
+        task.encode(examples[start : start + BLOCK], processor, max_length)
+        for start in range(0, len(examples), BLOCK)
+    ]
+    columns = _columns([row for block in blocks for row in block])
+    if columns is None:
+        return [row for block in blocks for row in block]
+    if path is not None:
+        cache.write(path, lambda beside: _save(columns, beside))
+        cache.prune(path.parent, MOST_BYTES)
+    return Rows(columns)
+
+
+def _key(task: Task, examples: Sequence[Example], processor: Any, max_length: int) -> str | None:
+    """Of all that the ids depend on; None where the processor cannot say what it would do."""
+    backend = getattr(processor, "backend_tokenizer", None)
+    if backend is None:
+        return None
+    rules = json.loads(backend.to_str())
+    # the last call's, not the tokenizer's own
+    rules.pop("truncation", None)
+    rules.pop("padding", None)
+    settings = {name: getattr(processor, name, None) for name in _SETTINGS}
+    try:
+        code = [Path(inspect.getfile(cls)).read_bytes() for cls in type(task).__mro__ if cls is not object]
+    except (TypeError, OSError):  # written in a notebook, say
+        return None
+    digest = hashlib.sha256()
+    for part in (rules, settings, task.name, max_length, version("transformers"), version("tokenizers")):
+        digest.update(json.dumps(part, sort_keys=True, default=str).encode())
+    for source in code:
+        digest.update(hashlib.sha256(source).digest())
+    try:
+        for example in examples:
+            digest.update(json.dumps(example, sort_keys=True).encode())
+    except (TypeError, ValueError):  # an image, say
+        return None
+    return digest.hexdigest()
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray] | None:
+    """One array a column; None where a value is neither a whole number nor a list of them."""
+    columns: dict[str, np.ndarray] = {}
+    if any(row.keys() != rows[0].keys() for row in rows):
+        return None
+    for name in rows[0] if rows else ():
+        values = [row[name] for row in rows]
+        try:
+            if isinstance(values[0], list):
+                # of no values, numpy would make real numbers
+                several = [np.asarray(value or np.arange(0)) for value in values]
+                columns[f"{name}/ends"] = np.cumsum([len(value) for value in several])
+                flat = np.concatenate(several)
+            else:
+                flat = np.asarray(values)
+        except (TypeError, ValueError):
+            return None
+        if flat.ndim != 1 or flat.dtype.kind not in "iu":
+            return None
+        columns[name] = flat.astype(
+            np.min_scalar_type(int(flat.max(initial=0))) if flat.min(initial=0) >= 0 else np.int64
+        )
+    return columns if "length" in columns else None
+
+
+def _save(columns: Mapping[str, np.ndarray], path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    save_file(dict(columns), path)
+
+
+def _read(path: Path) -> dict[str, np.ndarray] | None:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        columns: dict[str, np.ndarray] = load_file(path)
+    except (OSError, SafetensorError):
+        return None
+    with suppress(OSError):
+        os.utime(path)
+    return columns

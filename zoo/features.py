@@ -1,0 +1,200 @@
+"""Training above a frozen trunk on features computed once: a linear probe needs the trunk only one time.
+
+Only where it gives the same result: nothing below the head is trained, no dropout in it is on, and on a few
+real examples the head says the same of the cached features as of the texts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zoo.compute import autocast
+from zoo.evaluation import batches
+from zoo.hardware import device
+from zoo.report import Progress
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from zoo.run import Run
+
+_PROBED = 8
+"""Examples on which the cache must prove itself."""
+_TOLERANCE = {"fp32": 1e-4, "bf16": 3e-2}
+"""Of logits, relative to the largest: products of other shapes round otherwise."""
+_OF_TEXT = {"input_ids", "attention_mask", "token_type_ids", "length", "labels"}
+_POSITIONS: dict[str, Callable[[Mapping[str, Any]], int]] = {
+    "first": lambda example: 0,
+    "last": lambda example: int(example["length"]) - 1,
+}
+"""Which token's features a head reads: the first in encoders, the last in decoders. Found by trying."""
+
+
+@dataclass(frozen=True)
+class Above:
+    """What is really trained: the run's model on its texts, or the same model on its trunk's features."""
+
+    model: nn.Module
+    rows: Sequence[Mapping[str, Any]]
+    collate: Callable[[Sequence[Mapping[str, Any]]], dict[str, Tensor]]
+    seconds: float = 0.0
+    """Spent on the features."""
+
+
+@contextmanager
+def above_frozen_trunk(run: Run, precision: str) -> Iterator[Above]:
+    """The cached features to train on where that is the same, else the run as it is."""
+    start = time.monotonic()
+    part = _frozen_part(run)
+    position = None if part is None else _position(run, part, precision)
+    if part is None or position is None:
+        yield Above(run.model, run.train, lambda examples: run.task.collate(examples, run.processor))
+        return
+    with run.report.progress("features of the frozen trunk", len(run.train)) as progress:
+        computed = _compute(run, run.train, part, position, precision, progress)
+    with _answering(run.model, part, computed.kind) as model:
+        yield Above(model, computed.rows, _collate, time.monotonic() - start)
+
+
+def _frozen_part(run: Run) -> nn.Module | None:
+    """The largest part of a text model that computes the same for an example in every epoch.
+
+    The whole trunk; or, where some of it is trained (a pooler that the checkpoint lacks), what comes before.
+    """
+    trunk = run.task.trunk(run.model)
+    if trunk is run.model or not set(run.train[0]) <= _OF_TEXT:
+        return None
+    parts = [trunk, *reversed(list(trunk.children()))]
+    return next((part for part in parts if _is_fixed(part)), None)
+
+
+def _is_fixed(part: nn.Module) -> bool:
+    from torch import nn
+
+    values = list(part.parameters())
+    noise = any(isinstance(module, nn.Dropout) and module.p > 0 for module in part.modules())
+    return bool(values) and not noise and not any(value.requires_grad for value in values)
+
+
+def _position(run: Run, part: nn.Module, precision: str) -> str | None:
+    """The token whose features are all that the rest of the model reads; None where no one token is."""
+    import torch
+
+    place = device()
+    probe = [run.train[index] for index in range(0, len(run.train), -(-len(run.train) // _PROBED))]
+    expected = _logits(run, probe, precision)
+    for position in _POSITIONS:
+        computed = _compute(run, probe, part, position, precision, Progress())
+        if computed.kind is None:
+            return None
+        inputs = {
+            name: value.to(place) for name, value in _collate(computed.rows).items() if name != "labels"
+        }
+        with _answering(run.model, part, computed.kind) as model, torch.no_grad(), autocast(place, precision):
+            found = model(**inputs)
+        worst = (found.logits.float().cpu() - expected).abs().max() / expected.abs().max()
+        if worst < _TOLERANCE[precision]:
+            return position
+    return None
+
+
+@dataclass(frozen=True)
+class _Computed:
+    rows: list[dict[str, Any]]
+    """`hidden`: the features at the position, (width,); `pooled`: where the part gives such."""
+    kind: Any
+    """The type of the part's outputs, which has both; None for a part that gives no hidden states."""
+
+
+def _compute(
+    run: Run,
+    examples: Sequence[Mapping[str, Any]],
+    part: nn.Module,
+    position: str,
+    precision: str,
+    progress: Progress,
+) -> _Computed:
+    seen: list[Any] = []
+    hook = part.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    rows: list[dict[str, Any]] = [{} for _ in examples]
+    try:
+        for indexes, _ in _batches(run, examples, precision):
+            output = seen.pop()
+            hidden = getattr(output, "last_hidden_state", None)
+            if hidden is None:
+                return _Computed([], None)
+            pooled = getattr(output, "pooler_output", None)
+            for place, index in enumerate(indexes):
+                example = examples[index]
+                row = {"hidden": hidden[place, _POSITIONS[position](example)].cpu().clone()}
+                if pooled is not None:
+                    row["pooled"] = pooled[place].cpu().clone()
+                rows[index] = {**row, "labels": example["labels"], "length": example["length"]}
+            progress.advance(len(indexes))
+    finally:
+        hook.remove()
+    return _Computed(rows, type(output))
+
+
+def _logits(run: Run, examples: Sequence[Mapping[str, Any]], precision: str) -> Tensor:
+    import torch
+
+    found: list[Any] = [None] * len(examples)
+    for indexes, outputs in _batches(run, examples, precision):
+        for place, index in enumerate(indexes):
+            found[index] = outputs.logits[place].float().cpu()
+    return torch.stack(found)
+
+
+def _batches(
+    run: Run, examples: Sequence[Mapping[str, Any]], precision: str
+) -> Iterator[tuple[list[int], Any]]:
+    budget = run.spec.batch_tokens or run.task.batch_tokens
+    return batches(run.model, examples, run.task, run.processor, budget, precision)
+
+
+def _collate(rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+    import torch
+
+    batch = {
+        name: torch.stack([row[name] for row in rows]) for name in ("hidden", "pooled") if name in rows[0]
+    }
+    return {**batch, "labels": torch.tensor([row["labels"] for row in rows])}
+
+
+@contextmanager
+def _answering(model: nn.Module, part: nn.Module, kind: Any) -> Iterator[nn.Module]:
+    """A model that takes rows of features: meanwhile the part answers with them and computes nothing."""
+    import torch
+    from torch import nn
+
+    given: dict[str, Any] = {}
+
+    def answer(*args: Any, **kwargs: Any) -> Any:
+        pooled = {"pooler_output": given["pooled"]} if "pooled" in given else {}
+        return kind(last_hidden_state=given["hidden"][:, None], **pooled)
+
+    class OnFeatures(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.whole = model
+
+        def forward(self, **features: Tensor) -> Any:
+            given.update(features)
+            # one token an example, whatever it is: nobody looks at it
+            shape = (len(features["hidden"]), 1)
+            token = torch.zeros(shape, dtype=torch.long, device=features["hidden"].device)
+            return self.whole(input_ids=token, attention_mask=torch.ones_like(token))
+
+    before = part.__dict__.get("forward")
+    part.forward = answer
+    try:
+        yield OnFeatures()
+    finally:
+        del part.__dict__["forward"]
+        if before is not None:
+            part.__dict__["forward"] = before

@@ -1,0 +1,161 @@
+"""Measure adapters again: each data set is read once, however many of them are judged by it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zoo import sources
+from zoo.data import Division, Example, divide, fingerprint
+from zoo.dataset import read_examples
+from zoo.errors import IncompatibleError
+from zoo.inference import Adapters, LoadedAdapter
+from zoo.registry import Registry
+from zoo.report import Report
+from zoo.specs import AdapterRecord, Metric
+
+if TYPE_CHECKING:
+    from zoo.tasks import Task
+
+Splits = dict[str, list[Example]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    metrics: list[Metric]
+    baselines: dict[str, list[Metric]]
+    flags: list[str]
+
+
+def evaluate(
+    loaded: LoadedAdapter,
+    report: Report | None = None,
+    *,
+    data: str | None = None,
+    columns: dict[str, str] | None = None,
+    precision: str | None = None,
+) -> Evaluation:
+    """Measure on the adapter's own held-out rows, or on every row of other data.
+
+    Raises:
+        IncompatibleError: the adapter's own data has changed since, so it may have seen the held-out rows.
+        DataError: other data with labels that the adapter does not know.
+    """
+    report = report or Report()
+    return _measure(loaded, HeldOut(report, data, columns), precision, report, "evaluating")
+
+
+def evaluate_all(
+    names: Sequence[str],
+    registry: Registry,
+    report: Report | None = None,
+    *,
+    data: str | None = None,
+    columns: dict[str, str] | None = None,
+    precision: str | None = None,
+) -> Iterator[tuple[str, Evaluation]]:
+    """`evaluate` each in turn, to the same numbers: what they share is read, hashed and encoded once.
+
+    Raises:
+        ZooError: what `load` and `evaluate` raise, before the first is measured wherever it can be known.
+    """
+    from zoo.hardware import choose_precision
+
+    report = report or Report()
+    adapters = Adapters(names, registry)
+    held_out = HeldOut(report, data, columns)
+    for _, record, task in adapters:
+        choose_precision(precision or record.training.precision)
+        held_out.rows(record, task)
+    several = len(list(adapters)) > 1
+    for name, _, _ in adapters:
+        title = f"evaluating {name}" if several else "evaluating"
+        yield name, _measure(adapters.load(name), held_out, precision, report, title)
+
+
+class HeldOut:
+    """Held-out rows of each adapter's own data, or every row of the `data` that is given."""
+
+    def __init__(self, report: Report, data: str | None = None, columns: Mapping[str, str] | None = None):
+        self._report, self._data, self._columns = report, data, dict(columns or {})
+        self._read: dict[Any, tuple[Splits, list[str], str]] = {}
+        self._divided: dict[Any, Division] = {}
+        self._encoded: dict[Any, tuple[Any, list[dict[str, Any]]]] = {}
+
+    def rows(self, record: AdapterRecord, task: Task) -> tuple[list[Example], list[Example]]:
+        """The rows to measure on, and those that a baseline may know.
+
+        Raises:
+            IncompatibleError: the adapter's own data has changed since: it may have seen the held-out rows.
+            DataError: other data with labels that the adapter does not know.
+        """
+        if self._data is not None:
+            splits = self._relabelled(self._data, record, task)
+            every = [row for split in splits.values() for row in split]
+            return every, every
+        division = self._division(record, task)
+        return division.held_out, division.train
+
+    def encoded(self, loaded: LoadedAdapter) -> list[dict[str, Any]]:
+        """The rows to measure on as the model's inputs, once for adapters that share rows and processor."""
+        rows, _ = self.rows(loaded.record, loaded.task)
+        key = (id(loaded.processor), loaded.max_length, tuple(map(id, rows)))
+        if key not in self._encoded:
+            # the processor is kept beside, so that its id stays its own
+            self._encoded[key] = loaded.processor, loaded.encode(rows)
+        return self._encoded[key][1]
+
+    def _division(self, record: AdapterRecord, task: Task) -> Division:
+        spec, location = record.spec, record.data.location
+        key = (task.name, location, tuple(sorted(spec.columns.items())))
+        if key not in self._read:
+            found = sources.resolve(location, (), "data", Report())
+            splits, names = read_examples(task, found, spec.columns, self._report)
+            self._read[key] = splits, names, fingerprint(splits, task.key)
+        splits, _, now = self._read[key]
+        if now != record.data.fingerprint:
+            raise IncompatibleError(
+                f"{location} has changed since '{record.name}' was trained: "
+                "it may have seen the held-out rows.",
+                f"zoo evaluate {record.name} --data FILE",
+            )
+        # without a limit the seed chooses nothing
+        parts = (*key, spec.limit, spec.eval_limit, spec.seed if spec.limit is not None else None)
+        if parts not in self._divided:
+            self._divided[parts] = divide(
+                splits,
+                task.key,
+                lambda row: row.get("label"),
+                limit=spec.limit,
+                eval_limit=spec.eval_limit,
+                seed=spec.seed,
+            )
+        return self._divided[parts]
+
+    def _relabelled(self, data: str, record: AdapterRecord, task: Task) -> Splits:
+        key = (task.name, tuple(record.labels))
+        if key not in self._read:
+            found = sources.resolve(data, (), "data", self._report)
+            splits, names = read_examples(task, found, self._columns, self._report)
+            task.relabel(splits, names, record.labels)
+            self._read[key] = splits, names, ""
+        return self._read[key][0]
+
+
+def _measure(
+    loaded: LoadedAdapter, held_out: HeldOut, precision: str | None, report: Report, title: str
+) -> Evaluation:
+    from zoo.hardware import choose_precision
+    from zoo.metrics import doubts
+
+    record, task = loaded.record, loaded.task
+    truth = [{"labels": row["label"]} for row in held_out.rows(record, task)[1]]
+    encoded = held_out.encoded(loaded)
+    precision = choose_precision(precision or record.training.precision)
+    outputs = loaded.outputs(encoded, precision, report, title)
+    metrics = task.measure(outputs, encoded, record.labels)
+    baselines = task.baselines(truth, encoded, record.labels)
+    return Evaluation(
+        metrics, baselines, doubts(metrics, baselines, task.baseline_words(truth, record.labels))
+    )
