@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 from itertools import chain
+from typing import Any
 
 import pytest
 
 from zoo.batching import TokenBudgetBatches, by_length
+from zoo.errors import UsageError
 
 BUDGET = 512
 
@@ -135,3 +137,116 @@ def test_batches_for_evaluation_come_longest_first(lengths: list[int]) -> None:
     """Memory is then asked for at once, and progress only gets faster."""
     visited = [lengths[index] for batch in by_length(lengths, BUDGET) for index in batch]
     assert visited == sorted(lengths, reverse=True)
+
+
+@pytest.mark.parametrize("multiple", range(1, 9))
+@every_kind
+def test_the_number_of_batches_is_a_multiple_of_the_processes(lengths: list[int], multiple: int) -> None:
+    if len(lengths) < multiple:
+        with pytest.raises(UsageError, match=f"shared by {multiple}"):
+            TokenBudgetBatches(lengths, BUDGET, seed=1, multiple=multiple)
+        return
+    batches = TokenBudgetBatches(lengths, BUDGET, seed=1, multiple=multiple)
+    assert len(batches) % multiple == 0
+    assert len(batches) > 0
+    for number in range(2):
+        dealt = epoch(batches, number)
+        assert len(dealt) == len(batches)
+        assert all(dealt)
+        assert sorted(chain.from_iterable(dealt)) == list(range(len(lengths)))
+
+
+def test_any_lengths_and_budget_can_be_shared_by_any_number_of_processes() -> None:
+    pick = random.Random(0)
+    for _ in range(400):
+        multiple = pick.randint(1, 8)
+        count = pick.randint(multiple, 60)
+        lengths = [pick.randint(1, pick.choice((3, 30, 300))) for _ in range(count)]
+        budget = pick.choice((1, 8, 64, 512, 10**6))
+        batches = TokenBudgetBatches(lengths, budget, seed=0, multiple=multiple)
+        assert len(batches) % multiple == 0
+        assert sorted(chain.from_iterable(batches)) == list(range(count))
+        plain = len(TokenBudgetBatches(lengths, budget, seed=0))
+        assert abs(len(batches) - plain) < multiple
+        if len(batches) >= plain:  # only where halving would need more examples is the budget exceeded
+            assert all(tokens(batch, lengths) <= budget or len(batch) == 1 for batch in batches)
+
+
+@pytest.mark.parametrize("multiple", range(2, 9))
+def test_batches_of_one_example_each_are_joined_where_they_do_not_come_out_even(multiple: int) -> None:
+    for count in range(multiple, 4 * multiple):
+        lengths = [100 + index for index in range(count)]
+        batches = list(TokenBudgetBatches(lengths, 10, seed=0, multiple=multiple))
+        assert len(batches) == count // multiple * multiple
+        longest = [max(lengths[index] for index in batch) for batch in batches if len(batch) > 1]
+        # the shortest are joined
+        assert all(length < 100 + 2 * multiple for length in longest)
+
+
+def test_one_process_has_the_batches_of_no_processes_named() -> None:
+    lengths = LENGTHS["mixed"]
+    assert list(TokenBudgetBatches(lengths, BUDGET, 5, multiple=1)) == list(
+        TokenBudgetBatches(lengths, BUDGET, 5)
+    )
+
+
+def test_shared_batches_are_the_same_for_every_process_that_makes_them() -> None:
+    """Each process makes them all and takes its own."""
+    first, second = (TokenBudgetBatches(LENGTHS["mixed"], BUDGET, 5, multiple=3) for _ in range(2))
+    assert epoch(first, 2) == epoch(second, 2) != epoch(first, 1)
+
+
+@pytest.mark.parametrize("lengths", [[], [4]], ids=["none", "one"])
+def test_fewer_examples_than_processes_are_refused_in_words(lengths: list[int]) -> None:
+    with pytest.raises(UsageError, match=f"{len(lengths)} examples cannot be shared by 2 processes"):
+        TokenBudgetBatches(lengths, BUDGET, seed=0, multiple=2)
+
+
+def _shares(lengths: list[int], processes: int) -> list[Any]:
+    """What accelerate gives each of the processes."""
+    from accelerate.data_loader import BatchSamplerShard, DataLoaderShard
+
+    shares = []
+    for process in range(processes):
+        batches = TokenBudgetBatches(lengths, BUDGET, seed=3, multiple=processes)
+        shard = BatchSamplerShard(batches, processes, process, even_batches=False)
+        shares.append(DataLoaderShard(range(len(lengths)), batch_sampler=shard, collate_fn=list))
+    return shares
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_accelerate_gives_every_example_to_exactly_one_process(processes: int) -> None:
+    lengths = LENGTHS["mixed"]
+    for number in range(2):
+        shares = _shares(lengths, processes)
+        for share in shares:
+            share.set_epoch(number)
+        dealt = [list(share) for share in shares]
+        assert len({len(share) for share in dealt}) == 1
+        assert [len(share) for share in shares] == [len(share) for share in dealt]
+        assert sorted(chain.from_iterable(chain.from_iterable(dealt))) == list(range(len(lengths)))
+        whole = epoch(TokenBudgetBatches(lengths, BUDGET, seed=3, multiple=processes), number)
+        assert [batch for step in zip(*dealt, strict=True) for batch in step] == whole
+
+
+def test_accelerate_tells_the_epoch_to_the_batches() -> None:
+    share, _ = _shares(LENGTHS["mixed"], 2)
+    orders = []
+    for number in (0, 1, 0):
+        share.set_epoch(number)
+        orders.append(list(share))
+    assert orders[0] == orders[2] != orders[1]
+    share.set_epoch(4)
+    assert list(share) == epoch(TokenBudgetBatches(LENGTHS["mixed"], BUDGET, 3, multiple=2), 4)[::2]
+
+
+def test_accelerate_skips_what_a_process_alone_has_already_seen() -> None:
+    from accelerate.data_loader import DataLoaderShard, skip_first_batches
+
+    lengths = LENGTHS["mixed"]
+    batches = TokenBudgetBatches(lengths, BUDGET, seed=3)
+    loader = skip_first_batches(
+        DataLoaderShard(range(len(lengths)), batch_sampler=batches, collate_fn=list), 4
+    )
+    loader.set_epoch(2)
+    assert list(loader) == epoch(TokenBudgetBatches(lengths, BUDGET, seed=3), 2)[4:]

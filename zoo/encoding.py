@@ -16,11 +16,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-import numpy as np
-
 from zoo import cache
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from zoo.data import Example
     from zoo.tasks import Task
 
@@ -48,6 +48,8 @@ class Rows(Sequence[dict[str, Any]]):
 
     def __init__(self, columns: Mapping[str, np.ndarray], order: np.ndarray | None = None):
         """`columns`: for each name its values and, if a row has several, where each row ends: `name/ends`."""
+        import numpy as np
+
         self._columns = columns
         self._names = [name for name in columns if not name.endswith("/ends")]
         self._order = np.arange(len(columns["length"])) if order is None else order
@@ -123,6 +125,8 @@ def _key(task: Task, examples: Sequence[Example], processor: Any, max_length: in
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray] | None:
     """One array a column; None where a value is neither a whole number nor a list of them."""
+    import numpy as np
+
     columns: dict[str, np.ndarray] = {}
     if any(row.keys() != rows[0].keys() for row in rows):
         return None
