@@ -210,6 +210,7 @@ def _shares(lengths: list[int], processes: int) -> list[Any]:
     for process in range(processes):
         batches = TokenBudgetBatches(lengths, BUDGET, seed=3, multiple=processes)
         shard = BatchSamplerShard(batches, processes, process, even_batches=False)
+        shard.sampler = batches  # as training does
         shares.append(DataLoaderShard(range(len(lengths)), batch_sampler=shard, collate_fn=list))
     return shares
 
@@ -238,6 +239,16 @@ def test_accelerate_tells_the_epoch_to_the_batches() -> None:
     assert orders[0] == orders[2] != orders[1]
     share.set_epoch(4)
     assert list(share) == epoch(TokenBudgetBatches(LENGTHS["mixed"], BUDGET, 3, multiple=2), 4)[::2]
+
+
+def test_accelerate_tells_the_epoch_after_skipping_what_two_processes_have_seen() -> None:
+    from accelerate.data_loader import skip_first_batches
+
+    first, second = (skip_first_batches(share, 2) for share in _shares(LENGTHS["mixed"], 2))
+    for share in (first, second):
+        share.set_epoch(3)
+    whole = epoch(TokenBudgetBatches(LENGTHS["mixed"], BUDGET, 3, multiple=2), 3)
+    assert (list(first), list(second)) == (whole[::2][2:], whole[1::2][2:])
 
 
 def test_accelerate_skips_what_a_process_alone_has_already_seen() -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 NAME = "zoo_matmul"
 MOST_BYTES = 64 << 20
-"""Scores of one layer that may be kept for the backward pass; beyond, the fused kernel."""
+"""Scores of one layer kept for the backward pass, four times as much where none is kept."""
 _UNUSUAL = ("position_bias", "softcap", "cache", "s_aux")
 """Extras of single architectures, which the fused kernel's wrapper knows how to treat or to refuse."""
 
@@ -69,7 +69,7 @@ def attend(
         query.dtype != torch.bfloat16
         or not key.dtype == value.dtype == query.dtype
         or query.device.type != "cpu"
-        or batch * heads * queries * keys * 2 > MOST_BYTES
+        or batch * heads * queries * keys * 2 > MOST_BYTES * (1 if torch.is_grad_enabled() else 4)
         or key.shape[0] != batch
         or any(extras.get(name) is not None for name in _UNUSUAL)
     ):

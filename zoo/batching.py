@@ -57,7 +57,7 @@ class TokenBudgetBatches:
 
     @property
     def sampler(self) -> TokenBudgetBatches:
-        """Where accelerate looks for `set_epoch` once it has dealt the batches to several processes."""
+        """Where accelerate looks for `set_epoch` once it has skipped batches or dealt them to processes."""
         return self
 
     def set_epoch(self, epoch: int) -> None:

@@ -44,22 +44,22 @@ def fit_cpu(model: nn.Module, precision: str) -> None:
 def hold(model: nn.Module) -> list[tuple[nn.Parameter, Tensor]]:
     """Keep frozen float32 matrices in bfloat16, once, instead of casting them in every step.
 
-    Autocast would round them just so before each product. Vectors (norms, biases) stay float32, and so does
-    all that is trained, and what autocast does not reach. What PEFT would cast up before an adapter stays as
-    it is: autocast casts the adapter.
+    Autocast rounds just these, just so, before each product. What it does not reach stays float32 (norms,
+    biases, embeddings, and with them the residual stream), and so does all that is trained. What PEFT would
+    cast up before an adapter stays as it is: autocast casts the adapter.
 
     Returns:
         Each parameter with what it held before.
     """
     import torch
     from torch import nn
-    from torch.nn.utils.parametrize import ParametrizationList
+    from transformers.pytorch_utils import Conv1D
 
     before = []
     for module in model.modules():
         if hasattr(module, "cast_input_dtype_enabled"):
             module.cast_input_dtype_enabled = False
-        if isinstance(module, (nn.LayerNorm, nn.Bilinear, ParametrizationList)):
+        if not isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, Conv1D)):
             continue
         for value in module.parameters(recurse=False):
             if not value.requires_grad and value.dtype == torch.float32 and value.dim() > 1:

@@ -37,14 +37,7 @@ def open_dataset(task: Task, data: Resolved, spec: AdapterSpec, report: Report) 
         DataError: rows that cannot be trained on.
     """
     splits, labels = read_examples(task, data, spec.columns, report)
-    division = divide(
-        splits,
-        task.key,
-        lambda row: row.get("label"),
-        limit=spec.limit,
-        eval_limit=spec.eval_limit,
-        seed=spec.seed,
-    )
+    division = divide_rows(task, splits, spec)
     identity = DataId(
         id=data.id,
         source=data.source,
@@ -60,6 +53,18 @@ def open_dataset(task: Task, data: Resolved, spec: AdapterSpec, report: Report) 
         licence=data.licence,
     )
     return Dataset(identity, labels, division)
+
+
+def divide_rows(task: Task, splits: dict[str, list[Example]], spec: AdapterSpec) -> Division:
+    """The rows to train on and those to judge by, as the spec asks."""
+    return divide(
+        splits,
+        task.key,
+        lambda row: row.get("label"),
+        limit=spec.limit,
+        eval_limit=spec.eval_limit,
+        seed=spec.seed,
+    )
 
 
 def read_examples(

@@ -82,14 +82,16 @@ def encode(
     path = parent / f"{key}.safetensors" if parent and key else None
     kept = _read(path) if path else None
     if kept is not None and len(kept.get("length", ())) == len(examples):
+        _forget_the_last_call(processor)
         return Rows(kept)
-    blocks = [
-        task.encode(examples[start : start + BLOCK], processor, max_length)
-        for start in range(0, len(examples), BLOCK)
-    ]
-    columns = _columns([row for block in blocks for row in block])
-    if columns is None:
-        return [row for block in blocks for row in block]
+    blocks: list[Any] = []
+    for start in range(0, len(examples), BLOCK):
+        rows = task.encode(examples[start : start + BLOCK], processor, max_length)
+        blocks.append(_columns(rows) or rows)
+    _forget_the_last_call(processor)
+    if not blocks or any(isinstance(one, list) or one.keys() != blocks[0].keys() for one in blocks):
+        return [row for one in blocks for row in (one if isinstance(one, list) else Rows(one))]
+    columns = _join(blocks)
     if path is not None:
         cache.write(path, lambda beside: _save(columns, beside))
         cache.prune(path.parent, MOST_BYTES)
@@ -144,10 +146,30 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray] | None:
             return None
         if flat.ndim != 1 or flat.dtype.kind not in "iu":
             return None
-        columns[name] = flat.astype(
-            np.min_scalar_type(int(flat.max(initial=0))) if flat.min(initial=0) >= 0 else np.int64
-        )
+        small = flat.min(initial=0) >= 0 and flat.max(initial=0) < 2**32
+        columns[name] = flat.astype(np.min_scalar_type(int(flat.max(initial=0))) if small else np.int64)
     return columns if "length" in columns else None
+
+
+def _join(blocks: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    import numpy as np
+
+    columns = {}
+    for name in blocks[0]:
+        parts = [block[name] for block in blocks]
+        if name.endswith("/ends"):
+            starts = np.cumsum([0, *(part[-1] for part in parts[:-1])])
+            parts = [part + start for part, start in zip(parts, starts, strict=True)]
+        columns[name] = np.concatenate(parts)
+    return columns
+
+
+def _forget_the_last_call(processor: Any) -> None:
+    """A tokenizer saves how it last cut and padded: the saved file would tell a cache hit from a miss."""
+    backend = getattr(processor, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_truncation()
+        backend.no_padding()
 
 
 def _save(columns: Mapping[str, np.ndarray], path: Path) -> None:

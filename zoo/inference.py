@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import options, plugins, sources
 from zoo.bases import Bases, options_key
-from zoo.data import Example
 from zoo.errors import IncompatibleError, NotFoundError
 from zoo.identity import identify, sha256
 from zoo.quiet import quiet_libraries
@@ -53,9 +52,6 @@ class LoadedAdapter:
     @property
     def max_length(self) -> int:
         return self.record.spec.max_length or self.task.max_length
-
-    def encode(self, examples: Sequence[Example]) -> list[dict[str, Any]]:
-        return self.task.encode(examples, self.processor, self.max_length)
 
 
 @dataclass(frozen=True)
@@ -165,7 +161,8 @@ def predict(
     loaded: LoadedAdapter, texts: Sequence[str], report: Report | None = None
 ) -> list[dict[str, Any]]:
     """What the adapter says of each text, in order, in fp32: the numbers that plain peft gives."""
-    encoded = loaded.encode([loaded.task.example(text) for text in texts])
+    examples = [loaded.task.example(text) for text in texts]
+    encoded = loaded.task.encode(examples, loaded.processor, loaded.max_length)
     outputs = loaded.outputs(encoded, "fp32", report or Report(), "predicting")
     return loaded.task.predictions(outputs, loaded.record.labels)
 

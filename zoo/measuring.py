@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zoo import sources
-from zoo.data import Division, Example, divide, fingerprint
-from zoo.dataset import read_examples
+from zoo.data import Division, Example, fingerprint
+from zoo.dataset import divide_rows, read_examples
+from zoo.encoding import encode
 from zoo.errors import IncompatibleError
 from zoo.inference import Adapters, LoadedAdapter
 from zoo.registry import Registry
@@ -81,7 +82,7 @@ class HeldOut:
         self._report, self._data, self._columns = report, data, dict(columns or {})
         self._read: dict[Any, tuple[Splits, list[str], str]] = {}
         self._divided: dict[Any, Division] = {}
-        self._encoded: dict[Any, tuple[Any, list[dict[str, Any]]]] = {}
+        self._encoded: dict[Any, tuple[Any, Sequence[dict[str, Any]]]] = {}
 
     def rows(self, record: AdapterRecord, task: Task) -> tuple[list[Example], list[Example]]:
         """The rows to measure on, and those that a baseline may know.
@@ -97,13 +98,14 @@ class HeldOut:
         division = self._division(record, task)
         return division.held_out, division.train
 
-    def encoded(self, loaded: LoadedAdapter) -> list[dict[str, Any]]:
+    def encoded(self, loaded: LoadedAdapter) -> Sequence[dict[str, Any]]:
         """The rows to measure on as the model's inputs, once for adapters that share rows and processor."""
         rows, _ = self.rows(loaded.record, loaded.task)
         key = (id(loaded.processor), loaded.max_length, tuple(map(id, rows)))
         if key not in self._encoded:
             # the processor is kept beside, so that its id stays its own
-            self._encoded[key] = loaded.processor, loaded.encode(rows)
+            encoded = encode(loaded.task, rows, loaded.processor, loaded.max_length)
+            self._encoded[key] = loaded.processor, encoded
         return self._encoded[key][1]
 
     def _division(self, record: AdapterRecord, task: Task) -> Division:
@@ -123,14 +125,7 @@ class HeldOut:
         # without a limit the seed chooses nothing
         parts = (*key, spec.limit, spec.eval_limit, spec.seed if spec.limit is not None else None)
         if parts not in self._divided:
-            self._divided[parts] = divide(
-                splits,
-                task.key,
-                lambda row: row.get("label"),
-                limit=spec.limit,
-                eval_limit=spec.eval_limit,
-                seed=spec.seed,
-            )
+            self._divided[parts] = divide_rows(task, splits, spec)
         return self._divided[parts]
 
     def _relabelled(self, data: str, record: AdapterRecord, task: Task) -> Splits:

@@ -198,7 +198,11 @@ def _make_trainer(run: Run, above: features.Above, precision: str, live: Live) -
                 collate_fn=above.collate,
                 pin_memory=arguments.dataloader_pin_memory,
             )
-            return self.accelerator.prepare(loader)
+            prepared = self.accelerator.prepare(loader)
+            if prepared.batch_sampler is not batches:
+                # dealt to several processes: that is where `set_epoch` is looked for after both
+                prepared.batch_sampler.sampler = batches
+            return prepared
 
         def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
             # a checkpoint holds what is trained: the base lies elsewhere and does not change

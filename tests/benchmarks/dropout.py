@@ -37,7 +37,12 @@ def correctness(name: str, folder: Path) -> tuple[list[str], np.ndarray]:
     record = loaded.record
     data = sources.resolve(record.data.location, (), "data", Report())
     rows = open_dataset(loaded.task, data, record.spec, Report()).held_out
-    outputs = loaded.outputs(loaded.encode(rows), record.training.precision, Report(), "predicting")
+    outputs = loaded.outputs(
+        loaded.task.encode(rows, loaded.processor, loaded.max_length),
+        record.training.precision,
+        Report(),
+        "predicting",
+    )
     right = (outputs.argmax(-1) == [row["label"] for row in rows]).astype("float64")
     measured = record.metric("accuracy")
     if measured is None or abs(right.mean() - measured.value) > 0.005:
