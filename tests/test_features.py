@@ -104,7 +104,8 @@ def test_a_pooler_that_the_checkpoint_lacks_is_trained_on_what_lies_below_it(
     save_file(kept, base / "model.safetensors", metadata={"format": "pt"})
     record = train(base, reviews_csv, registry)
     assert any("pooler" in name for name in weights(registry, record))
-    assert len(trunk_calls) == record.training.steps  # the embeddings of one token each: nothing to speak of
+    # the embeddings of one token each, and the probe's: nothing to speak of
+    assert len(trunk_calls) == record.training.steps + 1
 
 
 def decoder(folder: Path, tokenizer: Path) -> Path:
@@ -171,3 +172,39 @@ def test_a_head_that_reads_every_token_is_trained_on_texts(
 ) -> None:
     record = train(averaging(tmp_path / "modernbert", tiny_bert), reviews_csv, registry)
     assert len(trunk_calls) == record.training.steps
+
+
+def test_what_is_trained_below_the_trunk_is_never_hidden_by_features(
+    tiny_bert: Path,
+    reviews_csv: Path,
+    registry: Registry,
+    monkeypatch: pytest.MonkeyPatch,
+    trunk_calls: list[int],
+) -> None:
+    """Soft prompts go into a trunk of which no weight is trained."""
+    from dataclasses import dataclass
+
+    from zoo import Method, PeftMethod
+
+    @dataclass(frozen=True)
+    class Params:
+        tokens: int = 4
+
+    class Prompt(PeftMethod):
+        name = "my-prompt"
+        summary = "soft prompts"
+        learning_rate = 1e-1
+
+        def config(self, params: Any, task: Any) -> Any:
+            from peft import PromptTuningConfig
+
+            return PromptTuningConfig(task_type=task.peft_type, num_virtual_tokens=params.tokens)
+
+    Prompt.Params = Params
+    load, find = plugins.load_method, plugins.find
+    method: Method = Prompt()
+    monkeypatch.setattr(plugins, "load_method", lambda name: method if name == "my-prompt" else load(name))
+    more = {"method": {"my-prompt": find("method")["lora"]}}
+    monkeypatch.setattr(plugins, "find", lambda kind: {**find(kind), **more.get(kind, {})})
+    record = pipeline.train(tiny_spec("my-prompt", tiny_bert, reviews_csv, max_length=32), registry)
+    assert len(trunk_calls) >= record.training.steps

@@ -44,9 +44,10 @@ def fit_cpu(model: nn.Module, precision: str) -> None:
 def hold(model: nn.Module) -> list[tuple[nn.Parameter, Tensor]]:
     """Keep frozen float32 matrices in bfloat16, once, instead of casting them in every step.
 
-    Autocast rounds just these, just so, before each product. What it does not reach stays float32 (norms,
-    biases, embeddings, and with them the residual stream), and so does all that is trained. What PEFT would
-    cast up before an adapter stays as it is: autocast casts the adapter.
+    Autocast rounds those of products just so, before each product. The embeddings go along, and with them the
+    residual stream: in float32 it would be cast before every product that reads it. Norms and biases stay
+    float32, and so does all that is trained. What PEFT would cast up before an adapter stays as it is:
+    autocast casts the adapter.
 
     Returns:
         Each parameter with what it held before.
@@ -59,7 +60,7 @@ def hold(model: nn.Module) -> list[tuple[nn.Parameter, Tensor]]:
     for module in model.modules():
         if hasattr(module, "cast_input_dtype_enabled"):
             module.cast_input_dtype_enabled = False
-        if not isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, Conv1D)):
+        if not isinstance(module, (nn.Linear, nn.Embedding, nn.Conv1d, nn.Conv2d, nn.Conv3d, Conv1D)):
             continue
         for value in module.parameters(recurse=False):
             if not value.requires_grad and value.dtype == torch.float32 and value.dim() > 1:

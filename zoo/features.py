@@ -6,6 +6,7 @@ real examples the head says the same of the cached features as of the texts.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -68,8 +69,10 @@ def _frozen_part(run: Run) -> nn.Module | None:
     trunk = run.task.trunk(run.model)
     if trunk is run.model or not set(run.train[0]) <= _OF_TEXT:
         return None
-    parts = [trunk, *reversed(list(trunk.children()))]
-    return next((part for part in parts if _is_fixed(part)), None)
+    if _is_fixed(trunk):
+        return trunk
+    before = list(itertools.takewhile(_is_fixed, trunk.children()))
+    return before[-1] if before else None
 
 
 def _is_fixed(part: nn.Module) -> bool:
@@ -81,25 +84,40 @@ def _is_fixed(part: nn.Module) -> bool:
 
 
 def _position(run: Run, part: nn.Module, precision: str) -> str | None:
-    """The token whose features are all that the rest of the model reads; None where no one token is."""
-    import torch
+    """The token whose features are all that the rest of the model reads; None where no one token is.
 
+    Nor where something is trained that the features hide: prompts that go into the trunk, say.
+    """
     place = device()
+    trained = [value for value in run.model.parameters() if value.requires_grad]
     probe = [run.train[index] for index in range(0, len(run.train), -(-len(run.train) // _PROBED))]
-    expected = _logits(run, probe, precision)
+    expected = None
     for position in _POSITIONS:
         computed = _compute(run, probe, part, position, precision, Progress())
         if computed.kind is None:
             return None
+        expected = _logits(run, probe, precision) if expected is None else expected
         inputs = {
             name: value.to(place) for name, value in _collate(computed.rows).items() if name != "labels"
         }
-        with _answering(run.model, part, computed.kind) as model, torch.no_grad(), autocast(place, precision):
-            found = model(**inputs)
-        worst = (found.logits.float().cpu() - expected).abs().max() / expected.abs().max()
+        with _answering(run.model, part, computed.kind) as model, autocast(place, precision):
+            found = model(**inputs).logits.float()
+        if not _reaches(found, trained):
+            return None
+        worst = (found.detach().cpu() - expected).abs().max() / expected.abs().max()
         if worst < _TOLERANCE[precision]:
             return position
     return None
+
+
+def _reaches(outputs: Tensor, trained: Sequence[Tensor]) -> bool:
+    """Does every trained tensor get a gradient from the outputs?"""
+    import torch
+
+    if not outputs.requires_grad:
+        return False
+    gradients = torch.autograd.grad(outputs.sum(), trained, allow_unused=True)
+    return all(gradient is not None for gradient in gradients)
 
 
 @dataclass(frozen=True)
