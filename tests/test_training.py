@@ -328,3 +328,21 @@ def test_a_switch_is_part_of_the_command_that_makes_the_adapter_again(flag: str)
     switched = msgspec.structs.replace(spec, **{flag.removeprefix("--").replace("-", "_"): True})
     assert flag in command(plan(switched).spec)
     assert flag not in command(plan(spec).spec)
+
+
+@pytest.mark.slow
+def test_a_compiled_run_gives_the_same_adapter(
+    still_bert: Path, reviews_csv: Path, registry: Registry
+) -> None:
+    from safetensors.torch import load_file
+
+    plain, compiled = (
+        load_file(registry.adapter_folder(record.name) / "adapter_model.safetensors")
+        for record in (
+            pipeline.train(
+                tiny_spec("lora", still_bert, reviews_csv, compile=on, params={"dropout": "0"}), registry
+            )
+            for on in (False, True)
+        )
+    )
+    assert max(float((plain[name] - compiled[name]).abs().max()) for name in plain) < 1e-4
