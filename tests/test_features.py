@@ -108,45 +108,23 @@ def test_a_pooler_that_the_checkpoint_lacks_is_trained_on_what_lies_below_it(
     assert len(trunk_calls) == record.training.steps + 1
 
 
-def decoder(folder: Path, tokenizer: Path) -> Path:
-    from transformers import LlamaConfig, LlamaModel, set_seed
+SMALL: dict[str, Any] = {
+    "vocab_size": 200,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "max_position_embeddings": 66,
+    "pad_token_id": 0,
+}
+
+
+def base_of(folder: Path, tokenizer: Path, family: str, **settings: Any) -> Path:
+    """A randomly drawn body of another family, with the tokenizer of `tokenizer`."""
+    from transformers import AutoConfig, AutoModel, set_seed
 
     shutil.copytree(tokenizer, folder, ignore=shutil.ignore_patterns("model*", "config*"))
     set_seed(0)
-    config = LlamaConfig(
-        vocab_size=200,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=66,
-        pad_token_id=0,
-    )
-    LlamaModel(config).save_pretrained(str(folder))
-    return folder
-
-
-def averaging(folder: Path, tokenizer: Path) -> Path:
-    from transformers import ModernBertConfig, ModernBertModel, set_seed
-
-    shutil.copytree(tokenizer, folder, ignore=shutil.ignore_patterns("model*", "config*"))
-    set_seed(0)
-    config = ModernBertConfig(
-        vocab_size=200,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=66,
-        pad_token_id=0,
-        cls_token_id=2,
-        sep_token_id=3,
-        bos_token_id=2,
-        eos_token_id=3,
-        classifier_pooling="mean",
-    )
-    ModernBertModel(config).save_pretrained(str(folder))
+    AutoModel.from_config(AutoConfig.for_model(family, **SMALL, **settings)).save_pretrained(str(folder))
     return folder
 
 
@@ -158,7 +136,7 @@ def test_a_decoders_features_are_those_of_its_last_token(
     monkeypatch: pytest.MonkeyPatch,
     trunk_calls: list[int],
 ) -> None:
-    base = decoder(tmp_path / "llama", tiny_bert)
+    base = base_of(tmp_path / "llama", tiny_bert, "llama", num_attention_heads=4, num_key_value_heads=2)
     cached = train(base, reviews_csv, registry, precision="fp32")
     assert not trunk_calls
     monkeypatch.setattr(features, "_frozen_part", lambda run: None)
@@ -170,7 +148,10 @@ def test_a_decoders_features_are_those_of_its_last_token(
 def test_a_head_that_reads_every_token_is_trained_on_texts(
     tiny_bert: Path, reviews_csv: Path, registry: Registry, tmp_path: Path, trunk_calls: list[int]
 ) -> None:
-    record = train(averaging(tmp_path / "modernbert", tiny_bert), reviews_csv, registry)
+    tokens = {"cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3}
+    settings = {"num_attention_heads": 2, "classifier_pooling": "mean", **tokens}
+    base = base_of(tmp_path / "modernbert", tiny_bert, "modernbert", **settings)
+    record = train(base, reviews_csv, registry)
     assert len(trunk_calls) == record.training.steps
 
 

@@ -15,6 +15,7 @@ from test_pipeline import tiny_spec
 from zoo import compute, inference, live, pipeline, plugins
 from zoo.errors import Interrupted, UsageError, ZooError
 from zoo.registry import Registry
+from zoo.specs import AdapterRecord
 from zoo.text_classification import TextClassification
 
 
@@ -212,12 +213,20 @@ def test_plain_peft_gives_the_probabilities_of_zoo_predict(
     )
 
 
+def largest_difference(registry: Registry, *records: AdapterRecord) -> float:
+    """Between the weights of two adapters."""
+    from safetensors.torch import load_file
+
+    first, second = (
+        load_file(registry.adapter_folder(record.name) / "adapter_model.safetensors") for record in records
+    )
+    return max(float((first[name] - second[name]).abs().max()) for name in first)
+
+
 def test_accumulated_batches_weigh_every_example_alike(
     still_bert: Path, reviews_csv: Path, registry: Registry
 ) -> None:
     """Four small batches in a step against one that holds them all: only rounding may differ."""
-    from safetensors.torch import load_file
-
     settings: dict[str, Any] = {"epochs": 3.0, "params": {"dropout": "0"}, "limit": 16}
     records = [
         pipeline.train(
@@ -234,25 +243,17 @@ def test_accumulated_batches_weigh_every_example_alike(
         for tokens, batches in ((4096, 1), (48, 100))
     ]
     assert [record.training.steps for record in records] == [3, 3]
-    whole, parts = (
-        load_file(registry.adapter_folder(record.name) / "adapter_model.safetensors") for record in records
-    )
-    assert max(float((whole[name] - parts[name]).abs().max()) for name in whole) < 1e-5
+    assert largest_difference(registry, *records) < 1e-5
 
 
 def test_gradient_checkpointing_gives_the_same_adapter(
     tiny_bert: Path, reviews_csv: Path, registry: Registry
 ) -> None:
-    from safetensors.torch import load_file
-
-    kept, computed_again = (
-        load_file(registry.adapter_folder(record.name) / "adapter_model.safetensors")
-        for record in (
-            pipeline.train(tiny_spec("lora", tiny_bert, reviews_csv, gradient_checkpointing=on), registry)
-            for on in (False, True)
-        )
-    )
-    assert max(float((kept[name] - computed_again[name]).abs().max()) for name in kept) < 1e-5
+    records = [
+        pipeline.train(tiny_spec("lora", tiny_bert, reviews_csv, gradient_checkpointing=on), registry)
+        for on in (False, True)
+    ]
+    assert largest_difference(registry, *records) < 1e-5
 
 
 def short_of_memory(monkeypatch: pytest.MonkeyPatch, most_tokens: int) -> list[int]:
@@ -334,15 +335,10 @@ def test_a_switch_is_part_of_the_command_that_makes_the_adapter_again(flag: str)
 def test_a_compiled_run_gives_the_same_adapter(
     still_bert: Path, reviews_csv: Path, registry: Registry
 ) -> None:
-    from safetensors.torch import load_file
-
-    plain, compiled = (
-        load_file(registry.adapter_folder(record.name) / "adapter_model.safetensors")
-        for record in (
-            pipeline.train(
-                tiny_spec("lora", still_bert, reviews_csv, compile=on, params={"dropout": "0"}), registry
-            )
-            for on in (False, True)
+    records = [
+        pipeline.train(
+            tiny_spec("lora", still_bert, reviews_csv, compile=on, params={"dropout": "0"}), registry
         )
-    )
-    assert max(float((plain[name] - compiled[name]).abs().max()) for name in plain) < 1e-4
+        for on in (False, True)
+    ]
+    assert largest_difference(registry, *records) < 1e-4

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from zoo import attention
@@ -128,20 +129,16 @@ def drop(values: Tensor, rate: float) -> Tensor:
     return values * kept.to(values.dtype).mul_(1 / (1 - rate))
 
 
-_classes: list[type] = []
-
-
+@cache
 def _dropout_class() -> type:
     """`nn.Dropout` with `drop`, made on first use because naming its base imports torch."""
-    if not _classes:
-        from torch import nn
+    from torch import nn
 
-        class Dropout(nn.Dropout):
-            def forward(self, input: Tensor) -> Tensor:
-                return drop(input, self.p) if self.training else input
+    class Dropout(nn.Dropout):
+        def forward(self, input: Tensor) -> Tensor:
+            return drop(input, self.p) if self.training else input
 
-            def __reduce__(self) -> tuple[Any, ...]:
-                return nn.Dropout, (self.p, self.inplace), vars(self)  # saved, it is PyTorch's
+        def __reduce__(self) -> tuple[Any, ...]:
+            return nn.Dropout, (self.p, self.inplace), vars(self)  # saved, it is PyTorch's
 
-        _classes.append(Dropout)
-    return _classes[0]
+    return Dropout

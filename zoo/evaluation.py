@@ -32,7 +32,7 @@ def zoo_evaluate(run: Run) -> list[Metric]:
         run.held_out,
         run.task,
         run.processor,
-        budget=run.spec.batch_tokens or run.task.batch_tokens,
+        budget=run.budget,
         precision=choose_precision(run.spec.precision),
         report=run.report,
         title="evaluating",

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zoo.compute import autocast
-from zoo.evaluation import batches
+from zoo.evaluation import batches, forward
 from zoo.hardware import device
-from zoo.report import Progress
+from zoo.report import Progress, Report
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -88,15 +88,15 @@ def _position(run: Run, part: nn.Module, precision: str) -> str | None:
 
     Nor where something is trained that the features hide: prompts that go into the trunk, say.
     """
+    import torch
+
     place = device()
     trained = [value for value in run.model.parameters() if value.requires_grad]
     probe = [run.train[index] for index in range(0, len(run.train), -(-len(run.train) // _PROBED))]
-    expected = None
     for position in _POSITIONS:
         computed = _compute(run, probe, part, position, precision, Progress())
         if computed.kind is None:
             return None
-        expected = _logits(run, probe, precision) if expected is None else expected
         inputs = {
             name: value.to(place) for name, value in _collate(computed.rows).items() if name != "labels"
         }
@@ -104,6 +104,17 @@ def _position(run: Run, part: nn.Module, precision: str) -> str | None:
             found = model(**inputs).logits.float()
         if not _reaches(found, trained):
             return None
+        outputs = forward(
+            run.model,
+            probe,
+            run.task,
+            run.processor,
+            budget=run.budget,
+            precision=precision,
+            report=Report(),
+            title="",
+        )
+        expected = torch.from_numpy(outputs)
         worst = (found.detach().cpu() - expected).abs().max() / expected.abs().max()
         if worst < _TOLERANCE[precision]:
             return position
@@ -140,7 +151,7 @@ def _compute(
     hook = part.register_forward_hook(lambda module, inputs, output: seen.append(output))
     rows: list[dict[str, Any]] = [{} for _ in examples]
     try:
-        for indexes, _ in _batches(run, examples, precision):
+        for indexes, _ in batches(run.model, examples, run.task, run.processor, run.budget, precision):
             output = seen.pop()
             hidden = getattr(output, "last_hidden_state", None)
             if hidden is None:
@@ -156,23 +167,6 @@ def _compute(
     finally:
         hook.remove()
     return _Computed(rows, type(output))
-
-
-def _logits(run: Run, examples: Sequence[Mapping[str, Any]], precision: str) -> Tensor:
-    import torch
-
-    found: list[Any] = [None] * len(examples)
-    for indexes, outputs in _batches(run, examples, precision):
-        for place, index in enumerate(indexes):
-            found[index] = outputs.logits[place].float().cpu()
-    return torch.stack(found)
-
-
-def _batches(
-    run: Run, examples: Sequence[Mapping[str, Any]], precision: str
-) -> Iterator[tuple[list[int], Any]]:
-    budget = run.spec.batch_tokens or run.task.batch_tokens
-    return batches(run.model, examples, run.task, run.processor, budget, precision)
 
 
 def _collate(rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:

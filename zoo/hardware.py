@@ -69,10 +69,11 @@ def describe() -> str:
 
     if torch.cuda.is_available():
         return str(torch.cuda.get_device_name())
-    return f"{_cpu_name()}, {torch.get_num_threads()} threads"
+    return f"{cpu_name()}, {torch.get_num_threads()} threads"
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """As the system calls it. Asks nothing of torch."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             for line in file:

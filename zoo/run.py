@@ -39,6 +39,11 @@ class Run:
     report: Report
     resume: bool = False
 
+    @property
+    def budget(self) -> int:
+        """Tokens in a batch."""
+        return self.spec.batch_tokens or self.task.batch_tokens
+
 
 @dataclass(frozen=True)
 class TrainResult:

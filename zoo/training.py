@@ -63,7 +63,7 @@ def _train_within_memory(
         except Exception as error:
             if not should_reduce_batch_size(error):
                 raise
-            budget = _budget(run)
+            budget = run.budget
             if budget // 2 < max(one["length"] for one in run.train):
                 raise ZooError(
                     f"out of memory with {budget} tokens in a batch, and the longest example has over half.",
@@ -87,7 +87,7 @@ def _train(run: Run, above: features.Above, precision: str, checkpoint: Path | N
         run.report.say(f"resuming from {checkpoint.name}")
     elif ranks.is_main():
         shutil.rmtree(run.folder, ignore_errors=True)
-    budget = _budget(run)
+    budget = run.budget
     longer = sum(one["length"] > budget for one in run.train)
     if longer:
         run.report.warn(f"{longer} examples have more than {budget} tokens: each is a batch of its own.")
@@ -176,7 +176,7 @@ def _make_trainer(run: Run, above: features.Above, precision: str, live: Live) -
             live.save(
                 folder / _LIVE_FILE,
                 live.seconds + self.saved - self.start,
-                batch_tokens=_budget(run),
+                batch_tokens=run.budget,
                 gradient_accumulation=run.spec.gradient_accumulation,
             )
 
@@ -188,7 +188,7 @@ def _make_trainer(run: Run, above: features.Above, precision: str, live: Live) -
         def get_train_dataloader(self) -> Any:
             batches = TokenBudgetBatches(
                 [one["length"] for one in run.train],
-                _budget(run),
+                run.budget,
                 seed=run.spec.seed,
                 multiple=self.accelerator.num_processes,
             )
@@ -228,10 +228,6 @@ def _make_trainer(run: Run, above: features.Above, precision: str, live: Live) -
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
-
-
-def _budget(run: Run) -> int:
-    return run.spec.batch_tokens or run.task.batch_tokens
 
 
 def _trained(run: Run) -> dict[str, Tensor]:

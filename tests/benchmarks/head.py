@@ -37,7 +37,7 @@ def main() -> None:
             run.train[:rows],
             run.task,
             run.processor,
-            budget=run.spec.batch_tokens or run.task.batch_tokens,
+            budget=run.budget,
             precision=choose_precision(run.spec.precision),
             report=run.report,
             title="features",

@@ -51,7 +51,9 @@ if TYPE_CHECKING:
 @click.option(
     "--gradient-checkpointing", is_flag=True, help="Compute activations twice instead of keeping them."
 )
-@click.option("--compile", is_flag=True, help="Train through torch.compile: pays on a GPU in long runs.")
+@click.option(
+    "--compile", is_flag=True, help="Train through torch.compile: a minute first, and no gain on a CPU."
+)
 @click.option("--max-length", type=int, metavar="N", help="Cut texts at N tokens.")
 @click.option("--seed", type=int, default=42, show_default=True)
 @click.option("--precision", default="auto", show_default=True, metavar="auto|bf16|fp32")
