@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo import compute, plugins
-from zoo.methods import PeftMethod
+from zoo.peft_method import PeftMethod
 
 CPU = torch.device("cpu")
 

@@ -24,7 +24,7 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def made() -> Live:
-    return Live(plugins.load_task("bert-imdb"))
+    return Live(plugins.load_task("bert-imdb"), plugins.load_method("lora"), torch.nn.Identity())
 
 
 def batches(sizes: list[int], seed: int = 0) -> list[tuple[Any, torch.Tensor]]:

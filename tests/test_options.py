@@ -163,17 +163,17 @@ def test_a_parameter_without_default_that_is_not_given_is_an_option_error() -> N
 
 def test_describe_gives_name_type_and_default_of_every_parameter() -> None:
     assert options.describe(Params) == [
-        ("r", "int", "8"),
-        ("dropout", "float", "0.1"),
-        ("bias", "bool", "False"),
-        ("targets", "str,...", "None"),
-        ("ranks", "int,...", "4,8"),
-        ("init", "gauss|zero", "gauss"),
-        ("note", "str", "none"),
-        ("alpha", "int", "None"),
+        ("r", "int", "8", ""),
+        ("dropout", "float", "0.1", ""),
+        ("bias", "bool", "False", ""),
+        ("targets", "str,...", "None", ""),
+        ("ranks", "int,...", "4,8", ""),
+        ("init", "gauss|zero", "gauss", ""),
+        ("note", "str", "none", ""),
+        ("alpha", "int", "None", ""),
     ]
 
 
 def test_describe_leaves_the_default_of_a_needed_parameter_empty() -> None:
-    assert options.describe(Needy) == [("needed", "int", "")]
+    assert options.describe(Needy) == [("needed", "int", "", "")]
     assert options.describe(NoParams) == []

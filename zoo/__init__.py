@@ -9,10 +9,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo.errors import AuthError, DataError, NotFoundError, UnreachableError, UsageError, ZooError
-    from zoo.hookspecs import hookimpl
+    from zoo.errors import (
+        AuthError,
+        DataError,
+        IncompatibleError,
+        NotFoundError,
+        UnreachableError,
+        UsageError,
+        ZooError,
+    )
+    from zoo.hookspecs import PLUGIN_API, hookimpl
     from zoo.identity import canonical
-    from zoo.methods import Method, PeftMethod
+    from zoo.inference import restore
+    from zoo.methods import Method
+    from zoo.options import param
+    from zoo.peft_method import TARGETS, PeftMethod, PromptMethod, Targets
     from zoo.run import Run, TrainResult
     from zoo.sources import Kind, Offer, Resolved, Source
     from zoo.specs import AdapterRecord, AdapterSpec, BaseId, Cost, DataId, Metric
@@ -36,7 +47,14 @@ _HOME = {
     "Metric": "zoo.specs",
     "NotFoundError": "zoo.errors",
     "Offer": "zoo.sources",
-    "PeftMethod": "zoo.methods",
+    "PLUGIN_API": "zoo.hookspecs",
+    "PeftMethod": "zoo.peft_method",
+    "PromptMethod": "zoo.peft_method",
+    "TARGETS": "zoo.peft_method",
+    "Targets": "zoo.peft_method",
+    "IncompatibleError": "zoo.errors",
+    "param": "zoo.options",
+    "restore": "zoo.inference",
     "Resolved": "zoo.sources",
     "Run": "zoo.run",
     "Source": "zoo.sources",
@@ -49,6 +67,8 @@ _HOME = {
 }
 
 __all__ = [
+    "PLUGIN_API",
+    "TARGETS",
     "AdapterRecord",
     "AdapterSpec",
     "AuthError",
@@ -56,15 +76,18 @@ __all__ = [
     "Cost",
     "DataError",
     "DataId",
+    "IncompatibleError",
     "Kind",
     "Method",
     "Metric",
     "NotFoundError",
     "Offer",
     "PeftMethod",
+    "PromptMethod",
     "Resolved",
     "Run",
     "Source",
+    "Targets",
     "Task",
     "TextClassification",
     "TrainResult",
@@ -73,6 +96,8 @@ __all__ = [
     "ZooError",
     "canonical",
     "hookimpl",
+    "param",
+    "restore",
 ]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from zoo import sources
 from zoo.data import Division, Example, divide, fingerprint
 from zoo.errors import UsageError
 from zoo.specs import AdapterSpec, DataId
@@ -77,5 +76,4 @@ def read_examples(
             f"task '{task.name}' has no column '{unknown[0]}': it has {', '.join(task.columns)}.",
             f"--column {task.columns[0]}=NAME",
         )
-    frames = sources.source_of(data.source).frames(data)
-    return task.examples(frames, columns, str(data.path or data.id), report)
+    return task.examples(task.frames(data), columns, str(data.path or data.id), report)

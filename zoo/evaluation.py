@@ -11,7 +11,7 @@ from zoo.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import nn
+    from torch import Tensor, nn
 
     from zoo.report import Report
     from zoo.run import Run
@@ -51,7 +51,7 @@ def forward(
     report: Report,
     title: str,
 ) -> np.ndarray:
-    """The model's logits, shape (examples, labels), float32, in the order of `encoded`.
+    """The task's `results` of every example, shape (examples, numbers), float32, in the order of `encoded`.
 
     Where several processes run, each takes its share of the rows and all get the whole.
     """
@@ -60,12 +60,11 @@ def forward(
     mine = range(ranks.mine(), len(encoded), ranks.count())
     found: list[tuple[int, np.ndarray]] = []
     with report.progress(title, len(mine)) as progress:
-        for indexes, outputs in batches(
+        for indexes, outputs, labels in batches(
             model, [encoded[row] for row in mine], task, processor, budget, precision
         ):
-            found += zip(
-                (mine[index] for index in indexes), outputs.logits.float().cpu().numpy(), strict=True
-            )
+            rows_found = task.results(outputs, labels).float().cpu().numpy()
+            found += zip((mine[index] for index in indexes), rows_found, strict=True)
             progress.advance(len(indexes))
     found = ranks.gather(found)
     rows: list[np.ndarray | None] = [None] * len(encoded)
@@ -81,8 +80,8 @@ def batches(
     processor: Any,
     budget: int,
     precision: str,
-) -> Iterator[tuple[list[int], Any]]:
-    """(indexes into `encoded`, the model's outputs) of all rows, by length, without gradients."""
+) -> Iterator[tuple[list[int], Any, Tensor | None]]:
+    """(indexes into `encoded`, the model's outputs, the labels) of all rows, by length, without gradients."""
     import torch
 
     from zoo import compute
@@ -94,7 +93,8 @@ def batches(
     with compute.held(model, precision):
         for indexes in by_length([one["length"] for one in encoded], _LARGER * budget):
             batch = task.collate([encoded[index] for index in indexes], processor)
-            batch.pop("labels", None)
+            batch = {name: value.to(place) for name, value in batch.items()}
+            labels = batch.pop("labels", None)
             with torch.inference_mode(), compute.autocast(place, precision):
-                outputs = model(**{name: value.to(place) for name, value in batch.items()})
-            yield indexes, outputs
+                outputs = model(**batch)
+            yield indexes, outputs, labels

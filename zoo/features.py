@@ -151,7 +151,7 @@ def _compute(
     hook = part.register_forward_hook(lambda module, inputs, output: seen.append(output))
     rows: list[dict[str, Any]] = [{} for _ in examples]
     try:
-        for indexes, _ in batches(run.model, examples, run.task, run.processor, run.budget, precision):
+        for indexes, _, _ in batches(run.model, examples, run.task, run.processor, run.budget, precision):
             output = seen.pop()
             hidden = getattr(output, "last_hidden_state", None)
             if hidden is None:

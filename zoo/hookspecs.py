@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from zoo.specs import AdapterRecord, Metric
     from zoo.tasks import Task
 
+PLUGIN_API = 1
+"""Version of these hooks and of Method, Task and Source. A plugin module says which one it is made for by
+`zoo_api = 1`; it grows when a plugin made for the old one would break."""
+
 hookspec = pluggy.HookspecMarker("zoo")
 hookimpl = pluggy.HookimplMarker("zoo")
 

@@ -12,7 +12,7 @@ from zoo.bases import Bases, options_key
 from zoo.errors import IncompatibleError, NotFoundError
 from zoo.identity import identify, sha256
 from zoo.quiet import quiet_libraries
-from zoo.registry import RECORD_FILE, Registry
+from zoo.registry import RECORD_FILE, Registry, read_record
 from zoo.report import Report
 from zoo.specs import AdapterRecord, BaseId
 
@@ -160,11 +160,21 @@ def load(name: str, registry: Registry) -> LoadedAdapter:
 def predict(
     loaded: LoadedAdapter, texts: Sequence[str], report: Report | None = None
 ) -> list[dict[str, Any]]:
-    """What the adapter says of each text, in order, in fp32: the numbers that plain peft gives."""
-    examples = [loaded.task.example(text) for text in texts]
-    encoded = loaded.task.encode(examples, loaded.processor, loaded.max_length)
-    outputs = loaded.outputs(encoded, "fp32", report or Report(), "predicting")
-    return loaded.task.predictions(outputs, loaded.record.labels)
+    """What the adapter says of each text, in order."""
+    return loaded.task.predict(loaded, texts, report or Report())
+
+
+def restore(model: nn.Module, folder: str | Path) -> nn.Module:
+    """Put the adapter in `folder` onto its base, freshly loaded: for methods that PEFT lacks.
+
+    Raises:
+        NotFoundError: the folder has no record, or the plugin of its method is not installed.
+        IncompatibleError: the adapter does not fit the model.
+    """
+    record = read_record(Path(folder) / RECORD_FILE)
+    method = plugins.load_method(record.spec.method)
+    params = options.parse(method.Params, record.spec.params, f"method '{method.name}'")
+    return method.restore(model, Path(folder), params, plugins.load_task(record.spec.task)).eval()
 
 
 def _check_files(record: AdapterRecord, folder: Path) -> None:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
+    from zoo.methods import Method
     from zoo.tasks import Task
 
 LOOK_SECONDS = 0.25
@@ -26,8 +27,8 @@ LOOK_SECONDS = 0.25
 class Live:
     """Sums of losses and hits, kept where they are computed and read a few times a second."""
 
-    def __init__(self, task: Task):
-        self._task = task
+    def __init__(self, task: Task, method: Method, model: nn.Module):
+        self._task, self._method, self._model = task, method, model
         self.progress: Any = None
         self.stopping = False
         self.seen = 0
@@ -57,7 +58,8 @@ class Live:
         if metric is not None:
             name, hits, of = metric
             self._hits = (name, self._hits[1] + hits, self._hits[2] + of)
-        return value
+        penalty = self._method.penalty(self._model)
+        return value if penalty is None else value + penalty * (items / whole)
 
     @property
     def mean_loss(self) -> float:

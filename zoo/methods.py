@@ -1,9 +1,9 @@
-"""How a base is adapted: the interface of a method plugin, and the short way for methods that PEFT has.
+"""How a base is adapted: the interface of a method plugin.
 
-A method never sees text or images: it is given a model and says what is trained, what is saved, and how that
-is put back. `head` is always the list of modules with no pretrained weights (a classifier, a pooler that the
-checkpoint lacks): they are trained whole and saved beside the adapter, because an adapter restored under a
-freshly drawn head predicts noise.
+A method never sees text or images: it is given a model and says what is trained. `attach` alone makes a
+method: what was trained is saved and put back by name, unless the method knows better. `head` is always the
+list of modules without pretrained weights (a classifier, a pooler that the checkpoint lacks): they are
+trained whole and saved beside the adapter, because an adapter under a freshly drawn head predicts noise.
 """
 
 from __future__ import annotations
@@ -17,15 +17,13 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import IncompatibleError
 
 if TYPE_CHECKING:
-    from peft import PeftConfig
-    from torch import nn
+    from torch import Tensor, nn
 
     from zoo.specs import BaseId
     from zoo.tasks import Task
 
-
-_TARGETS_THAT_PEFT_LACKS = {"distilbert": ["q_lin", "v_lin"]}
-"""Query and value projections by model type, where PEFT has no default of its own."""
+ADAPTER_FILE = "adapter.safetensors"
+"""Where a method that does not say otherwise saves what it trained."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,24 +32,31 @@ class NoParams:
 
 
 class Method(ABC):
-    """Base of a method that PEFT does not have. `attach`, `save` and `restore` are the whole of it."""
+    """Base of a method plugin. Methods are in the order in which a run calls them."""
 
     name: str
     summary: str
     """One line for `zoo methods`."""
     paper: str = ""
     Params: type = NoParams
+    """A frozen dataclass; `zoo.param` gives a field its default, its range and its explanation."""
     learning_rate: float = 1e-3
     freezes_base: bool = True
     """Its dropout can then be turned off: noise in a frozen trunk regularises nothing that is trained."""
     needs_base: bool = True
     """False where the saved folder is a whole model by itself."""
-    format: str
-    """What loads the folder: `peft`, `transformers`, or the method's own name."""
+    format: str = "zoo"
+    """What loads the folder: `peft`, `transformers`, or `zoo` (`zoo.restore(model, folder)`)."""
+    unmergeable: str | None = "it does not say how"
+    """Why it cannot become part of the base's own weights; None where `merge` does that."""
 
     def refuses(self, task: Task, params: Any) -> str | None:
         """The reason why it cannot work on this task, spoken before anything is downloaded."""
         return None
+
+    def virtual_tokens(self, params: Any) -> int:
+        """Positions of the base that the method takes for itself; texts are cut to what is left."""
+        return 0
 
     def load_options(self, params: Any) -> dict[str, Any]:
         """Keyword arguments for `from_pretrained` of the base (a quantisation config, say)."""
@@ -59,69 +64,73 @@ class Method(ABC):
 
     @abstractmethod
     def attach(self, model: nn.Module, params: Any, task: Task, head: Sequence[str]) -> nn.Module:
-        """The model to train, with `requires_grad` set on exactly what is trained."""
+        """The model to train, with `requires_grad` set on exactly what is trained.
 
-    @abstractmethod
+        It is called with a model without weights too (on the meta device), to count what would be trained
+        and to refuse what cannot work before anything large is fetched.
+
+        Raises:
+            IncompatibleError: the method does not fit this model.
+        """
+
+    def training_starts(self, model: nn.Module, steps: int) -> None:
+        """Before the first of `steps` steps of the optimizer: for a method with a schedule of its own."""
+        return
+
+    def penalty(self, model: nn.Module) -> Tensor | None:
+        """A term for the loss of every step, where the method has one."""
+        return None
+
+    def after_step(self, model: nn.Module, step: int) -> None:
+        """After step number `step` (from 1) of the optimizer, while the gradients are still there."""
+        return
+
+    def optimizer(self, device_type: str) -> str:
+        """The Trainer's name of the optimizer, for `cpu` or `cuda`."""
+        return "adamw_torch_fused"
+
+    def state(self, model: nn.Module) -> dict[str, Tensor]:
+        """What `save` writes: the trained parameters by name."""
+        return {name: value for name, value in model.named_parameters() if value.requires_grad}
+
     def save(self, model: nn.Module, folder: Path, base: BaseId) -> None:
         """Write what was trained, as safetensors, into an existing folder."""
+        from safetensors.torch import save_file
 
-    @abstractmethod
+        trained = {name: value.detach().cpu().contiguous() for name, value in self.state(model).items()}
+        save_file(trained, folder / ADAPTER_FILE, metadata={"format": "pt", "method": self.name})
+
     def restore(self, model: nn.Module, folder: Path, params: Any, task: Task) -> nn.Module:
-        """Put what `save` wrote back onto a freshly loaded base (the whole model if not `needs_base`)."""
+        """Put what `save` wrote back onto a freshly loaded base (the whole model if not `needs_base`).
 
-    @abstractmethod
-    def usage(self) -> str:
-        """Python for the card that puts the adapter in `folder` onto `model`, without the zoo."""
+        Raises:
+            IncompatibleError: a saved tensor has no place in the model, or another shape there.
+        """
+        from safetensors.torch import load_file
 
-
-class PeftMethod(Method):
-    """A method that PEFT has: `config` is all that a plugin writes."""
-
-    format = "peft"
-
-    @abstractmethod
-    def config(self, params: Any, task: Task) -> PeftConfig:
-        """The PEFT config. `modules_to_save` is filled in by `attach`."""
-
-    def attach(self, model: nn.Module, params: Any, task: Task, head: Sequence[str]) -> nn.Module:
-        from peft import get_peft_model
-
-        config = self.config(params, task)
-        if hasattr(config, "modules_to_save"):
-            config.modules_to_save = list(head) or None
-        if getattr(config, "target_modules", ()) is None:
-            config.target_modules = _TARGETS_THAT_PEFT_LACKS.get(model.config.model_type)
+        model = self.attach(model, params, task, ())
         try:
-            return get_peft_model(model, config)
-        except (ValueError, KeyError) as error:
-            targets = getattr(config, "target_modules", None)
-            named = f" (target modules: {', '.join(sorted(targets))})" if targets else ""
+            unknown = model.load_state_dict(load_file(folder / ADAPTER_FILE), strict=False).unexpected_keys
+        except RuntimeError as error:
+            raise IncompatibleError(f"{folder / ADAPTER_FILE} does not fit: {one_line(error)}") from error
+        if unknown:
             raise IncompatibleError(
-                f"{self.name} does not fit this {model.config.model_type}{named}: {_one_line(error)}"
-            ) from error
+                f"{folder / ADAPTER_FILE} holds {unknown[0]}, which the base does not have."
+            )
+        return model
 
-    def save(self, model: nn.Module, folder: Path, base: BaseId) -> None:
-        for config in model.peft_config.values():
-            config.base_model_name_or_path = base.reference
-            config.revision = base.revision
-            if getattr(config, "modules_to_save", None):
-                # PEFT adds its own guesses to ours, twice over
-                config.modules_to_save = list(dict.fromkeys(config.modules_to_save))
-            if isinstance(getattr(config, "target_modules", None), set):
-                # a set's order changes from run to run, and with it the file's hash
-                config.target_modules = sorted(config.target_modules)
-        # save_embedding_layers="auto" would ask the Hub for the base's vocabulary; nothing here resizes it
-        model.save_pretrained(str(folder), save_embedding_layers=False)
-        (folder / "README.md").unlink(missing_ok=True)  # PEFT's own card; ours is made from the record
+    def merge(self, model: nn.Module) -> nn.Module:
+        """The restored model with the adapter in its own weights: what the base's class alone can load.
 
-    def restore(self, model: nn.Module, folder: Path, params: Any, task: Task) -> nn.Module:
-        from peft import PeftModel
-
-        return PeftModel.from_pretrained(model, str(folder))
+        Raises:
+            IncompatibleError: the method cannot.
+        """
+        raise IncompatibleError(f"{self.name} does not merge: {self.unmergeable}.")
 
     def usage(self) -> str:
-        return "from peft import PeftModel\n\nmodel = PeftModel.from_pretrained(model, folder)"
+        """Python for the card that puts the adapter in `folder` onto `model`."""
+        return "from zoo import restore\n\nmodel = restore(model, folder)"
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     return " ".join(str(error.args[0] if error.args else error).split())

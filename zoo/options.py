@@ -6,13 +6,36 @@ import dataclasses
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from zoo.errors import OptionError, did_you_mean
 
+T = TypeVar("T")
+
 _WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+
+
+def param(
+    default: T,
+    help: str,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+) -> T:
+    """A field of a Params dataclass: its default, what it is in a line, and its range.
+
+        r: int = param(8, "rank of the update", least=1)
+
+    Args:
+        least: smallest value allowed.
+        most: largest value allowed.
+        below: the first value too large.
+    """
+    bounds = {"least": least, "most": most, "below": below}
+    return dataclasses.field(default=default, metadata={"help": help, **bounds})
 
 
 def split_pairs(pairs: Iterable[str], flag: str = "-s") -> dict[str, str]:
@@ -40,17 +63,19 @@ def parse(params_type: type, given: Mapping[str, Any], owner: str) -> Any:
             has = f"it has {', '.join(known)}" if known else "it has none"
             raise OptionError(f"{owner} has no parameter '{key}': {has}.{did_you_mean(key, known)}")
         values[key] = _typed(key, value, hints[key])
+    for field in dataclasses.fields(params_type):
+        _check_range(field, values.get(field.name))
     try:
         return params_type(**values)
     except (TypeError, ValueError) as error:
         raise OptionError(f"{owner}: {error}") from error
 
 
-def describe(params_type: type) -> list[tuple[str, str, str]]:
-    """(name, type, default) of every parameter, as text."""
+def describe(params_type: type) -> list[tuple[str, str, str, str]]:
+    """(name, type, default, explanation) of every parameter, as text."""
     hints = typing.get_type_hints(params_type)
     return [
-        (field.name, type_name(hints[field.name]), _shown(field.default))
+        (field.name, type_name(hints[field.name]), _shown(field.default), field.metadata.get("help", ""))
         for field in dataclasses.fields(params_type)
     ]
 
@@ -80,6 +105,20 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
     except msgspec.ValidationError:
         wants = type_name(hint)
         raise OptionError(f"'{key}' wants {_WORDS.get(wants, wants)}, got '{typed}'.") from None
+
+
+def _check_range(field: dataclasses.Field, value: Any) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return
+    least, most, below = (field.metadata.get(bound) for bound in ("least", "most", "below"))
+    if value != value or abs(value) == float("inf"):
+        raise OptionError(f"'{field.name}' must be a finite number, got {value}.")
+    if least is not None and value < least:
+        raise OptionError(f"'{field.name}' must be at least {least:g}, got {value}.")
+    if most is not None and value > most:
+        raise OptionError(f"'{field.name}' must be at most {most:g}, got {value}.")
+    if below is not None and value >= below:
+        raise OptionError(f"'{field.name}' must be below {below:g}, got {value}.")
 
 
 def _is_sequence(hint: Any) -> bool:

@@ -9,7 +9,7 @@ import time
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -53,9 +53,11 @@ def train(
     registry.check_writable()
 
     from zoo.hardware import choose_precision, keep_memory
+    from zoo.preflight import check_fit, count
 
     keep_memory()
     precision = choose_precision(made.spec.precision)
+    check_fit(made, spec.base)
     base = sources.resolve(spec.base, made.task.bases, "base", report)
     data = sources.resolve(spec.data, made.task.data, "data", report)
     dataset = open_dataset(made.task, data, made.spec, report)
@@ -70,7 +72,6 @@ def train(
     ranks.wait()
 
     from zoo.compute import silence_dropout
-    from zoo.preflight import count
 
     run, head = _load(made, settled, base.folder, dataset, work, report, resume)
     hooks = made.hooks()
@@ -119,6 +120,7 @@ def _load(
 ) -> tuple[Run, list[str]]:
     """The run with its model not yet adapted, and the names of the modules without pretrained weights."""
     from zoo.encoding import encode
+    from zoo.preflight import fitting_length
     from zoo.run import Run
 
     quiet_libraries()
@@ -126,7 +128,7 @@ def _load(
     processor = task.load_processor(base)
     _seed(spec)  # before the head is drawn, or the seed decides nothing
     model, head = task.load_model(base, dataset.labels, **made.method.load_options(made.params))
-    length = _fitting_length(made, model)
+    length = fitting_length(made.method, made.params, task, model, made.spec.max_length)
     run = Run(
         spec=msgspec.structs.replace(spec, max_length=length),
         method=made.method,
@@ -255,26 +257,6 @@ def _remember(work: Path, spec: AdapterSpec, resume: bool) -> None:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     path.write_bytes(dump(spec))
-
-
-def _fitting_length(made: Plan, model: Any) -> int:
-    """The task's length, or what the base's position table allows if that is less.
-
-    Raises:
-        UsageError: more was asked for than the base has positions.
-    """
-    config = model.config.get_text_config()
-    most = getattr(config, "max_position_embeddings", None)
-    if most is not None and config.model_type in ("roberta", "xlm-roberta", "camembert"):
-        most -= 2  # their positions start after the padding index
-    asked = made.spec.max_length or made.task.max_length
-    if most is None or asked <= most:
-        return asked
-    if asked != made.task.max_length:
-        raise UsageError(
-            f"--max-length {asked} is more than the {most} positions of the base.", f"--max-length {most}"
-        )
-    return int(most)
 
 
 def _seed(spec: AdapterSpec) -> None:

@@ -127,7 +127,9 @@ def manager(*modules: ModuleType | None) -> pluggy.PluginManager:
 
 
 def _make(plugin: Plugin) -> Any:
-    hooks = manager(load_module(plugin)).hook
+    module = load_module(plugin)
+    _check_api(plugin, getattr(module, "zoo_api", None))
+    hooks = manager(module).hook
     try:
         made = getattr(hooks, f"zoo_{plugin.kind}")()
         name = None if made is None else made.name
@@ -146,6 +148,22 @@ def _make(plugin: Plugin) -> Any:
             "its name must be that of its entry point."
         )
     return made
+
+
+def _check_api(plugin: Plugin, version: object) -> None:
+    said = f"{plugin.kind} plugin '{plugin.name}' ({plugin.distribution})"
+    if version is None:
+        raise PluginError(
+            f"{said} does not declare its plugin API.",
+            f"add zoo_api = {hookspecs.PLUGIN_API} to {plugin.module}",
+        )
+    if version != hookspecs.PLUGIN_API:
+        package = plugin.distribution.split()[0]
+        newer = isinstance(version, int) and version > hookspecs.PLUGIN_API
+        raise PluginError(
+            f"{said} is made for plugin API {version}, and this zoo has {hookspecs.PLUGIN_API}.",
+            f"pip install -U {'adapter-zoo' if newer else package}",
+        )
 
 
 def _distribution(point: EntryPoint) -> str:

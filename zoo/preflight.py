@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import sources
 from zoo.dataset import open_dataset
-from zoo.errors import NotFoundError
-from zoo.plan import plan, with_free_name
+from zoo.errors import NotFoundError, UsageError
+from zoo.plan import Plan, plan, with_free_name
+from zoo.quiet import quiet_libraries
 from zoo.registry import Registry
 from zoo.report import Report
 from zoo.specs import AdapterSpec
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from zoo.methods import Method
     from zoo.sources import Resolved
     from zoo.tasks import Task
+
+_PADDED_POSITIONS = ("roberta", "xlm-roberta", "camembert")
+"""Model types whose positions start after the padding index."""
+_LEAST_ROOM = 8
+"""Tokens of a text that is still a text."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,6 @@ class DryRun:
 def dry_run(spec: AdapterSpec, registry: Registry, report: Report) -> DryRun:
     """Every check of a real run but those that need weights; Hub data is not downloaded."""
     from zoo.hardware import choose_precision
-    from zoo.quiet import quiet_libraries
 
     made = plan(with_free_name(spec, registry))
     spec, task = made.spec, made.task
@@ -83,3 +88,47 @@ def count_without_weights(
     model, head = task.empty_model(folder, labels)
     with torch.device("meta"):
         return count(method.attach(model, params, task, head))
+
+
+def check_fit(made: Plan, base: str | None) -> None:
+    """Attach the method to the base without weights: what cannot work is said before they are fetched.
+
+    Raises:
+        IncompatibleError: the method does not fit the base.
+        UsageError: texts have no room beside what the method takes.
+    """
+    found = sources.resolve(base, made.task.bases, "base", Report(), weights=False)
+    quiet_libraries()
+    labels = made.task.labels or ("0", "1")
+    model, _ = made.task.empty_model(found.folder, labels)
+    fitting_length(made.method, made.params, made.task, model, made.spec.max_length)
+    count_without_weights(made.method, made.params, made.task, found.folder, labels)
+
+
+def fitting_length(method: Method, params: Any, task: Task, model: Any, asked: int | None) -> int:
+    """Tokens of a text: what was asked for, or what the base's positions leave room for if that is less.
+
+    Raises:
+        UsageError: more was asked for than there is room, or there is none.
+    """
+    config = model.config.get_text_config()
+    most = getattr(config, "max_position_embeddings", None)
+    asked = asked or task.max_length
+    if most is None:
+        return asked
+    if config.model_type in _PADDED_POSITIONS:
+        most -= 2
+    taken = method.virtual_tokens(params)
+    if most - taken < _LEAST_ROOM:
+        raise UsageError(
+            f"{method.name}: {taken} virtual tokens leave no room for a text "
+            f"in the {most} positions of the base.",
+            f"-s num_virtual_tokens={min(20, most // 4)}",
+        )
+    if asked > most - taken and asked != task.max_length:
+        beside = f" beside {taken} virtual tokens" if taken else ""
+        raise UsageError(
+            f"--max-length {asked} is more than the {most - taken} positions of the base{beside}.",
+            f"--max-length {most - taken}",
+        )
+    return int(min(asked, most - taken))

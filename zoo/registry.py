@@ -97,13 +97,13 @@ class Registry:
     def each(self) -> Iterator[tuple[str, AdapterRecord]]:
         """The same, one record at a time: a hundred thousand of them take a gigabyte."""
         for name, raw in self._read().adapters.items():
-            yield name, self._record(name, raw)
+            yield name, _decode(name, raw)
 
     def pick(self, names: Iterable[str]) -> list[AdapterRecord]:
         """The records of `names` in that order; what has gone since they were listed is left out."""
         adapters = self._read().adapters
         with without_collecting():
-            return [self._record(name, adapters[name]) for name in names if name in adapters]
+            return [_decode(name, adapters[name]) for name in names if name in adapters]
 
     def get(self, name: str) -> AdapterRecord:
         """
@@ -113,7 +113,7 @@ class Registry:
         adapters = self._read().adapters
         if name not in adapters:
             raise NotFoundError(f"no adapter is called '{name}'.{did_you_mean(name, adapters)}", "zoo list")
-        return self._record(name, adapters[name])
+        return _decode(name, adapters[name])
 
     def __contains__(self, name: str) -> bool:
         return name in self._read().adapters
@@ -203,7 +203,7 @@ class Registry:
                 _refuse_newer(self.path.read_bytes(), str(self.path))
             for path in sorted(self.folder.glob(f"*/{RECORD_FILE}")):
                 try:
-                    record = self._record(path.parent.name, path.read_bytes())
+                    record = _decode(path.parent.name, path.read_bytes())
                 except (RegistryError, OSError) as error:
                     trouble.append(f"{path}: {error}")
                     continue
@@ -232,18 +232,6 @@ class Registry:
         if found.schema > SCHEMA:
             _refuse_newer(content, str(self.path))
         return found
-
-    def _record(self, name: str, raw: bytes | msgspec.Raw) -> AdapterRecord:
-        try:
-            record = _DECODER.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            _refuse_newer(raw, f"the record of '{name}'")
-            raise RegistryError(
-                f"the record of '{name}' is damaged: {error}.", "zoo registry rebuild"
-            ) from None
-        if record.schema > SCHEMA:
-            _refuse_newer(raw, f"the record of '{name}'")
-        return record
 
     def _write(self, found: _File) -> None:
         _write(self.path, dump({"schema": SCHEMA, "adapters": dict(sorted(found.adapters.items()))}))
@@ -277,6 +265,19 @@ class Registry:
             lock.release()
 
 
+def read_record(path: Path) -> AdapterRecord:
+    """The record in an adapter's folder, wherever that lies.
+
+    Raises:
+        NotFoundError: it is not there.
+        RegistryError: it is damaged, or newer than this zoo.
+    """
+    try:
+        return _decode(path.parent.name, path.read_bytes())
+    except FileNotFoundError:
+        raise NotFoundError(f"{path.parent} holds no {RECORD_FILE}: it is no adapter of the zoo.") from None
+
+
 @contextmanager
 def without_collecting() -> Iterator[None]:
     """Decoding only makes objects that live: collecting garbage meanwhile doubles the time for thousands."""
@@ -287,6 +288,17 @@ def without_collecting() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+def _decode(name: str, raw: bytes | msgspec.Raw) -> AdapterRecord:
+    try:
+        record = _DECODER.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        _refuse_newer(raw, f"the record of '{name}'")
+        raise RegistryError(f"the record of '{name}' is damaged: {error}.", "zoo registry rebuild") from None
+    if record.schema > SCHEMA:
+        _refuse_newer(raw, f"the record of '{name}'")
+    return record
 
 
 class _Schema(msgspec.Struct):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo import sources
 from zoo.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from zoo.data import Example
+    from zoo.inference import LoadedAdapter
     from zoo.report import Report
+    from zoo.sources import Resolved
     from zoo.specs import AdapterRecord, Metric
 
 
@@ -30,8 +33,8 @@ class Task(ABC):
     """Default data sets in order of preference: references as `--data` takes them."""
     columns: tuple[str, ...]
     """The columns that the data must have."""
-    peft_type: str
-    """PEFT's task type: `SEQ_CLS`, `CAUSAL_LM`..."""
+    peft_type: str | None
+    """PEFT's task type: `SEQ_CLS`, `CAUSAL_LM`; None for a model that is no language model."""
     targets: tuple[str, ...] | None = None
     """Modules that low-rank methods adapt; None is PEFT's choice for the model type."""
     primary_metric: str
@@ -41,6 +44,10 @@ class Task(ABC):
     max_length: int = 512
     batch_tokens: int = 2048
     eval_limit: int = 5000
+
+    def frames(self, data: Resolved) -> dict[str, DataFrame]:
+        """The rows of each split as the source reads them; a task with its own kind of files reads them."""
+        return sources.source_of(data.source).frames(data)
 
     @abstractmethod
     def examples(
@@ -108,11 +115,19 @@ class Task(ABC):
         """(name, hits, n) of a training batch, for the progress line; `hits` stays where it is computed."""
         return None
 
+    def results(self, outputs: Any, labels: Tensor | None) -> Tensor:
+        """What is kept of a batch for `measure` and `predictions`: (examples, numbers).
+
+        `labels` are those of `collate`, or None for examples that have none.
+        """
+        logits: Tensor = outputs.logits
+        return logits
+
     @abstractmethod
     def measure(
         self, outputs: np.ndarray, encoded: Sequence[Mapping[str, Any]], labels: Sequence[str]
     ) -> list[Metric]:
-        """Metrics with n and interval, from the model's outputs (one row an example)."""
+        """Metrics with n and interval, from the rows of `results`, one an example."""
 
     def baselines(
         self, train: Sequence[Mapping[str, Any]], held_out: Sequence[Mapping[str, Any]], labels: Sequence[str]
@@ -126,7 +141,14 @@ class Task(ABC):
 
     @abstractmethod
     def predictions(self, outputs: np.ndarray, labels: Sequence[str]) -> list[dict[str, Any]]:
-        """What `zoo predict` prints of each row of outputs."""
+        """What `zoo predict` prints, from the rows of `results`."""
+
+    def predict(self, loaded: LoadedAdapter, inputs: Sequence[str], report: Report) -> list[dict[str, Any]]:
+        """What `zoo predict` prints of each input, in order, in fp32: the numbers that plain peft gives."""
+        examples = [self.example(text) for text in inputs]
+        encoded = self.encode(examples, loaded.processor, loaded.max_length)
+        outputs = loaded.outputs(encoded, "fp32", report, "predicting")
+        return self.predictions(outputs, loaded.record.labels)
 
     @abstractmethod
     def usage(self, record: AdapterRecord, restore: str) -> str:

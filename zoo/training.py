@@ -81,7 +81,7 @@ def _train_within_memory(
 
 
 def _train(run: Run, above: features.Above, precision: str, checkpoint: Path | None) -> TrainResult:
-    live = Live(run.task)
+    live = Live(run.task, run.method, run.model)
     if checkpoint is not None:
         run.spec = msgspec.structs.replace(run.spec, **live.load(checkpoint / _LIVE_FILE))
         run.report.say(f"resuming from {checkpoint.name}")
@@ -94,6 +94,7 @@ def _train(run: Run, above: features.Above, precision: str, checkpoint: Path | N
     trainer = _make_trainer(run, above, precision, live)
     steps = math.ceil(len(trainer.get_train_dataloader()) / run.spec.gradient_accumulation)
     total = max(1, math.ceil(steps * float(run.spec.epochs or 1)))
+    run.method.training_starts(run.model, total)
     done = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
     start = time.monotonic()
     with live.stop_after_this_step(), run.report.progress("training", total - done) as progress:
@@ -125,7 +126,7 @@ def _arguments(run: Run, precision: str) -> Any:
         lr_scheduler_type="linear",
         warmup_steps=WARMUP_SHARE,
         weight_decay=WEIGHT_DECAY,
-        optim="adamw_torch_fused",
+        optim=run.method.optimizer(place),
         seed=run.spec.seed,
         bf16=precision == "bf16",
         use_cpu=place == "cpu",
@@ -158,6 +159,9 @@ def _make_trainer(run: Run, above: features.Above, precision: str, live: Live) -
 
     class Callback(TrainerCallback):
         start = saved = time.monotonic()
+
+        def on_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            run.method.after_step(run.model, state.global_step + 1)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
             live.progress.advance(note=live.step_end())

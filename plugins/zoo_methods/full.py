@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from zoo import BaseId, Method, Task, hookimpl
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
+
+zoo_api = 1
 
 
 class Full(Method):
@@ -20,15 +22,23 @@ class Full(Method):
     freezes_base = False
     needs_base = False
     format = "transformers"
+    unmergeable = None
 
     def attach(self, model: nn.Module, params: Any, task: Task, head: Sequence[str]) -> nn.Module:
         return model.requires_grad_(True)
+
+    def state(self, model: nn.Module) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = model.state_dict()
+        return found
 
     def save(self, model: nn.Module, folder: Path, base: BaseId) -> None:
         model.save_pretrained(str(folder))
 
     def restore(self, model: nn.Module, folder: Path, params: Any, task: Task) -> nn.Module:
         return model  # loaded from the folder itself
+
+    def merge(self, model: nn.Module) -> nn.Module:
+        return model  # it is whole already
 
     def usage(self) -> str:
         return ""

@@ -5,30 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo import Method, PeftMethod, Task, hookimpl
+from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
 if TYPE_CHECKING:
     from peft import PeftConfig
 
 
+zoo_api = 1
+
+
 @dataclass(frozen=True)
 class LoraParams:
-    r: int = 8
-    """Rank of the update."""
-    alpha: int = 16
-    """The update is scaled by alpha / r."""
-    dropout: float = 0.1
-    """Dropout on the adapter's own input."""
-    targets: tuple[str, ...] | None = None
-    """Modules to adapt; none is the task's, or PEFT's choice for the model type (query and value in BERT)."""
-
-    def __post_init__(self) -> None:
-        if self.r < 1:
-            raise ValueError(f"r is the rank and must be at least 1, got {self.r}.")
-        if self.alpha < 1:
-            raise ValueError(f"alpha must be at least 1, got {self.alpha}.")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is a share from 0 to below 1, got {self.dropout}.")
+    r: int = param(8, "rank of the update", least=1)
+    alpha: int = param(16, "the update is scaled by alpha / r", least=1)
+    dropout: float = param(0.1, "on the adapter's own input", least=0, below=1)
+    targets: Targets = TARGETS
 
 
 class Lora(PeftMethod):
@@ -41,13 +32,12 @@ class Lora(PeftMethod):
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import LoraConfig
 
-        targets = params.targets or task.targets
         return LoraConfig(
             task_type=task.peft_type,
             r=params.r,
             lora_alpha=params.alpha,
             lora_dropout=params.dropout,
-            target_modules=list(targets) if targets else None,
+            target_modules=self.targets(params, task),
         )
 
 

@@ -30,6 +30,7 @@ from zoo import (
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+zoo_api = 1
 _DATA_FILES = ["README.md", *(f"*{suffix}" for suffix in (".parquet", ".csv", ".tsv", ".jsonl", ".json"))]
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 _CONFIG_FILES = (

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from zoo import Kind, NotFoundError, Resolved, Source, hookimpl
 
+zoo_api = 1
+
 
 class Local(Source):
     name = "local"

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from zoo import Kind, Offer, Resolved, Source, UnreachableError, UsageError, hookimpl
 
+zoo_api = 1
+
 
 @dataclass(frozen=True)
 class Carried:

@@ -6,6 +6,7 @@ import re
 
 from zoo import Task, TextClassification, hookimpl
 
+zoo_api = 1
 _BREAK = re.compile(r"\s*<br\s*/?>\s*", re.IGNORECASE)
 
 

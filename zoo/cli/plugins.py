@@ -20,7 +20,7 @@ def methods_command(as_json: bool) -> None:
             "summary": method.summary,
             "paper": method.paper,
             "learning_rate": method.learning_rate,
-            "params": {name: default for name, _, default in options.describe(method.Params)},
+            "params": {name: default for name, _, default, _ in options.describe(method.Params)},
             "package": plugin.distribution,
         }
         for plugin, method in _working("method")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from zoo import Method, hookimpl
 
+zoo_api = 1
 FILE = "bitfit.safetensors"
 
 
