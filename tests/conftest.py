@@ -1,4 +1,4 @@
-"""Small real things: randomly drawn models of two layers with a trained tokenizer, and rows worth reading."""
+"""What the tests share, beside the fixtures that the zoo gives everybody (zoo/testing/fixtures.py)."""
 
 from __future__ import annotations
 
@@ -20,83 +20,14 @@ os.environ["COLUMNS"] = "200"
 
 from zoo.registry import Registry
 
-_GOOD = ("a moving and honest film", "wonderful acting throughout", "I loved every minute", "a joy to watch")
-_BAD = ("a dull and lifeless film", "terrible acting throughout", "I hated every minute", "a chore to watch")
-_MORE = ("on a Sunday", "in the cinema", "with my sister", "again last night", "for the third time")
-
-FAMILIES = ("bert", "roberta", "distilbert")
-
-
-def reviews(rows: int = 60, seed: int = 0) -> list[tuple[str, str]]:
-    """(text, label) rows, half of them good, all different."""
-    pick = random.Random(seed)
-    found = []
-    for index in range(rows):
-        words = _GOOD if index % 2 else _BAD
-        found.append((f"{pick.choice(words)} {pick.choice(_MORE)}, showing {index}", str(index % 2)))
-    return found
-
-
-def write_csv(path: Path, rows: list[tuple[str, str]], header: str = "text,label") -> Path:
-    path.write_text(
-        "\n".join([header, *(f'"{text}",{label}' for text, label in rows)]) + "\n", encoding="utf-8"
-    )
-    return path
-
-
-@pytest.fixture
-def reviews_csv(tmp_path: Path) -> Path:
-    return write_csv(tmp_path / "reviews.csv", reviews())
+from zoo.testing import ENCODERS as FAMILIES  # noqa: F401  the families that every text task knows
+from zoo.testing import reviews as reviews
+from zoo.testing import write_csv as write_csv
 
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
     return Registry(tmp_path / "registry" / "registry.json")
-
-
-@pytest.fixture(scope="session")
-def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Family -> folder with config, weights and tokenizer. The bodies only: no head is among the weights."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
-    from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast, set_seed
-
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer = Tokenizer(models.WordLevel(unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    words = [text for text, _ in reviews(200)]
-    tokenizer.train_from_iterator(words, trainers.WordLevelTrainer(vocab_size=200, special_tokens=special))
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    shapes: dict[str, dict[str, Any]] = {
-        "bert": {"num_hidden_layers": 2, "intermediate_size": 64},
-        "roberta": {"num_hidden_layers": 2, "intermediate_size": 64, "pad_token_id": 0},
-        "distilbert": {"n_layers": 2, "hidden_dim": 64},
-    }
-    sizes: dict[str, Any] = {"vocab_size": 200, "max_position_embeddings": 66}
-    folders = {}
-    for family, shape in shapes.items():
-        width = (
-            {"dim": 32, "n_heads": 2}
-            if family == "distilbert"
-            else {"hidden_size": 32, "num_attention_heads": 2}
-        )
-        set_seed(0)
-        folder = tmp_path_factory.mktemp(f"tiny-{family}")
-        AutoModel.from_config(AutoConfig.for_model(family, **sizes, **shape, **width)).save_pretrained(
-            str(folder)
-        )
-        PreTrainedTokenizerFast(
-            tokenizer_object=tokenizer,
-            pad_token="[PAD]",
-            unk_token="[UNK]",
-            cls_token="[CLS]",
-            sep_token="[SEP]",
-            mask_token="[MASK]",
-            model_input_names=["input_ids", "attention_mask"],
-        ).save_pretrained(str(folder))
-        folders[family] = folder
-    return folders
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def test_a_whole_model_is_a_fine_tune_and_an_unknown_format_is_the_zoos() -> Non
     whole = matter(card(make_record(format="transformers"), USAGE))
     assert (whole["library_name"], whole["base_model_relation"]) == ("transformers", "finetune")
     assert "base_model:finetune:google-bert/bert-base-cased" in whole["tags"]
-    assert matter(card(make_record(format="head"), USAGE))["library_name"] == "adapter-zoo"
+    assert matter(card(make_record(format="zoo"), USAGE))["library_name"] == "adapter-zoo"
 
 
 def test_a_local_path_is_never_a_base_model_or_data_set() -> None:

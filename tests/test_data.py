@@ -13,7 +13,16 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from zoo.data import HELD_OUT_MOST, Division, Example, columns_of, divide, fingerprint, read_frames
+from zoo.data import (
+    HELD_OUT_MOST,
+    Division,
+    Example,
+    columns_of,
+    divide,
+    fingerprint,
+    read_frames,
+    without_header,
+)
 from zoo.errors import DataError, NotFoundError
 
 PLAIN = [
@@ -100,7 +109,55 @@ def test_an_unquoted_tab_separated_review_keeps_its_quotation_marks(tmp_path: Pa
     assert len(read_frames(path)["train"]) == 3
 
 
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("sst2-dev.csv", "dev"),
+        ("reviews_train.csv", "train"),
+        ("test_rows.csv", "test"),
+        ("training.csv", "train"),
+        ("validation-00000-of-00001.csv", "validation"),
+    ],
+)
+def test_the_first_or_last_word_of_a_files_name_is_its_split(name: str, split: str, tmp_path: Path) -> None:
+    written(tmp_path / name, "text,label\na,1\n")
+    assert list(read_frames(tmp_path)) == [split]
+
+
+def test_the_shards_of_a_split_are_one_split_in_their_order(tmp_path: Path) -> None:
+    for number in (1, 0, 2):
+        written(tmp_path / f"train-0000{number}-of-00003.csv", f"text,label\nrow {number},1\n")
+    frames = read_frames(tmp_path)
+    assert frames["train"]["text"].tolist() == ["row 0", "row 1", "row 2"]
+
+
+def test_a_text_file_with_tabs_is_tab_separated(tmp_path: Path) -> None:
+    """MRPC's own files are called msr_paraphrase_train.txt and msr_paraphrase_test.txt."""
+    written(tmp_path / "msr_paraphrase_train.txt", b'\xef\xbb\xbfQuality\t#1 String\r\n1\t"a\r\n')
+    written(tmp_path / "msr_paraphrase_test.txt", 'Quality\t#1 String\n0\tb"\n')
+    written(tmp_path / "notes.txt", "a\tb\n")
+    frames = read_frames(tmp_path)
+    assert {split: table.to_dict("records") for split, table in frames.items()} == {
+        "train": [{"Quality": "1", "#1 String": '"a'}],
+        "test": [{"Quality": "0", "#1 String": 'b"'}],
+    }
+
+
+def test_a_header_that_is_a_row_goes_back_on_top() -> None:
+    frame = pd.DataFrame([["b", "0"]], columns=["a", "1"])
+    assert without_header(frame, ["text", "label"]).to_dict("records") == [
+        {"text": "a", "label": "1"},
+        {"text": "b", "label": "0"},
+    ]
+
+
 # bad input
+
+
+def test_no_row_with_the_wanted_values_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "rows.csv", "text,label,source\na,1,imdb\n")
+    with pytest.raises(DataError, match="no row with source = other"):
+        read_frames(path, (("source", "other"),))
 
 
 @pytest.mark.parametrize(
@@ -296,6 +353,14 @@ def test_a_test_split_that_came_with_the_data_is_used_whole() -> None:
     assert found.held_out == test
     assert found.rule == "the data's own test split"
     assert len(found.train) == 100
+
+
+def test_rows_from_elsewhere_are_called_after_their_place_and_must_be_there() -> None:
+    found = divided({"train": rows_of(100), "eval": rows_of(20, start=500)}, given_from="path:/more.csv")
+    assert found.rule == "the rows of path:/more.csv"
+    assert len(found.held_out) == 20
+    with pytest.raises(DataError, match=r"path:/more\.csv has no row to judge by"):
+        divided({"train": rows_of(100)}, given_from="path:/more.csv")
 
 
 def test_without_a_test_split_validation_is_used_and_an_empty_split_is_none() -> None:

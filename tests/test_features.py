@@ -14,7 +14,7 @@ from zoo import features, pipeline, plugins
 from zoo.registry import Registry
 from zoo.specs import AdapterRecord
 
-FILE = "head.safetensors"
+FILE = "adapter.safetensors"
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from local_hub import LocalHub
 
 BERT = "google-bert/bert-base-cased"
 IMDB = "stanfordnlp/imdb"
+GLUE = "nyu-mll/glue"
 TRAIN = (
     "train",
     "lora",
@@ -44,6 +45,63 @@ configs:
 """
 
 
+_GLUE_CARD = """---
+license: other
+configs:
+- config_name: cola
+  data_files:
+  - split: train
+    path: cola/train-*
+- config_name: mrpc
+  data_files:
+  - split: train
+    path: mrpc/train-*
+  - split: validation
+    path: mrpc/validation-*
+  - split: test
+    path: mrpc/test-*
+---
+# Several data sets
+"""
+MRPC = ("train", "lora", "bert-mrpc", "--epochs", 1, "--limit", 20, "--precision", "fp32", "--name", "mine")
+
+
+def save_glue(folder: Path) -> None:
+    """`mrpc` as it lies on the Hub: parquet with class labels, and no labels in the test split."""
+    from datasets import ClassLabel, Dataset, Features, Value
+
+    (folder / "mrpc").mkdir(parents=True)
+    (folder / "cola").mkdir()
+    (folder / "README.md").write_text(_GLUE_CARD, encoding="utf-8")
+    names = ClassLabel(names=["not_equivalent", "equivalent"])
+    text = Value("string")
+    features = Features({"sentence1": text, "sentence2": text, "label": names, "idx": Value("int32")})
+    for split, rows in (("train", 60), ("validation", 20), ("test", 10)):
+        texts = [f"{one} ({split})" for one, _ in reviews(rows)]
+        columns = {
+            "sentence1": texts,
+            "sentence2": texts[::-1],
+            "label": [-1 if split == "test" else index % 2 for index in range(rows)],
+            "idx": list(range(rows)),
+        }
+        Dataset.from_dict(columns, features=features).to_parquet(
+            folder / "mrpc" / f"{split}-00000-of-00001.parquet"
+        )
+    Dataset.from_dict({"sentence": ["a"], "label": [0]}).to_parquet(
+        folder / "cola" / "train-00000-of-00001.parquet"
+    )
+
+
+def save_moods(folder: Path) -> None:
+    """A data set of one configuration that names its classes."""
+    from datasets import ClassLabel, Dataset, Features, Value
+
+    names = ClassLabel(names=["joy", "anger", "fear"])
+    rows = {"text": [text for text, _ in reviews()], "label": [index % 3 for index in range(60)]}
+    features = Features({"text": Value("string"), "label": names})
+    Dataset.from_dict(rows, features=features).to_parquet(folder / "train-00000-of-00001.parquet")
+
+
 @pytest.fixture(scope="module")
 def hub(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalHub]:
     """BERT and IMDB, small; a gated model, and one with pickled weights only."""
@@ -66,6 +124,10 @@ def hub(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
             columns=["text", "label"],
         )
         frame.to_parquet(data / "plain_text" / f"{split}-00000-of-00001.parquet")
+    save_glue(root / "datasets" / GLUE)
+    named = root / "datasets" / "org/moods"
+    named.mkdir(parents=True)
+    save_moods(named)
     with LocalHub(root, aliases={"bert-base-cased": BERT}) as served:
         yield served
 
@@ -263,3 +325,59 @@ def test_with_nobody_listening_a_base_asked_for_is_exit_3_within_seconds(
     assert "some/model" in done.error
     assert "cannot be reached" in done.error
     assert machine.seconds < 15
+
+
+# data sets of several configurations
+
+
+def test_the_task_of_glue_reads_its_own_configuration_and_fetches_no_other(
+    machine: Machine, hub: LocalHub
+) -> None:
+    done = machine.zoo(*MRPC, "--json")
+    assert done.code == 0, done.err
+    data = done.json["data"]
+    commit = hub.commit(GLUE, "dataset")
+    assert (data["id"], data["config"], data["revision"]) == (GLUE, "mrpc", commit)
+    assert data["location"] == f"hub:{GLUE}:mrpc@{commit}"
+    assert (data["n_train_available"], data["n_held_out"]) == (60, 20)
+    assert data["split"] == "the data's own validation split"
+    assert done.json["labels"] == ["not_equivalent", "equivalent"]
+    assert [path for path in hub.sent() if "/cola/" in path] == []
+    hub.requests.clear()
+    again = machine.zoo("evaluate", "mine", "--json", HF_HUB_OFFLINE="1")
+    assert again.code == 0, again.err
+    assert again.json["metrics"] == done.json["metrics"]
+    assert hub.requests == []
+
+
+def test_a_configuration_is_named_with_a_revision(machine: Machine, hub: LocalHub) -> None:
+    commit = hub.commit(GLUE, "dataset")
+    done = machine.zoo("data", "check", f"hub:{GLUE}:mrpc@{commit}", "--task", "bert-mrpc", "--json")
+    assert done.code == 0, done.err
+    assert [(split["name"], split["rows"]) for split in done.json["splits"]] == [
+        ("train", 60),
+        ("test", 10),
+        ("validation", 20),
+    ]
+    assert done.json["held_out"] == 20
+
+
+def test_an_unknown_configuration_is_said_with_those_that_there_are(machine: Machine) -> None:
+    done = machine.zoo(*MRPC, "--data", f"hub:{GLUE}:mrcp")
+    assert done.code == 3, done.err
+    assert "no configuration 'mrcp': it has cola, mrpc" in done.error
+    assert f"--data hub:{GLUE}:cola" in done.err
+
+
+def test_of_several_configurations_one_must_be_named(machine: Machine, hub: LocalHub) -> None:
+    done = machine.zoo(*MRPC, "--data", GLUE)
+    assert done.code == 2, done.err
+    assert "several configurations: cola, mrpc" in done.error
+    assert [path for path in hub.sent() if path.endswith(".parquet")] == []
+
+
+def test_names_of_classes_that_the_data_declares_are_the_labels(machine: Machine) -> None:
+    words = ("train", "lora", "bert-imdb", "--epochs", 1, "--precision", "fp32", "--name", "moods")
+    done = machine.zoo(*words, "--data", "org/moods", "--json")
+    assert done.code == 0, done.err
+    assert done.json["labels"] == ["joy", "anger", "fear"]

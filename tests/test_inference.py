@@ -309,7 +309,7 @@ def change(registry: Registry, record: AdapterRecord) -> None:
 
 
 def test_a_lost_file_is_known_before_anything_is_loaded(mine: Registry, counts: Counts) -> None:
-    (mine.adapter_folder("head-2") / "head.safetensors").unlink()
+    (mine.adapter_folder("head-2") / "adapter.safetensors").unlink()
     with pytest.raises(NotFoundError, match="'head-2' has lost its file"):
         list(measuring.evaluate_all(ALL, mine))
     assert set(counts.values()) == {0}

@@ -9,6 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zoo.data import CLASS_NAMES
+    from zoo.causal_lm import CausalLanguageModelling
     from zoo.errors import (
         AuthError,
         DataError,
@@ -18,12 +20,16 @@ if TYPE_CHECKING:
         UsageError,
         ZooError,
     )
+    from zoo.gguf import unpack_gguf
     from zoo.hookspecs import PLUGIN_API, hookimpl
     from zoo.identity import canonical
+    from zoo.image_text import ImageTextRetrieval
     from zoo.inference import restore
+    from zoo.layers import Layer, layers_of
     from zoo.methods import Method
     from zoo.options import param
     from zoo.peft_method import TARGETS, PeftMethod, PromptMethod, Targets
+    from zoo.report import Report
     from zoo.run import Run, TrainResult
     from zoo.sources import Kind, Offer, Resolved, Source
     from zoo.specs import AdapterRecord, AdapterSpec, BaseId, Cost, DataId, Metric
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "CLASS_NAMES": "zoo.data",
     "UsageError": "zoo.errors",
     "Kind": "zoo.sources",
     "canonical": "zoo.identity",
@@ -41,8 +48,11 @@ _HOME = {
     "AdapterRecord": "zoo.specs",
     "AdapterSpec": "zoo.specs",
     "BaseId": "zoo.specs",
+    "CausalLanguageModelling": "zoo.causal_lm",
     "Cost": "zoo.specs",
     "DataId": "zoo.specs",
+    "Layer": "zoo.layers",
+    "layers_of": "zoo.layers",
     "Method": "zoo.methods",
     "Metric": "zoo.specs",
     "NotFoundError": "zoo.errors",
@@ -52,9 +62,11 @@ _HOME = {
     "PromptMethod": "zoo.peft_method",
     "TARGETS": "zoo.peft_method",
     "Targets": "zoo.peft_method",
+    "ImageTextRetrieval": "zoo.image_text",
     "IncompatibleError": "zoo.errors",
     "param": "zoo.options",
     "restore": "zoo.inference",
+    "Report": "zoo.report",
     "Resolved": "zoo.sources",
     "Run": "zoo.run",
     "Source": "zoo.sources",
@@ -64,26 +76,32 @@ _HOME = {
     "UnreachableError": "zoo.errors",
     "ZooError": "zoo.errors",
     "hookimpl": "zoo.hookspecs",
+    "unpack_gguf": "zoo.gguf",
 }
 
 __all__ = [
+    "CLASS_NAMES",
     "PLUGIN_API",
     "TARGETS",
     "AdapterRecord",
     "AdapterSpec",
     "AuthError",
     "BaseId",
+    "CausalLanguageModelling",
     "Cost",
     "DataError",
     "DataId",
+    "ImageTextRetrieval",
     "IncompatibleError",
     "Kind",
+    "Layer",
     "Method",
     "Metric",
     "NotFoundError",
     "Offer",
     "PeftMethod",
     "PromptMethod",
+    "Report",
     "Resolved",
     "Run",
     "Source",
@@ -96,8 +114,10 @@ __all__ = [
     "ZooError",
     "canonical",
     "hookimpl",
+    "layers_of",
     "param",
     "restore",
+    "unpack_gguf",
 ]
 
 

@@ -106,7 +106,10 @@ def _neighbourhoods(lengths: Sequence[int], budget: int) -> list[tuple[list[int]
     start = 0
     while start < len(order):
         size = max(1, budget // max(1, lengths[order[start]]))
-        members = order[start : start + size * _NEIGHBOURS]
+        end = start + size * _NEIGHBOURS
+        while end < len(order) and lengths[order[end]] == lengths[order[start]]:
+            end += 1  # nothing is padded however these are mixed
+        members = order[start:end]
         whole, rest = divmod(len(members), size)
         stretches.append((members, [size] * whole + ([rest] if rest else [])))
         start += len(members)

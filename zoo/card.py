@@ -10,12 +10,17 @@ from zoo.report import clock
 from zoo.specs import AdapterRecord, Metric
 
 
+_LONGEST = 600
+"""Characters of a sample that a card shows."""
+
+
 def card(record: AdapterRecord, usage: str, *modules: Any) -> str:
     """The card's text. `modules` are plugins whose `zoo_card` hook may add sections."""
     sections = [
         f"---\n{_front_matter(record)}---",
         f"# {record.name}\n\n{_what(record)}",
         f"## How good it is\n\n{_metrics_table(record)}",
+        *([f"## What it says\n\n{_samples(record)}"] if record.samples else []),
         f"## How to load it\n\n```python\n{usage.strip()}\n```",
         f"## Training\n\n{_training(record)}",
         f"## Data\n\n{_data(record)}",
@@ -51,10 +56,8 @@ def _front_matter(record: AdapterRecord) -> str:
 
 def _what(record: AdapterRecord) -> str:
     kind = "A fine-tuned model" if record.format == "transformers" else f"A `{record.spec.method}` adapter"
-    return (
-        f"{kind} for the task `{record.spec.task}` on {_code(record.base.id)}. "
-        f"Labels: {', '.join(map(_code, record.labels))}."
-    )
+    what = f"{kind} for the task `{record.spec.task}` on {_code(record.base.id)}."
+    return f"{what} Labels: {', '.join(map(_code, record.labels))}." if record.labels else what
 
 
 def _metrics_table(record: AdapterRecord) -> str:
@@ -92,6 +95,28 @@ def _with_interval(metric: Metric) -> str:
     return f"{metric.value:.4f} ({metric.low:.4f} to {metric.high:.4f}, n {metric.n})"
 
 
+def _samples(record: AdapterRecord) -> str:
+    """Held-out inputs, not chosen by anybody, with both answers."""
+    return "\n\n".join(
+        f"**{title}**\n\n{_fenced(text)}"
+        for sample in record.samples
+        for title, text in (
+            ("Asked", sample.prompt),
+            ("The data's answer", sample.expected),
+            ("The base, untrained", sample.before),
+            ("This adapter", sample.after),
+        )
+    )
+
+
+def _fenced(text: str) -> str:
+    """A block that no text can break out of, cut where it gets long, without control characters."""
+    shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+    clean = "".join(c if c.isprintable() or c == "\n" else " " for c in shown)
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", clean)), default=0))
+    return f"{fence}text\n{clean}\n{fence}"
+
+
 def _training(record: AdapterRecord) -> str:
     spec, training = record.spec, record.training
     params = ", ".join(f"{key}={value}" for key, value in sorted(spec.params.items())) or "none"
@@ -109,7 +134,7 @@ def _training(record: AdapterRecord) -> str:
 def _data(record: AdapterRecord) -> str:
     data = record.data
     return (
-        f"{_code(data.id)} ({_whence(data.package, data.revision, data.source)}), fingerprint "
+        f"{_code(data.id + (f':{data.config}' if data.config else ''))} ({_whence(data.package, data.revision, data.source)}), fingerprint "
         f"`{data.fingerprint[:16]}`. Trained on {data.n_train:,} of {data.n_train_available:,} rows; "
         f"judged by {data.n_held_out:,}: {data.split}."
     )

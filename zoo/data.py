@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import DataError, NotFoundError, ZooError
+from zoo.json_rows import read_json
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -23,6 +25,11 @@ SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 TRAIN_NAMES = ("train", "training")
 HELD_OUT_NAMES = ("test", "validation", "valid", "val", "dev", "eval")
 """Split names in order of preference."""
+GIVEN = "eval"
+"""The split that held-out rows from elsewhere become."""
+CLASS_NAMES = "class_names"
+"""In `attrs` of a frame: column -> the names of its classes by number, where the source declares them."""
+_SHARD = re.compile(r"(.+)-\d+-of-\d+")
 HELD_OUT_SHARE = 0.2
 HELD_OUT_MOST = 5000
 _FEWEST_ROWS = 10
@@ -39,33 +46,32 @@ class Division:
 
 
 def read_frames(path: Path, where: Sequence[tuple[str, str]] = ()) -> dict[str, DataFrame]:
-    """A file is one split, `train`; in a folder each file's name says its split.
+    """A file is one split, `train`; in a folder each file's name says its split, by its first or last word.
 
     Raises:
         NotFoundError: nothing there is a data file.
-        DataError: a file is not what its suffix says.
+        DataError: a file is not what its suffix says, or no row has the values of `where`.
     """
     if path.is_file():
         frames = {"train": _read_file(path)}
     else:
-        files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
+        files = [file for file in sorted(path.iterdir()) if file.is_file() and _is_data(file)]
         if not files:
             raise NotFoundError(f"{path} holds no data file ({', '.join(SUFFIXES)}).")
-        frames = {}
-        for file in files:
-            split = file.name.partition(".")[0].lower()
-            split = "train" if split in TRAIN_NAMES else split
-            if split not in TRAIN_NAMES + HELD_OUT_NAMES:
-                raise DataError(
-                    f"{file} is not named after its split.",
-                    "name the files train.csv and test.csv, or give one file with --data FILE",
-                )
-            if split in frames:
-                raise DataError(f"{path} holds two files of the {split} split, {file.name} among them.")
-            frames[split] = _read_file(file)
+        frames = _read_splits(path, files)
     for column, value in where:
         frames = {split: frame[frame[column] == value] for split, frame in frames.items()}
+    if not any(map(len, frames.values())):
+        raise DataError(f"{path} has no row with {' and '.join(f'{key} = {value}' for key, value in where)}.")
     return frames
+
+
+def without_header(frame: DataFrame, names: Sequence[str]) -> DataFrame:
+    """The frame with what was read as its header as the first row, and `names` as its header."""
+    import pandas as pd
+
+    first = pd.DataFrame([list(frame.columns)], columns=list(names))
+    return pd.concat([first, frame.set_axis(list(names), axis="columns")], ignore_index=True)
 
 
 def columns_of(frame: DataFrame, wanted: Mapping[str, str], location: str) -> DataFrame:
@@ -92,22 +98,25 @@ def divide(
     limit: int | None,
     eval_limit: int | None,
     seed: int,
+    given_from: str | None = None,
 ) -> Division:
     """The rows to train on and the rows to judge by.
 
-    A test split that came with the data is used. Otherwise a fifth of the rows, at most 5,000, is held out:
-    of each label its share, those whose text has the smallest SHA-256. That rule knows neither `limit` nor
-    `seed` nor the order of the file, so every run on the same rows is judged by the same rows. A training row
-    with the text of a held-out row is left out.
+    A test split that came with the data is used, or that of `given_from`, another place. Otherwise a fifth of
+    the rows, at most 5,000, is held out: of each label its share, those whose text has the smallest SHA-256.
+    That rule knows neither `limit` nor `seed` nor the order of the file, so every run on the same rows is
+    judged by the same rows. A training row with the text of a held-out row is left out.
 
     Raises:
         DataError: too few rows to divide.
     """
     rows = splits.get("train", [])
     given = next((name for name in HELD_OUT_NAMES if splits.get(name)), None)
+    if given_from and not given:
+        raise DataError(f"{given_from} has no row to judge by.")
     if given:
         apart = splits[given]
-        rule = f"the data's own {given} split"
+        rule = f"the rows of {given_from}" if given_from else f"the data's own {given} split"
     else:
         if len(rows) < _FEWEST_ROWS:
             raise DataError(
@@ -173,10 +182,53 @@ def _shares(counts: Counter, total: int) -> dict[Any, int]:
     return shares
 
 
+def _read_splits(folder: Path, files: Sequence[Path]) -> dict[str, DataFrame]:
+    import pandas as pd
+
+    parts: dict[str, list[Path]] = defaultdict(list)
+    for file in files:
+        split = _split_of(file)
+        if split is None:
+            raise DataError(
+                f"{file} is not named after its split.",
+                "name the files train.csv and test.csv, or give one file with --data FILE",
+            )
+        if parts[split] and not (_SHARD.fullmatch(file.stem) and _SHARD.fullmatch(parts[split][0].stem)):
+            raise DataError(f"{folder} holds two files of the {split} split, {file.name} among them.")
+        parts[split].append(file)
+    return {
+        split: pd.concat(map(_read_file, shards), ignore_index=True)
+        if len(shards) > 1
+        else _read_file(shards[0])
+        for split, shards in parts.items()
+    }
+
+
+def _split_of(file: Path) -> str | None:
+    """`train.csv`, `msr_paraphrase_test.txt`, `train-00000-of-00002.parquet` -> `train`, `test`, `train`."""
+    stem = file.name.partition(".")[0].lower()
+    shard = _SHARD.fullmatch(stem)
+    words = re.split(r"[-_ ]", shard[1] if shard else stem)
+    named = next((word for word in (words[0], words[-1]) if word in TRAIN_NAMES + HELD_OUT_NAMES), None)
+    return "train" if named in TRAIN_NAMES else named
+
+
+def _is_data(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES or (_split_of(file) is not None and _is_tabbed_text(file))
+
+
+def _is_tabbed_text(file: Path) -> bool:
+    """MRPC's own files are tab-separated and end in .txt."""
+    if file.suffix.lower() != ".txt":
+        return False
+    with file.open("rb") as content:
+        return b"\t" in content.readline()
+
+
 def _read_file(path: Path) -> DataFrame:
     import pandas as pd
 
-    suffix = path.suffix.lower()
+    suffix = ".tsv" if _is_tabbed_text(path) else path.suffix.lower()
     if suffix not in SUFFIXES:
         raise DataError(f"{path} is not a data file that the zoo reads ({', '.join(SUFFIXES)}).")
     if path.stat().st_size == 0:
@@ -187,7 +239,7 @@ def _read_file(path: Path) -> DataFrame:
         elif suffix == ".parquet":
             frame = pd.read_parquet(path)
         else:
-            frame = pd.read_json(path, lines=suffix == ".jsonl", dtype=False, encoding="utf-8")
+            frame = read_json(path)
     except ZooError:
         raise
     except UnicodeDecodeError:

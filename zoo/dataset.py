@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from zoo.data import Division, Example, divide, fingerprint
-from zoo.errors import UsageError
+import msgspec
+
+from zoo import sources
+from zoo.columns import with_header
+from zoo.data import GIVEN, HELD_OUT_NAMES, Division, Example, divide, fingerprint
+from zoo.errors import DataError, UsageError
+from zoo.report import Report
 from zoo.specs import AdapterSpec, DataId
 
 if TYPE_CHECKING:
-    from zoo.report import Report
+    from pandas import DataFrame
+
     from zoo.sources import Resolved
     from zoo.tasks import Task
 
@@ -33,9 +39,14 @@ class Dataset:
 def open_dataset(task: Task, data: Resolved, spec: AdapterSpec, report: Report) -> Dataset:
     """
     Raises:
+        NotFoundError: there is no `spec.eval_data`.
         DataError: rows that cannot be trained on.
     """
-    splits, labels = read_examples(task, data, spec.columns, report)
+    if spec.eval_data is not None:
+        elsewhere = sources.resolve(spec.eval_data, (), "data", Report())
+        report.say(f"held-out rows: {elsewhere} (asked for with --eval-data)")
+        spec = msgspec.structs.replace(spec, eval_data=elsewhere.location)
+    splits, labels = read_splits(task, data, spec, report)
     division = divide_rows(task, splits, spec)
     identity = DataId(
         id=data.id,
@@ -50,6 +61,8 @@ def open_dataset(task: Task, data: Resolved, spec: AdapterSpec, report: Report) 
         revision=data.revision,
         package=data.package,
         licence=data.licence,
+        config=data.config,
+        eval_location=spec.eval_data,
     )
     return Dataset(identity, labels, division)
 
@@ -63,17 +76,79 @@ def divide_rows(task: Task, splits: dict[str, list[Example]], spec: AdapterSpec)
         limit=spec.limit,
         eval_limit=spec.eval_limit,
         seed=spec.seed,
+        given_from=spec.eval_data,
     )
+
+
+def read_splits(
+    task: Task, data: Resolved, spec: AdapterSpec, report: Report
+) -> tuple[dict[str, list[Example]], list[str]]:
+    """Usable rows to train on, as the split `train`, and those to judge by, where any are given."""
+    return task.examples(
+        frames_of(task, data, spec, report), known_columns(task, spec.columns), place(data), report
+    )
+
+
+def frames_of(task: Task, data: Resolved, spec: AdapterSpec, report: Report) -> dict[str, DataFrame]:
+    """The splits that a run reads: `train`, and held-out ones or the rows of `spec.eval_data`.
+
+    Raises:
+        DataError: no split of that name, or none to train on.
+    """
+    frames = _read(task, data, spec.columns, report)
+    train = spec.split or "train"
+    if train not in frames and spec.split is None and len(frames) == 1:
+        (train,) = frames
+        report.say(f"the only split is '{train}': it is the one to train on")
+    if train not in frames:
+        raise DataError(
+            f"{place(data)} has no split '{train}': it has {', '.join(frames)}.",
+            f"--split {next(iter(frames))}",
+        )
+    chosen = {"train": frames.pop(train)}
+    if spec.eval_data is None:
+        return chosen | {name: frames[name] for name in HELD_OUT_NAMES if name in frames}
+    elsewhere = sources.resolve(spec.eval_data, (), "data", Report())
+    given = _read(task, elsewhere, spec.columns, report)
+    split = next((name for name in HELD_OUT_NAMES if name in given), next(iter(given)))
+    return {**chosen, GIVEN: given[split]}
 
 
 def read_examples(
     task: Task, data: Resolved, columns: dict[str, str], report: Report
 ) -> tuple[dict[str, list[Example]], list[str]]:
     """Every usable row by split, undivided, and the labels' names."""
+    return task.examples(
+        _read(task, data, columns, report), known_columns(task, columns), place(data), report
+    )
+
+
+def _read(task: Task, data: Resolved, columns: dict[str, str], report: Report) -> dict[str, DataFrame]:
+    """Every split, its first line as a row where that is no header; who names columns has read the header."""
+    frames = task.frames(data)
+    headed = {name: frame if columns else with_header(frame, task.columns) for name, frame in frames.items()}
+    for name, frame in headed.items():
+        if frame is not frames[name]:
+            report.say(
+                f"{place(data)}: {name} has no header; its columns are taken to be {', '.join(frame.columns)}"
+            )
+    return headed
+
+
+def known_columns(task: Task, columns: dict[str, str]) -> dict[str, str]:
+    """
+    Raises:
+        UsageError: a role that the task does not have.
+    """
     unknown = sorted(set(columns) - set(task.columns))
     if unknown:
         raise UsageError(
             f"task '{task.name}' has no column '{unknown[0]}': it has {', '.join(task.columns)}.",
             f"--column {task.columns[0]}=NAME",
         )
-    return task.examples(task.frames(data), columns, str(data.path or data.id), report)
+    return columns
+
+
+def place(data: Resolved) -> str:
+    """What messages call it."""
+    return str(data.path or data.id)

@@ -6,6 +6,7 @@ real examples the head says the same of the cached features as of the texts.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,7 +54,8 @@ def above_frozen_trunk(run: Run, precision: str) -> Iterator[Above]:
     part = _frozen_part(run)
     position = None if part is None else _position(run, part, precision)
     if part is None or position is None:
-        yield Above(run.model, run.train, lambda examples: run.task.collate(examples, run.processor))
+        batch = run.task.pack if run.spec.packing else run.task.collate
+        yield Above(run.model, run.train, lambda examples: batch(examples, run.processor))
         return
     with run.report.progress("features of the frozen trunk", len(run.train)) as progress:
         computed = _compute(run, run.train, part, position, precision, progress)
@@ -67,7 +69,8 @@ def _frozen_part(run: Run) -> nn.Module | None:
     The whole trunk; or, where some of it is trained (a pooler that the checkpoint lacks), what comes before.
     """
     trunk = run.task.trunk(run.model)
-    if trunk is run.model or not set(run.train[0]) <= _OF_TEXT:
+    example = run.train[0]
+    if trunk is run.model or not set(example) <= _OF_TEXT or isinstance(example.get("labels"), list):
         return None
     if _is_fixed(trunk):
         return trunk
@@ -186,6 +189,7 @@ def _answering(model: nn.Module, part: nn.Module, kind: Any) -> Iterator[nn.Modu
 
     given: dict[str, Any] = {}
 
+    @functools.wraps(part.forward)  # PEFT asks for its parameters
     def answer(*args: Any, **kwargs: Any) -> Any:
         pooled = {"pooler_output": given["pooled"]} if "pooled" in given else {}
         return kind(last_hidden_state=given["hidden"][:, None], **pooled)

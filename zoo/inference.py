@@ -91,12 +91,26 @@ class Adapters:
         """In the order given, each once."""
         return iter([(name, one.record, one.task) for name, one in self._checked.items()])
 
-    def load(self, name: str) -> LoadedAdapter:
-        """Be done with an adapter before you load the next one, which may use its memory."""
+    def method(self, name: str) -> Method:
+        return self._checked[name].method
+
+    def base(self, name: str) -> Path:
+        """The folder of the base's weights: the adapter's own where that is a whole model."""
+        one = self._checked[name]
+        return one.folder if one.base is None else one.base.folder
+
+    def load(self, name: str, *, quantised: bool = True) -> LoadedAdapter:
+        """Be done with an adapter before you load the next one, which may use its memory.
+
+        Args:
+            quantised: where the method has its base so; else the base is loaded as it was published.
+        """
         one = self._checked[name]
         quiet_libraries()
         if one.base is None:
             model, _ = one.task.load_model(one.folder, one.record.labels)
+        elif not quantised:
+            model, _ = one.task.load_model(one.base.folder, one.record.labels)
         else:
             base = one.base.folder
             model = self._bases.take(
@@ -158,10 +172,10 @@ def load(name: str, registry: Registry) -> LoadedAdapter:
 
 
 def predict(
-    loaded: LoadedAdapter, texts: Sequence[str], report: Report | None = None
+    loaded: LoadedAdapter, inputs: Sequence[Any], report: Report | None = None
 ) -> list[dict[str, Any]]:
-    """What the adapter says of each text, in order."""
-    return loaded.task.predict(loaded, texts, report or Report())
+    """What the adapter says of each input (a text, or a pair of them), in order."""
+    return loaded.task.predict(loaded, inputs, report or Report())
 
 
 def restore(model: nn.Module, folder: str | Path) -> nn.Module:

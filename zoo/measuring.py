@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import sources
 from zoo.data import Division, Example, fingerprint
-from zoo.dataset import divide_rows, read_examples
+from zoo.dataset import divide_rows, read_examples, read_splits
 from zoo.encoding import encode
 from zoo.errors import IncompatibleError
 from zoo.inference import Adapters, LoadedAdapter
@@ -110,10 +110,10 @@ class HeldOut:
 
     def _division(self, record: AdapterRecord, task: Task) -> Division:
         spec, location = record.spec, record.data.location
-        key = (task.name, location, tuple(sorted(spec.columns.items())))
+        key = (task.name, location, spec.split, spec.eval_data, tuple(sorted(spec.columns.items())))
         if key not in self._read:
             found = sources.resolve(location, (), "data", Report())
-            splits, names = read_examples(task, found, spec.columns, self._report)
+            splits, names = read_splits(task, found, spec, self._report)
             self._read[key] = splits, names, fingerprint(splits, task.key)
         splits, _, now = self._read[key]
         if now != record.data.fingerprint:
@@ -145,12 +145,11 @@ def _measure(
     from zoo.metrics import doubts
 
     record, task = loaded.record, loaded.task
-    truth = [{"labels": row["label"]} for row in held_out.rows(record, task)[1]]
+    truth = [{"labels": row.get("label")} for row in held_out.rows(record, task)[1]]
     encoded = held_out.encoded(loaded)
     precision = choose_precision(precision or record.training.precision)
     outputs = loaded.outputs(encoded, precision, report, title)
     metrics = task.measure(outputs, encoded, record.labels)
     baselines = task.baselines(truth, encoded, record.labels)
-    return Evaluation(
-        metrics, baselines, doubts(metrics, baselines, task.baseline_words(truth, record.labels))
-    )
+    flags = doubts(metrics, baselines, task.baseline_words(truth, record.labels)) + task.doubts(metrics)
+    return Evaluation(metrics, baselines, flags)

@@ -132,5 +132,6 @@ class Method(ABC):
         return "from zoo import restore\n\nmodel = restore(model, folder)"
 
 
-def one_line(error: Exception) -> str:
-    return " ".join(str(error.args[0] if error.args else error).split())
+def one_line(error: BaseException) -> str:
+    # one argument is the message, which a KeyError would print in quotes; an OSError has two
+    return " ".join(str(error.args[0] if len(error.args) == 1 else error).split())

@@ -87,6 +87,36 @@ def bootstrap(
     )
 
 
+def token_loss(losses: np.ndarray, tokens: np.ndarray, seed: int = 0) -> list[Metric]:
+    """Mean loss of a token, and perplexity, with a percentile bootstrap over the conversations.
+
+    The tokens of one conversation depend on each other, so it is whole conversations that are drawn again.
+
+    Args:
+        losses: of each conversation, the sum over its tokens, in nats.
+        tokens: of each conversation, how many.
+    """
+    n = len(losses)
+    losses, tokens = losses.astype(float), tokens.astype(float)
+    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=_RESAMPLES)
+    drawn = (draws @ losses) / (draws @ tokens)
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    found = np.array([losses.sum() / tokens.sum(), low, high])
+    return [
+        Metric(
+            name=name,
+            value=float(value),
+            low=float(low),
+            high=float(high),
+            n=n,
+            level=LEVEL,
+            interval="bootstrap",
+            lower_is_better=True,
+        )
+        for name, (value, low, high) in (("loss", found), ("perplexity", np.exp(found)))
+    ]
+
+
 def doubts(
     metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]], words: Mapping[str, str]
 ) -> list[str]:
@@ -97,9 +127,15 @@ def doubts(
         level = [
             metric.name
             for metric in metrics
-            if metric.name in beside
-            and (metric.value <= beside[metric.name].high or metric.low <= beside[metric.name].value)
+            if metric.name in beside and not _is_beyond(metric, beside[metric.name])
         ]
         if level:
             sentences.append(f"{', '.join(level)}: not better than {words.get(name, name)} beyond chance")
     return sentences
+
+
+def _is_beyond(metric: Metric, baseline: Metric) -> bool:
+    """Better, with neither value in the other's interval."""
+    if metric.lower_is_better:
+        return metric.value < baseline.low and metric.high < baseline.value
+    return metric.value > baseline.high and metric.low > baseline.value

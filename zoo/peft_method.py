@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -29,6 +33,8 @@ _TARGETS_THAT_PEFT_LACKS = {
     "distilbert": ["q_lin", "v_lin"],
 }
 """By model type, where PEFT has no default of its own."""
+_RANKS = ("init_r", "r")
+"""What PEFT's configs call the rank that an update starts with."""
 
 
 class PeftMethod(Method):
@@ -40,18 +46,37 @@ class PeftMethod(Method):
     """Modules to adapt, by model type, where PEFT has no default for the method."""
     bounded_rank: bool = True
     """A rank above the smaller side of a matrix is refused: the update could not have it."""
+    reads_what_it_draws: bool = False
+    """PEFT reads numbers that it drew (a permutation, say): they must exist even where none do, to count."""
 
     @abstractmethod
     def config(self, params: Any, task: Task) -> PeftConfig:
         """The PEFT config. `modules_to_save` is filled in by `attach`."""
 
+    def fit(self, config: Any, model: nn.Module) -> None:
+        """Fill in what PEFT would need to be told about this model, once the targets are settled.
+
+        Raises:
+            IncompatibleError: the method does not fit this model.
+        """
+        return
+
     @staticmethod
-    def targets(params: Any, task: Task) -> list[str] | None:
+    def targets(params: Any, task: Task) -> list[str] | str | None:
         """What the person asked for, else what the task knows; None leaves it to the model type."""
-        asked = params.targets or task.targets
-        return list(asked) if asked else None
+        asked = task.resolve_targets(params.targets) if params.targets else task.targets
+        return asked if isinstance(asked, str) else list(asked or ()) or None
+
+    def usual_targets(self, config: PeftConfig, model: nn.Module) -> list[str] | None:
+        """The modules to adapt where nobody named any; None where that is not known of the model's type."""
+        from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
+
+        kind = model.config.model_type
+        usual = PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type].target_module_mapping
+        return self.default_targets.get(kind) or usual.get(kind)
 
     def attach(self, model: nn.Module, params: Any, task: Task, head: Sequence[str]) -> nn.Module:
+        import torch
         from peft import get_peft_model
 
         config = self.config(params, task)
@@ -59,13 +84,14 @@ class PeftMethod(Method):
             config.modules_to_save = list(head) or None
         if hasattr(config, "target_modules"):
             self._settle_targets(config, model)
+        self.fit(config, model)
+        if self.bounded_rank:
+            self._check_rank(config, model)
         try:
-            adapted = get_peft_model(model, config)
+            with torch.device("cpu") if self.reads_what_it_draws else nullcontext():
+                return get_peft_model(model, config)
         except (ValueError, KeyError, NotImplementedError) as error:
             raise self._does_not_fit(model, one_line(error)) from error
-        if self.bounded_rank and isinstance(getattr(config, "r", None), int):
-            self._check_rank(adapted, config.r)
-        return adapted
 
     def state(self, model: nn.Module) -> dict[str, Tensor]:
         from peft import get_peft_model_state_dict
@@ -96,18 +122,47 @@ class PeftMethod(Method):
     def merge(self, model: nn.Module) -> nn.Module:
         if self.unmergeable:
             return super().merge(model)
+        _unwrap_heads(model.get_base_model())
         merged: nn.Module = model.merge_and_unload(safe_merge=True)
         return merged
 
     def usage(self) -> str:
         return "from peft import PeftModel\n\nmodel = PeftModel.from_pretrained(model, folder)"
 
+    def block(
+        self, config: Any, model: nn.Module, name: str, most: int, sides: Sequence[int] = (0, 1)
+    ) -> int:
+        """A size of blocks that divides the `sides` (0 in, 1 out) of every adapted matrix.
+
+        The one that `config` has under `name`; where it has none, the largest up to `most`.
+
+        Raises:
+            IncompatibleError: the size asked for leaves a remainder.
+        """
+        sizes = {shape[side] for shape in targeted(config, model).values() for side in sides}
+        asked = getattr(config, name)
+        common = math.gcd(*sizes) or most
+        if asked and common % asked:
+            largest = max(one for one in range(1, min(asked, common) + 1) if common % one == 0)
+            raise IncompatibleError(
+                f"{self.name}: {name} {asked} does not divide {', '.join(map(str, sorted(sizes)))}, "
+                "the sides of the matrices to adapt.",
+                f"-s {name}={largest}",
+            )
+        return asked or max(one for one in range(1, min(most, common) + 1) if common % one == 0)
+
     def _settle_targets(self, config: Any, model: nn.Module) -> None:
         """Names that exist: PEFT takes a list of which some match for the whole list."""
         if config.target_modules is None:
-            config.target_modules = self.default_targets.get(model.config.model_type)
+            config.target_modules = self.usual_targets(config, model)
+        if config.target_modules is None:
+            raise self._does_not_fit(
+                model,
+                f"which modules to adapt is not known for it; it has {', '.join(matrices(model))}",
+                "-s targets=NAME,NAME, or -s targets=all-linear",
+            )
         named: Any = config.target_modules
-        if named is None or isinstance(named, str):
+        if isinstance(named, str):
             return
         if list(named) == [ALL_LINEAR]:
             config.target_modules = ALL_LINEAR
@@ -118,21 +173,22 @@ class PeftMethod(Method):
             has = ", ".join(matrices(model))
             raise self._does_not_fit(model, f"no module is called {', '.join(sorted(lost))}; it has {has}")
 
-    def _check_rank(self, adapted: nn.Module, rank: int) -> None:
-        inner = adapted.base_model.model
-        for name in getattr(adapted.base_model, "targeted_module_names", ()):
-            layer = inner.get_submodule(name)
-            sides = [getattr(layer, side, None) for side in ("in_features", "out_features")]
-            most = min((side for side in sides if isinstance(side, int)), default=rank)
-            if rank > most:
+    def _check_rank(self, config: Any, model: nn.Module) -> None:
+        name = next((one for one in _RANKS if isinstance(getattr(config, one, None), int)), None)
+        if name is None:
+            return
+        for module, shape in targeted(config, model).items():
+            if getattr(config, name) > min(shape):
                 raise IncompatibleError(
-                    f"{self.name}: rank {rank} is above the {most} of the matrix {name}.", f"-s r={most}"
+                    f"{self.name}: rank {getattr(config, name)} is above the {min(shape)} "
+                    f"of the matrix {module}.",
+                    f"-s {name}={min(shape)}",
                 )
 
-    def _does_not_fit(self, model: nn.Module, reason: str) -> IncompatibleError:
+    def _does_not_fit(self, model: nn.Module, reason: str, hint: str | None = None) -> IncompatibleError:
         return IncompatibleError(
             f"{self.name} does not fit this {model.config.model_type}: {reason.rstrip('.')}.",
-            f"zoo methods {self.name}",
+            hint or f"zoo methods {self.name}",
         )
 
 
@@ -149,11 +205,85 @@ class PromptMethod(PeftMethod):
     def virtual_tokens(self, params: Any) -> int:
         return int(params.num_virtual_tokens)
 
+    def usage(self) -> str:
+        # zoo does it for padded batches too, see _padding_first
+        return f"{super().usage()}  # with a decoder that classifies: one text at a time"
+
+    def fit(self, config: Any, model: nn.Module) -> None:
+        shape = model.config.get_text_config()
+        if shape.is_encoder_decoder:
+            raise self._does_not_fit(model, "its texts have an encoder and a decoder")
+        # PEFT reads these under the names that most model types give them; transformers knows all names
+        config.num_layers, config.num_attention_heads = shape.num_hidden_layers, shape.num_attention_heads
+        config.token_dim = model.get_input_embeddings().weight.shape[1]
+
+    def attach(self, model: nn.Module, params: Any, task: Task, head: Sequence[str]) -> nn.Module:
+        return _padding_first(super().attach(model, params, task, head))
+
+    def restore(self, model: nn.Module, folder: Path, params: Any, task: Task) -> nn.Module:
+        return _padding_first(super().restore(model, folder, params, task))
+
+
+def _padding_first(adapted: nn.Module) -> nn.Module:
+    """Let a decoder that classifies see each text's padding before the prompt and not after the text.
+
+    It reads the last token. Of embeddings, which is what a prompt makes of a text, it cannot tell which are
+    padding, so it would read the last of them. In front it also leaves prompt and text side by side.
+    """
+    from transformers.models.auto import modeling_auto as known
+
+    decoders = known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.keys() - known.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    if adapted.active_peft_config.task_type != "SEQ_CLS" or adapted.config.model_type not in decoders:
+        return adapted
+    places = "position_ids" in inspect.signature(adapted.base_model.forward).parameters
+
+    def move(model: nn.Module, args: Any, given: dict[str, Any]) -> Any:
+        embeds, mask = given.get("inputs_embeds"), given.get("attention_mask")
+        if embeds is None or mask is None:
+            return None
+        order = mask.argsort(dim=1, stable=True)
+        mask = mask.gather(1, order)
+        embeds = embeds.gather(1, order[:, :, None].expand_as(embeds))
+        found = {**given, "inputs_embeds": embeds, "attention_mask": mask}
+        if places:
+            found["position_ids"] = mask.long().cumsum(1).sub(1).clamp(min=0)
+        return args, found
+
+    adapted.base_model.register_forward_pre_hook(move, with_kwargs=True)
+    return adapted
+
+
+def _unwrap_heads(model: nn.Module) -> None:
+    """Put the trained heads in their places: some of PEFT's methods leave them wrapped, or fail on them."""
+    from peft.utils import ModulesToSaveWrapper
+
+    for name, module in list(model.named_modules()):
+        if isinstance(module, ModulesToSaveWrapper):
+            owner, _, last = name.rpartition(".")
+            setattr(model.get_submodule(owner), last, module.modules_to_save[module.active_adapters[0]])
+
 
 def matrices(model: nn.Module) -> list[str]:
     """Last parts of the names of the model's linear layers, each once, in order."""
+    return list(dict.fromkeys(name.rpartition(".")[2] for name in _linear(model)))
+
+
+def targeted(config: Any, model: nn.Module) -> dict[str, tuple[int, int]]:
+    """Size of the input and of the output of each linear layer that `config` would adapt, by name."""
+    from peft.tuners.tuners_utils import _maybe_include_all_linear_layers, check_target_module_exists
+
+    settled = _maybe_include_all_linear_layers(copy.copy(config), model)
+    return {name: size for name, size in _linear(model).items() if check_target_module_exists(settled, name)}
+
+
+def _linear(model: nn.Module) -> dict[str, tuple[int, int]]:
     from torch import nn
     from transformers.pytorch_utils import Conv1D
 
-    linear = (name for name, one in model.named_modules() if isinstance(one, (nn.Linear, Conv1D)))
-    return list(dict.fromkeys(name.rpartition(".")[2] for name in linear))
+    found = {}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear):
+            found[name] = (module.in_features, module.out_features)
+        elif isinstance(module, Conv1D):
+            found[name] = (module.nx, module.nf)
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import shutil
 import time
@@ -21,7 +22,7 @@ from zoo.plan import Plan, command, plan, with_free_name
 from zoo.quiet import quiet_libraries
 from zoo.registry import Registry, dump
 from zoo.report import Report
-from zoo.specs import AdapterRecord, AdapterSpec, BaseId, Cost, FileId, Metric, Training
+from zoo.specs import AdapterRecord, AdapterSpec, BaseId, Cost, FileId, Metric, Sample, Training
 
 if TYPE_CHECKING:
     from zoo.preflight import Count
@@ -66,7 +67,9 @@ def train(
         f"{len(dataset.held_out):,} to judge by ({dataset.division.rule})"
     )
     base_id = identify(base)
-    settled = msgspec.structs.replace(made.spec, base=base.location, data=data.location)
+    settled = msgspec.structs.replace(
+        made.spec, base=base.location, data=data.location, eval_data=dataset.id.eval_location
+    )
     if ranks.is_main():
         _remember(work, settled, resume)
     ranks.wait()
@@ -76,9 +79,10 @@ def train(
     run, head = _load(made, settled, base.folder, dataset, work, report, resume)
     hooks = made.hooks()
     start = time.monotonic()
-    report.say("measuring the untrained base with its fresh head, for comparison")
+    report.say(f"measuring the untrained base{' with its fresh head' if head else ''}, for comparison")
     baselines = made.task.baselines(run.train, run.held_out, run.labels)
     baselines["untrained"] = hooks.zoo_evaluate(run=_few_held_out(run))
+    before = made.task.samples(run, dataset.held_out)
     evaluate_seconds = time.monotonic() - start
 
     if made.method.freezes_base and settled.base_dropout == "off":
@@ -92,6 +96,7 @@ def train(
     start = time.monotonic()
     try:
         metrics: list[Metric] = hooks.zoo_evaluate(run=run)
+        after = made.task.samples(run, dataset.held_out)
         interrupt.check()
     except KeyboardInterrupt as stop:
         raise Interrupted(
@@ -104,8 +109,12 @@ def train(
         return registry.get(made.name)
 
     folder = _save(run, base_id, work / "made")
+    samples = [
+        Sample(prompt=prompt, expected=expected, before=was, after=now)
+        for (prompt, expected, was), (_, _, now) in zip(before, after, strict=True)
+    ]
     record = _record(
-        made, run, base_id, dataset, result, counted, metrics, baselines, evaluate_seconds, folder
+        made, run, base_id, dataset, result, counted, metrics, baselines, samples, evaluate_seconds, folder
     )
     _write_card(made, record, folder)
     interrupt.check()
@@ -143,11 +152,15 @@ def _load(
         report=report,
         resume=resume,
     )
+    for remark in task.remarks(itertools.chain(run.train, run.held_out), length):
+        report.warn(remark)
     return run, head
 
 
 def _few_held_out(run: Run) -> Run:
     """Every so-manieth held-out row: a baseline near chance needs no more, and the person is waiting."""
+    if run.task.measured_together:
+        return run
     step = math.ceil(len(run.held_out) / UNTRAINED_ROWS)
     return dataclasses.replace(run, held_out=run.held_out[::step])
 
@@ -171,6 +184,7 @@ def _record(
     counted: Count,
     metrics: list[Metric],
     baselines: dict[str, list[Metric]],
+    samples: list[Sample],
     evaluate_seconds: float,
     folder: Path,
 ) -> AdapterRecord:
@@ -190,7 +204,8 @@ def _record(
         labels=list(run.labels),
         metrics=metrics,
         baselines=baselines,
-        flags=doubts(metrics, baselines, made.task.baseline_words(run.train, run.labels)),
+        flags=doubts(metrics, baselines, made.task.baseline_words(run.train, run.labels))
+        + made.task.doubts(metrics),
         cost=Cost(
             train_seconds=round(result.seconds, 3),
             evaluate_seconds=round(evaluate_seconds, 3),
@@ -213,6 +228,7 @@ def _record(
         command=command(run.spec),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         versions={name: version(name) for name in _LIBRARIES},
+        samples=samples,
         plugins={"method": made.method_plugin.distribution, "task": made.task_plugin.distribution},
     )
 

@@ -28,7 +28,7 @@ _POSITIVE = (
     "--max-length",
 )
 """Settings that are numbers above 0, by their flag."""
-_SWITCHES = ("--gradient-checkpointing", "--compile")
+_SWITCHES = ("--packing", "--gradient-checkpointing", "--compile")
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,8 @@ def plan(spec: AdapterSpec) -> Plan:
     method, task = plugins.load_method(spec.method), plugins.load_task(spec.task)
     params = options.parse(method.Params, spec.params, f"method '{method.name}'")
     _check_settings(spec, task)
+    if spec.packing:
+        _check_packing(method, task, params)
     refusal = method.refuses(task, params)
     if refusal:
         raise IncompatibleError(f"{method.name} does not work for {task.name}: {refusal}.", "zoo methods")
@@ -101,6 +103,8 @@ def command(spec: AdapterSpec) -> str:
         if value is not None:
             words += [flag, str(value)]
     words += [flag for flag in _SWITCHES if getattr(spec, _field(flag))]
+    for flag, text in (("--split", spec.split), ("--eval-data", spec.eval_data)):
+        words += [flag, text] if text is not None else []
     for column, name in sorted(spec.columns.items()):
         words += ["--column", f"{column}={name}"]
     for key, value in sorted(spec.params.items()):
@@ -111,6 +115,19 @@ def command(spec: AdapterSpec) -> str:
 
 def _field(flag: str) -> str:
     return "learning_rate" if flag == "--lr" else flag.removeprefix("--").replace("-", "_")
+
+
+def _check_packing(method: Method, task: Task, params: Any) -> None:
+    from zoo.tasks import Task as Base
+
+    if type(task).pack is Base.pack:
+        raise UsageError(f"{task.name} does not pack its examples.", "leave out --packing")
+    if method.virtual_tokens(params):
+        raise UsageError(
+            f"{method.name} puts its virtual tokens before a row, so only the first of several "
+            "conversations in it would see them.",
+            "leave out --packing",
+        )
 
 
 def _check_settings(spec: AdapterSpec, task: Task) -> None:

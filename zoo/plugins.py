@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ import pluggy
 
 from zoo import hookspecs
 from zoo.errors import NotFoundError, PluginError, did_you_mean
+from zoo.methods import one_line
 
 if TYPE_CHECKING:
     from zoo.methods import Method
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from zoo.tasks import Task
 
 KINDS = ("method", "task", "source")
+_OWN = "adapter-zoo"
 
 
 @dataclass(frozen=True)
@@ -34,15 +36,16 @@ class Plugin:
     name: str
     module: str
     distribution: str
-    """`adapter-zoo 0.1.0`"""
+    """`adapter-zoo 0.1.0`; of a name that several claim, all of them."""
+    claimed_by: tuple[str, ...] = ()
+    """The distributions that claim this one name, where there are several: none of them is used."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} plugin '{self.name}' ({self.distribution})"
 
 
 def find(kind: str) -> dict[str, Plugin]:
-    """Every installed plugin of a kind, by name, sorted.
-
-    Raises:
-        PluginError: two distributions claim one name.
-    """
+    """Every installed plugin of a kind, by name, sorted."""
     found: dict[str, Plugin] = {}
     labels: dict[int, str] = {}  # by distribution object: reading a name parses the whole of METADATA
     for point in sorted(entry_points(group=f"zoo.{kind}s"), key=lambda point: point.name):
@@ -50,12 +53,9 @@ def find(kind: str) -> dict[str, Plugin]:
             labels[id(point.dist)] = _distribution(point)
         plugin = Plugin(kind, point.name, point.value, labels[id(point.dist)])
         twin = found.get(plugin.name)
-        if twin and twin.distribution.split()[0] != plugin.distribution.split()[0]:
-            raise PluginError(
-                f"{kind} '{plugin.name}' is claimed by two packages: "
-                f"{twin.distribution} and {plugin.distribution}.",
-                f"pip uninstall {plugin.distribution.split()[0]}",
-            )
+        if twin and _package(twin.distribution) != _package(plugin.distribution):
+            claims = tuple(sorted({*(twin.claimed_by or (twin.distribution,)), plugin.distribution}))
+            plugin = replace(plugin, distribution=" and ".join(claims), claimed_by=claims)
         found[plugin.name] = plugin
     return found
 
@@ -65,7 +65,8 @@ def load(kind: str, name: str) -> Any:
 
     Raises:
         NotFoundError: no plugin has that name.
-        PluginError: it does not import, implements an unknown hook, or makes nothing.
+        PluginError: two packages claim the name, or it does not import, implements an unknown hook, or
+            makes nothing.
     """
     known = find(kind)
     if name not in known:
@@ -100,13 +101,21 @@ def load_all(kind: str) -> Iterator[tuple[Plugin, Any, str | None]]:
 
 
 def load_module(plugin: Plugin) -> ModuleType:
+    """
+    Raises:
+        PluginError: it does not import, or two distributions claim its name.
+    """
+    if plugin.claimed_by:
+        # whichever is taken, somebody gets an adapter by a method that they did not mean
+        strangers = [_package(one) for one in plugin.claimed_by if _package(one) != _OWN]
+        raise PluginError(
+            f"{plugin.kind} '{plugin.name}' is claimed by two packages: {plugin.distribution}.",
+            f"pip uninstall {strangers[-1]}",
+        )
     try:
         return importlib.import_module(plugin.module.partition(":")[0])
     except (Exception, SystemExit) as error:  # a stranger's module may raise anything
-        raise PluginError(
-            f"{plugin.kind} plugin '{plugin.name}' ({plugin.distribution}) does not import: "
-            f"{type(error).__name__}: {error}"
-        ) from error
+        raise PluginError(f"{plugin} does not import: {type(error).__name__}: {one_line(error)}") from error
 
 
 def manager(*modules: ModuleType | None) -> pluggy.PluginManager:
@@ -122,7 +131,7 @@ def manager(*modules: ModuleType | None) -> pluggy.PluginManager:
             made.register(module)
             made.check_pending()
         except pluggy.PluginValidationError as error:
-            raise PluginError(f"{module.__name__}: {error}") from error
+            raise PluginError(f"{module.__name__}: {one_line(error)}") from error
     return made
 
 
@@ -134,37 +143,31 @@ def _make(plugin: Plugin) -> Any:
         made = getattr(hooks, f"zoo_{plugin.kind}")()
         name = None if made is None else made.name
     except (Exception, SystemExit) as error:
-        raise PluginError(
-            f"{plugin.kind} plugin '{plugin.name}' ({plugin.distribution}) fails: "
-            f"{type(error).__name__}: {error}"
-        ) from error
+        raise PluginError(f"{plugin} fails: {type(error).__name__}: {one_line(error)}") from error
     if made is None:
-        raise PluginError(
-            f"{plugin.kind} plugin '{plugin.name}' ({plugin.distribution}) has no zoo_{plugin.kind} hook."
-        )
+        raise PluginError(f"{plugin} has no zoo_{plugin.kind} hook.")
     if name != plugin.name:
-        raise PluginError(
-            f"{plugin.kind} plugin '{plugin.name}' ({plugin.distribution}) calls itself '{name}': "
-            "its name must be that of its entry point."
-        )
+        raise PluginError(f"{plugin} calls itself '{name}': its name must be that of its entry point.")
     return made
 
 
 def _check_api(plugin: Plugin, version: object) -> None:
-    said = f"{plugin.kind} plugin '{plugin.name}' ({plugin.distribution})"
     if version is None:
         raise PluginError(
-            f"{said} does not declare its plugin API.",
+            f"{plugin} does not declare its plugin API.",
             f"add zoo_api = {hookspecs.PLUGIN_API} to {plugin.module}",
         )
     if version != hookspecs.PLUGIN_API:
-        package = plugin.distribution.split()[0]
         newer = isinstance(version, int) and version > hookspecs.PLUGIN_API
         raise PluginError(
-            f"{said} is made for plugin API {version}, and this zoo has {hookspecs.PLUGIN_API}.",
-            f"pip install -U {'adapter-zoo' if newer else package}",
+            f"{plugin} is made for plugin API {version}, and this zoo has {hookspecs.PLUGIN_API}.",
+            f"pip install -U {_OWN if newer else _package(plugin.distribution)}",
         )
 
 
 def _distribution(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
+
+
+def _package(distribution: str) -> str:
+    return distribution.split()[0]

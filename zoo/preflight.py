@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import sources
 from zoo.dataset import open_dataset
 from zoo.errors import NotFoundError, UsageError
+from zoo.identity import read_config
 from zoo.plan import Plan, plan, with_free_name
 from zoo.quiet import quiet_libraries
 from zoo.registry import Registry
@@ -19,6 +21,7 @@ from zoo.specs import AdapterSpec
 if TYPE_CHECKING:
     from torch import nn
 
+    from zoo.memory import Memory
     from zoo.methods import Method
     from zoo.sources import Resolved
     from zoo.tasks import Task
@@ -48,12 +51,16 @@ class DryRun:
     labels: list[str]
     rows: str
     count: Count
+    adapter_bytes: int
+    """Of the tensors that will be saved."""
+    memory: Memory
     precision: str
 
 
 def dry_run(spec: AdapterSpec, registry: Registry, report: Report) -> DryRun:
     """Every check of a real run but those that need weights; Hub data is not downloaded."""
     from zoo.hardware import choose_precision
+    from zoo.memory import estimate
 
     made = plan(with_free_name(spec, registry))
     spec, task = made.spec, made.task
@@ -69,25 +76,42 @@ def dry_run(spec: AdapterSpec, registry: Registry, report: Report) -> DryRun:
         labels = dataset.labels
         rows = f"{len(dataset.train):,} to train on, {len(dataset.held_out):,} held out"
     quiet_libraries()
-    counted = count_without_weights(made.method, made.params, task, base.folder, labels)
-    return DryRun(spec, base, data, trouble, labels, rows, counted, precision)
+    model = attach_without_weights(made.method, made.params, task, base.folder, labels)
+    saved = sum(value.numel() * value.element_size() for value in made.method.state(model).values())
+    length = fitting_length(made.method, made.params, task, model, spec.max_length)
+    counted = count(model)
+    needed = estimate(
+        model,
+        task,
+        tokens=spec.batch_tokens or task.batch_tokens,
+        length=length,
+        precision=precision,
+        load_options=made.method.load_options(made.params),
+        checkpointing=spec.gradient_checkpointing,
+    )
+    return DryRun(spec, base, data, trouble, labels, rows, counted, saved, needed, precision)
 
 
 def count(model: nn.Module) -> Count:
-    """Parameters of a model, tied ones once."""
-    sizes = [(value.numel(), value.requires_grad) for value in model.parameters()]
+    """Parameters of a model, tied ones once, quantised ones by the numbers that they stand for."""
+    sizes = [(_numbers(value), value.requires_grad) for value in model.parameters()]
     return Count(sum(size for size, trained in sizes if trained), sum(size for size, _ in sizes))
 
 
-def count_without_weights(
+def _numbers(value: nn.Parameter) -> int:
+    state = getattr(value, "quant_state", None)  # of bitsandbytes: it holds two numbers in a byte
+    return value.numel() if state is None else math.prod(state.shape)
+
+
+def attach_without_weights(
     method: Method, params: Any, task: Task, folder: Path, labels: Sequence[str]
-) -> Count:
-    """Exact, from `folder/config.json`, on the meta device: shapes that take no memory."""
+) -> nn.Module:
+    """The adapted model from `folder/config.json`, on the meta device: shapes that take no memory."""
     import torch
 
     model, head = task.empty_model(folder, labels)
     with torch.device("meta"):
-        return count(method.attach(model, params, task, head))
+        return method.attach(model, params, task, head)
 
 
 def check_fit(made: Plan, base: str | None) -> None:
@@ -100,9 +124,10 @@ def check_fit(made: Plan, base: str | None) -> None:
     found = sources.resolve(base, made.task.bases, "base", Report(), weights=False)
     quiet_libraries()
     labels = made.task.labels or ("0", "1")
+    read_config(found.folder)
     model, _ = made.task.empty_model(found.folder, labels)
     fitting_length(made.method, made.params, made.task, model, made.spec.max_length)
-    count_without_weights(made.method, made.params, made.task, found.folder, labels)
+    attach_without_weights(made.method, made.params, made.task, found.folder, labels)
 
 
 def fitting_length(method: Method, params: Any, task: Task, model: Any, asked: int | None) -> int:

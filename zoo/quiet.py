@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 
@@ -10,6 +11,8 @@ def quiet_libraries() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     # peft reads an attribute that transformers is renaming; nobody who trains an adapter can act on it
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    # it tells of kernels for the CPU that could be fetched from the Hub
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     import transformers
 
     transformers.logging.set_verbosity_error()

@@ -8,18 +8,37 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from zoo.errors import DataError
+
 _LOG_EVERY = 10.0
 """Seconds between two progress lines where there is no terminal."""
 
 
 class Report:
-    """Says nothing: for use as a library."""
+    """Says nothing: for use as a library.
+
+    Args:
+        strict: rows that would be left out are an error instead.
+    """
+
+    def __init__(self, strict: bool = False):
+        self._strict = strict
 
     def say(self, line: str) -> None:
         """A fact that the person should see: which base was used and why."""
 
     def warn(self, line: str) -> None:
         """Something that may not be what the person wants."""
+
+    def left_out(self, line: str) -> None:
+        """A warning that rows cannot be used; where the person is strict about that, an error.
+
+        Raises:
+            DataError: the same line.
+        """
+        if self._strict:
+            raise DataError(line, "mend them, or leave out --strict")
+        self.warn(line)
 
     @contextmanager
     def progress(self, title: str, total: int) -> Iterator[Progress]:

@@ -42,6 +42,8 @@ class Resolved:
     package: str | None = None
     """`name==version` of the Python package that carries it."""
     licence: str | None = None
+    config: str | None = None
+    """Which of a data set's configurations: `mrpc` of GLUE."""
     where: tuple[tuple[str, str], ...] = ()
     """(column, value) pairs that a row must have: which part of a shared file this data set is."""
 
@@ -86,6 +88,10 @@ class Source(ABC):
             UnreachableError: it may exist, but not within reach of this machine now.
         """
 
+    def prepare(self, found: Resolved, report: Report, *, weights: bool) -> Resolved:
+        """What takes its time once (unpacking weights) and is done after the person knows what was found."""
+        return found
+
     def frames(self, resolved: Resolved) -> dict[str, DataFrame]:
         """The rows of a data set by split name. The default reads `resolved.path`."""
         from zoo.data import read_frames
@@ -111,7 +117,11 @@ def resolve(
     if ref is not None:
         found = _resolve_one(ref, kind, sources, weights)
         report.say(f"{kind}: {found} (asked for with --{kind})")
-        return found
+        return source_of(found.source).prepare(found, report, weights=weights)
+    if not preferences:
+        raise NotFoundError(
+            f"this task has no default {kind}: it learns from your own.", f"--{kind} FOLDER|FILE|ID"
+        )
     reasons = []
     for preference in preferences:
         try:
@@ -122,7 +132,7 @@ def resolve(
         for reason in reasons:
             report.warn(f"the task's preferred {kind} cannot be had: {reason}")
         report.say(f"{kind}: {found} ({'next choice of the task' if reasons else 'the default of the task'})")
-        return found
+        return source_of(found.source).prepare(found, report, weights=weights)
     raise UnreachableError(
         f"none of the task's default {kind}s can be had: {' '.join(reasons)}",
         "pip install 'adapter-zoo[demo]', or name one: "

@@ -27,6 +27,10 @@ class AdapterSpec(Struct, frozen=True, kw_only=True):
     """The method's parameters: text as typed (`{"r": "16"}`) on the way in, typed values in a record."""
     columns: dict[str, str] = field(default_factory=dict)
     """Task column -> column of the data, where the names differ: `{"text": "review"}`."""
+    split: str | None = None
+    """The split to train on; `None` is `train`."""
+    eval_data: str | None = None
+    """Held-out rows from elsewhere; `None` is the data's own, or a part of its rows."""
     limit: int | None = None
     """Train on this many rows, stratified by label; `None` is all. Never touches the held-out rows."""
     eval_limit: int | None = None
@@ -40,6 +44,8 @@ class AdapterSpec(Struct, frozen=True, kw_only=True):
     seed: int = 42
     gradient_accumulation: int = 1
     """Batches that make up one step of the optimizer."""
+    packing: bool = False
+    """The examples of a batch in one row without padding, none seeing another."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them."""
     compile: bool = False
@@ -90,6 +96,10 @@ class DataId(Struct, frozen=True, kw_only=True):
     revision: str | None = None
     package: str | None = None
     licence: str | None = None
+    config: str | None = None
+    """Which configuration of a Hub data set: `mrpc` of GLUE."""
+    eval_location: str | None = None
+    """Where the held-out rows come from, if from elsewhere."""
 
 
 class Metric(Struct, frozen=True, kw_only=True):
@@ -103,6 +113,18 @@ class Metric(Struct, frozen=True, kw_only=True):
     level: float = 0.95
     interval: str = "wilson"
     """`wilson` (proportions) or `bootstrap` (percentile, over examples)."""
+    lower_is_better: bool = False
+    """As of a loss."""
+
+
+class Sample(Struct, frozen=True, kw_only=True):
+    """What the model says to a held-out input, before and after."""
+
+    prompt: str
+    expected: str
+    before: str
+    """The base, untrained."""
+    after: str
 
 
 class Cost(Struct, frozen=True, kw_only=True):
@@ -152,13 +174,15 @@ class AdapterRecord(Struct, frozen=True, kw_only=True):
     cost: Cost
     training: Training
     format: str
-    """`peft`, `transformers`, or the name of the method whose files these are."""
+    """What loads the folder: `peft`, `transformers`, or `zoo` (`zoo.restore(model, folder)`)."""
     files: dict[str, FileId]
     command: str
     created: str
     versions: dict[str, str]
     plugins: dict[str, str]
     """`method` and `task` -> the distribution and version that brought it."""
+    samples: list[Sample] = field(default_factory=list)
+    """Of a task that writes; empty for one that only measures."""
     schema: int = SCHEMA
 
     def metric(self, name: str) -> Metric | None:

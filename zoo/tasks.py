@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import sources
-from zoo.errors import DataError, did_you_mean
+from zoo.columns import recognise
+from zoo.data import columns_of
+from zoo.errors import DataError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,8 +20,11 @@ if TYPE_CHECKING:
     from zoo.data import Example
     from zoo.inference import LoadedAdapter
     from zoo.report import Report
+    from zoo.run import Run
     from zoo.sources import Resolved
     from zoo.specs import AdapterRecord, Metric
+
+_PROBE = ("A film to remember.", "I left before the end, and so did everybody else in the cinema.", "Why?")
 
 
 class Task(ABC):
@@ -33,6 +38,8 @@ class Task(ABC):
     """Default data sets in order of preference: references as `--data` takes them."""
     columns: tuple[str, ...]
     """The columns that the data must have."""
+    text_columns: tuple[str, ...] = ("text",)
+    """Those of them that an input of `zoo predict` has: two for pairs of texts."""
     peft_type: str | None
     """PEFT's task type: `SEQ_CLS`, `CAUSAL_LM`; None for a model that is no language model."""
     targets: tuple[str, ...] | None = None
@@ -44,6 +51,12 @@ class Task(ABC):
     max_length: int = 512
     batch_tokens: int = 2048
     eval_limit: int = 5000
+    measured_together: bool = False
+    """Rows are judged by each other (a gallery to rank): no baseline is measured on fewer of them."""
+
+    def resolve_targets(self, asked: Sequence[str]) -> Sequence[str] | str:
+        """Names of modules, or a pattern of them, for what was asked for: a task may have words of its own."""
+        return asked
 
     def frames(self, data: Resolved) -> dict[str, DataFrame]:
         """The rows of each split as the source reads them; a task with its own kind of files reads them."""
@@ -63,6 +76,10 @@ class Task(ABC):
     def key(self, example: Example) -> str:
         """The text that makes a row the same row: decides what is held out, and what is a copy."""
 
+    def inputs(self, example: Example) -> tuple[str, ...]:
+        """The texts of an example, whose characters `zoo data check` counts."""
+        return (self.key(example),)
+
     def relabel(self, splits: dict[str, list[Example]], names: Sequence[str], trained: Sequence[str]) -> None:
         """Give rows of other data the label ids that an adapter was trained with.
 
@@ -80,8 +97,16 @@ class Task(ABC):
                 row["label"] = trained.index(names[row["label"]])
 
     @abstractmethod
-    def example(self, text: str) -> Example:
-        """One input of `zoo predict` as an example without a label."""
+    def example(self, given: Any) -> Example:
+        """One input of `zoo predict` as an example without a label: a text, or a tuple of `text_columns`.
+
+        Raises:
+            UsageError: more or fewer texts than the task takes.
+        """
+
+    def probe(self) -> list[Example]:
+        """A few inputs on which two models must say the same."""
+        return [self.example(text) for text in _PROBE]
 
     @abstractmethod
     def load_processor(self, folder: Path) -> Any:
@@ -95,6 +120,13 @@ class Task(ABC):
     def empty_model(self, folder: Path, labels: Sequence[str]) -> tuple[nn.Module, list[str]]:
         """As `load_model`, on the meta device from the config alone: shapes without weights."""
 
+    def blank(self, tokens: int, length: int) -> dict[str, Tensor]:
+        """A batch of `tokens` without content, on the meta device: to see what memory a model takes."""
+        import torch
+
+        rows = max(1, tokens // length)
+        return {"input_ids": torch.zeros((rows, length), dtype=torch.long, device="meta")}
+
     def trunk(self, model: nn.Module) -> nn.Module:
         """The pretrained part of `load_model`'s model, whose dropout goes off when it is frozen."""
         return getattr(model, getattr(model, "base_model_prefix", ""), model)
@@ -103,9 +135,20 @@ class Task(ABC):
     def encode(self, examples: Sequence[Example], processor: Any, max_length: int) -> list[dict[str, Any]]:
         """Examples as the model's inputs, unpadded, each with its `length` in tokens."""
 
+    def remarks(self, encoded: Iterable[Mapping[str, Any]], max_length: int) -> list[str]:
+        """What a person should know of the encoded rows: how many were cut."""
+        return []
+
     @abstractmethod
     def collate(self, encoded: Sequence[Mapping[str, Any]], processor: Any) -> dict[str, Tensor]:
         """A padded batch, with `labels` where the examples have them."""
+
+    def pack(self, encoded: Sequence[Mapping[str, Any]], processor: Any) -> dict[str, Tensor]:
+        """A batch to train on as one row without padding, none of its examples seeing another.
+
+        A task without this method of its own refuses `--packing`.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def loss(self, outputs: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
@@ -113,6 +156,18 @@ class Task(ABC):
 
     def live_metric(self, outputs: Any, labels: Tensor) -> tuple[str, Tensor, int] | None:
         """(name, hits, n) of a training batch, for the progress line; `hits` stays where it is computed."""
+        return None
+
+    def after_step(self, model: nn.Module) -> None:
+        """After each step of the optimizer: for what must stay within bounds."""
+        return
+
+    def make_do(self, model: nn.Module, budget: int) -> str | None:
+        """Memory does not suffice for batches of `budget` tokens: train in less of it, to the same result.
+
+        Returns:
+            How, in words; None where smaller batches are the way.
+        """
         return None
 
     def results(self, outputs: Any, labels: Tensor | None) -> Tensor:
@@ -139,16 +194,52 @@ class Task(ABC):
         """Each baseline in words, for the sentence that flags a metric which does not beat it."""
         return {}
 
+    def doubts(self, metrics: Sequence[Metric]) -> list[str]:
+        """Sentences that flag what makes the metrics doubtful, beyond a baseline that is not beaten."""
+        return []
+
+    def samples(self, run: Run, held_out: Sequence[Example]) -> list[tuple[str, str, str]]:
+        """(input, the answer in the data, what the model says now) of a few held-out examples.
+
+        Called before and after training; a task that writes nothing has none.
+        """
+        return []
+
     @abstractmethod
     def predictions(self, outputs: np.ndarray, labels: Sequence[str]) -> list[dict[str, Any]]:
         """What `zoo predict` prints, from the rows of `results`."""
 
-    def predict(self, loaded: LoadedAdapter, inputs: Sequence[str], report: Report) -> list[dict[str, Any]]:
+    def inputs_of(self, frame: DataFrame, columns: Mapping[str, str], location: str) -> list[Any]:
+        """What `example` takes, of each row of a file given to `zoo predict`.
+
+        Raises:
+            DataError: a column is not there, or a row has no text in it.
+        """
+        roles = self.text_columns
+        table = columns_of(frame, recognise(frame, roles, columns, location), location)
+        rows = list(table.itertuples(index=False, name=None))
+        for number, row in enumerate(rows, 1):
+            for role, text in zip(roles, row, strict=True):
+                if not isinstance(text, str) or not text.strip():
+                    raise DataError(f"{location}, row {number} has no {role}.")
+        return [row[0] for row in rows] if len(roles) == 1 else rows
+
+    def predict(self, loaded: LoadedAdapter, inputs: Sequence[Any], report: Report) -> list[dict[str, Any]]:
         """What `zoo predict` prints of each input, in order, in fp32: the numbers that plain peft gives."""
-        examples = [self.example(text) for text in inputs]
+        examples = [self.example(given) for given in inputs]
         encoded = self.encode(examples, loaded.processor, loaded.max_length)
         outputs = loaded.outputs(encoded, "fp32", report, "predicting")
         return self.predictions(outputs, loaded.record.labels)
+
+    def rank(
+        self, loaded: LoadedAdapter, queries: Sequence[str], gallery: Path, report: Report
+    ) -> list[dict[str, Any]]:
+        """For each query what is nearest to it in a folder: `query`, and `matches` with their `similarity`.
+
+        Raises:
+            UsageError: the task has nothing to rank.
+        """
+        raise UsageError(f"{self.name} ranks nothing, so it takes no --gallery.")
 
     @abstractmethod
     def usage(self, record: AdapterRecord, restore: str) -> str:

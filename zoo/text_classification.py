@@ -1,16 +1,18 @@
-"""Tasks that give a text one of several labels with an encoder or decoder and a classification head."""
+"""Tasks that give a text, or a pair of texts, one of several labels with a classification head."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.data import Example, columns_of
-from zoo.errors import DataError, IncompatibleError, NotFoundError, ZooError
-from zoo.identity import read_config
+from zoo.columns import LABEL, recognise
+from zoo.data import CLASS_NAMES, Example, columns_of
+from zoo.errors import DataError, IncompatibleError, UsageError
+from zoo.pretrained import load_config, load_tokenizer, load_weights
 from zoo.tasks import Task
 
 if TYPE_CHECKING:
@@ -22,22 +24,23 @@ if TYPE_CHECKING:
     from zoo.specs import AdapterRecord, Metric
 
 _INTEGER = re.compile(r"[+-]?\d+(\.0+)?")
-_TOKENIZER_FILES = (
-    "tokenizer.json",
-    "vocab.txt",
-    "vocab.json",
-    "tokenizer.model",
-    "spiece.model",
-    "sentencepiece.bpe.model",
+_PROBE_PAIRS = (
+    ("The company said profits rose by a tenth.", "Profits grew ten percent, the company said."),
+    ("Shares fell on Friday.", "The talks go on."),
 )
+_SAMPLE = ("A film to remember.",)
 _MOST_FRESH = 0.1
 """A trunk with a larger share of missing weights is not the checkpoint of this architecture."""
 
 
 class TextClassification(Task):
-    """A plugin gives names and defaults, and `clean` where its texts need it."""
+    """A plugin gives names and defaults, and `clean` where its texts need it.
 
-    columns = ("text", "label")
+    With two `text_columns` it is a task on pairs: an example has its first text under `text`, its second
+    under `pair`.
+    """
+
+    columns: tuple[str, ...] = ("text", LABEL)
     peft_type = "SEQ_CLS"
     primary_metric = "accuracy"
     labels = ("negative", "positive")
@@ -49,68 +52,85 @@ class TextClassification(Task):
     def examples(
         self, frames: Mapping[str, DataFrame], columns: Mapping[str, str], location: str, report: Report
     ) -> tuple[dict[str, list[Example]], list[str]]:
-        wanted = {role: columns.get(role, role) for role in self.columns}
-        tables = {split: columns_of(frame, wanted, location) for split, frame in frames.items()}
-        ids, names = self._label_ids(tables, wanted["label"], location)
+        tables: dict[str, DataFrame] = {}
+        declared: Sequence[str] | None = None
+        said = set()
+        for split, frame in frames.items():
+            wanted = recognise(frame, self.columns, columns, location)
+            found = {role: name for role, name in wanted.items() if role != name and role not in columns}
+            if found:
+                said.add("columns: " + ", ".join(f"{name} is the {role}" for role, name in found.items()))
+            tables[split] = columns_of(frame, wanted, location)
+            declared = declared or frame.attrs.get(CLASS_NAMES, {}).get(wanted[LABEL])
+        for line in sorted(said):
+            report.say(line)
+        labels = {split: _labels(table[LABEL].tolist(), bool(declared)) for split, table in tables.items()}
+        ids, names = self._label_ids(labels, declared, columns.get(LABEL, LABEL), location, report)
         splits: dict[str, list[Example]] = {}
-        skipped: list[str] = []
+        bare: list[str] = []
+        unlabelled: list[str] = []
         for split, table in tables.items():
             splits[split] = []
-            texts = table["text"].tolist()
-            for row, (text, label) in enumerate(
-                zip(texts, map(_label, table["label"].tolist()), strict=True)
-            ):
-                if label in (None, -1):  # GLUE and IMDB mark rows without a label by -1
-                    continue
-                if not isinstance(text, str) or not text.strip():
-                    skipped.append(f"{split} row {row + 1}")
-                    continue
-                splits[split].append({"text": self.clean(text), "label": ids[label]})
-        if skipped:
-            report.warn(
-                f"{len(skipped)} rows of {location} have no text and are left out (first: {skipped[0]})."
-            )
+            texts = table[list(self.text_columns)].itertuples(index=False, name=None)
+            for row, (given, label) in enumerate(zip(texts, labels[split], strict=True)):
+                if label is None:
+                    if any(other is not None for other in labels[split]):
+                        unlabelled.append(f"{split} row {row + 1}")
+                elif not all(isinstance(text, str) and text.strip() for text in given):
+                    bare.append(f"{split} row {row + 1}")
+                else:
+                    splits[split].append({**self.example(given), "label": ids[label]})
+        lacking = "have no text" if len(self.text_columns) == 1 else "lack a text of the pair"
+        for rows, lack in ((bare, lacking), (unlabelled, "have no label")):
+            if rows:
+                report.left_out(f"{len(rows)} rows of {location} {lack} and are left out (first: {rows[0]}).")
         if not any(splits.values()):
-            raise DataError(f"{location} has no row with both a text and a label.")
+            texts_and = "both a text" if len(self.text_columns) == 1 else "both texts"
+            raise DataError(f"{location} has no row with {texts_and} and a label.")
         return {split: rows for split, rows in splits.items() if rows}, names
 
-    def key(self, example: Example) -> str:
-        return str(example["text"])
+    def relabel(self, splits: dict[str, list[Example]], names: Sequence[str], trained: Sequence[str]) -> None:
+        if list(names) == list(self.labels) and not set(names) & set(trained):
+            # numbers that the other data has fewer of: those of the task's labels, by what they are called
+            names = [str(index) for index in range(len(names))]
+        super().relabel(splits, names, trained)
 
-    def example(self, text: str) -> Example:
-        return {"text": self.clean(text)}
+    def key(self, example: Example) -> str:
+        texts = self.inputs(example)
+        return texts[0] if len(texts) == 1 else json.dumps(texts)
+
+    def example(self, given: str | Sequence[str]) -> Example:
+        texts = [given] if isinstance(given, str) else given
+        if len(texts) != len(self.text_columns):
+            raise UsageError(
+                f"{self.name} takes {'a pair of texts' if len(self.text_columns) == 2 else 'one text'}, "
+                f"{' and '.join(self.text_columns)}, and {len(texts)} were given.",
+            )
+        return dict(zip(("text", "pair"), map(self.clean, texts), strict=False))
+
+    def probe(self) -> list[Example]:
+        if len(self.text_columns) == 1:
+            return super().probe()
+        return [self.example(pair) for pair in _PROBE_PAIRS]
 
     def load_processor(self, folder: Path) -> Any:
-        from transformers import AutoTokenizer
-
-        if not any((folder / file).is_file() for file in _TOKENIZER_FILES):
-            # transformers makes up an empty tokenizer, and training on its tokens succeeds
-            raise NotFoundError(f"{folder} has no tokenizer ({', '.join(_TOKENIZER_FILES)}).")
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-        if tokenizer.pad_token is None:
-            tokenizer.pad_token = tokenizer.eos_token
+        tokenizer = load_tokenizer(folder)
+        # every head finds the last token before padding, and nothing before it shifts a text's positions
+        tokenizer.padding_side = "right"
         return tokenizer
 
     def load_model(self, folder: Path, labels: Sequence[str], **options: Any) -> tuple[nn.Module, list[str]]:
-        import torch
-        from safetensors import SafetensorError
         from transformers import AutoModelForSequenceClassification
 
-        try:
-            model, info = AutoModelForSequenceClassification.from_pretrained(
-                str(folder),
-                config=self._config(folder, labels),
-                use_safetensors=True,
-                local_files_only=True,
-                # a base with somebody's head of another size: theirs goes, ours is drawn
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-                **{"dtype": torch.float32, **options},
-            )
-        except SafetensorError as error:
-            raise ZooError(f"the weights in {folder} are damaged: {error}.") from error
-        mismatched = [key[0] if isinstance(key, tuple) else key for key in info["mismatched_keys"]]
-        return model, self._head(model, [*info["missing_keys"], *mismatched])
+        model, missing = load_weights(
+            AutoModelForSequenceClassification,
+            folder,
+            self._config(folder, labels),
+            # a base with somebody's head of another size: theirs goes, ours is drawn
+            ignore_mismatched_sizes=True,
+            **options,
+        )
+        return model, self._head(model, missing)
 
     def empty_model(self, folder: Path, labels: Sequence[str]) -> tuple[nn.Module, list[str]]:
         import torch
@@ -134,7 +154,7 @@ class TextClassification(Task):
 
     def inputs(self, example: Example) -> tuple[str, ...]:
         """The one or two texts that the tokenizer joins."""
-        return (example["text"],)
+        return tuple(example[name] for name in ("text", "pair") if name in example)
 
     def collate(self, encoded: Sequence[Mapping[str, Any]], processor: Any) -> dict[str, Tensor]:
         import torch
@@ -164,10 +184,15 @@ class TextClassification(Task):
     def baselines(
         self, train: Sequence[Mapping[str, Any]], held_out: Sequence[Mapping[str, Any]], labels: Sequence[str]
     ) -> dict[str, list[Metric]]:
+        return {"majority": self.constant(_commonest(train), held_out, labels)}
+
+    @staticmethod
+    def constant(label: int, held_out: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> list[Metric]:
+        """The metrics of answering every row with `label`."""
         from zoo.metrics import classification
 
         truth = [one["labels"] for one in held_out]
-        return {"majority": classification(truth, [_commonest(train)] * len(truth), len(labels))}
+        return classification(truth, [label] * len(truth), len(labels))
 
     def baseline_words(self, train: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> dict[str, str]:
         return {
@@ -199,32 +224,20 @@ tokenizer = AutoTokenizer.from_pretrained(folder)
 model = AutoModelForSequenceClassification.from_pretrained({base}, num_labels={len(record.labels)})
 {restore}
 model.eval()
-text = "A film to remember."
-inputs = tokenizer(text, truncation=True, max_length={record.spec.max_length}, return_tensors="pt")
+texts = {json.dumps(_PROBE_PAIRS[0] if len(self.text_columns) == 2 else _SAMPLE)}
+inputs = tokenizer(*texts, truncation=True, max_length={record.spec.max_length}, return_tensors="pt")
 with torch.no_grad():
     print(model(**inputs).logits.softmax(-1))  # {", ".join(record.labels)}
 """.replace("\n\n\n", "\n\n")
 
     def _config(self, folder: Path, labels: Sequence[str]) -> Any:
-        from transformers import AutoConfig
-
         names = dict(enumerate(labels))
-        try:
-            config = AutoConfig.from_pretrained(
-                str(folder),
-                local_files_only=True,
-                num_labels=len(labels),
-                id2label=names,
-                label2id={name: index for index, name in names.items()},
-            )
-        except ValueError as error:
-            kind = read_config(folder).get("model_type", "unnamed")
-            raise IncompatibleError(
-                f"transformers does not know the model type '{kind}' of {folder}."
-            ) from error
-        if config.get_text_config().pad_token_id is None:
-            config.pad_token_id = config.get_text_config().eos_token_id
-        return config
+        return load_config(
+            folder,
+            num_labels=len(labels),
+            id2label=names,
+            label2id={name: index for index, name in names.items()},
+        )
 
     def _head(self, model: nn.Module, missing: Sequence[str]) -> list[str]:
         """Modules outside the trunk, and those inside it that the checkpoint has no weights for."""
@@ -244,11 +257,16 @@ with torch.no_grad():
         return outside + sorted({key.rpartition(".")[0] for key in inside})
 
     def _label_ids(
-        self, tables: Mapping[str, DataFrame], column: str, location: str
+        self,
+        labels: Mapping[str, Sequence[int | str | None]],
+        declared: Sequence[str] | None,
+        column: str,
+        location: str,
+        report: Report,
     ) -> tuple[dict[Any, int], list[str]]:
-        values = {_label(value) for table in tables.values() for value in table["label"].unique().tolist()}
-        values -= {None, -1}
-        rows = sum(map(len, tables.values()))
+        """Label -> id, and the names by id: those that the data declares, or the task's, or the values."""
+        values = {label for found in labels.values() for label in found} - {None}
+        rows = sum(map(len, labels.values()))
         if not values:
             raise DataError(f"column '{column}' of {location} has no label in any row.")
         if len(values) == 1:
@@ -261,20 +279,43 @@ with torch.no_grad():
                 "those are not class labels.",
                 "--column label=NAME says which column is the label",
             )
-        if all(isinstance(value, int) for value in values):
-            if values <= set(range(len(self.labels))):
-                return {index: index for index in range(len(self.labels))}, list(self.labels)
-            ordered = sorted(values, key=lambda value: int(value or 0))
-        else:
-            ordered = sorted(values, key=str)
+        if declared and values <= set(range(len(declared))):
+            short = len(declared) == len(self.labels) and all(map(str.startswith, self.labels, declared))
+            # `neg` and `pos` are the task's `negative` and `positive`
+            return {index: index for index in range(len(declared))}, list(self.labels if short else declared)
+        ids = {name.casefold(): index for index, name in enumerate(self.labels)}
+        ids |= {str(index): index for index in range(len(self.labels))}
+        if all(str(value).casefold() in ids for value in values):
+            return {value: ids[str(value).casefold()] for value in values}, list(self.labels)
+        numbers = sorted(value for value in values if isinstance(value, int))
+        others = sorted(value for value in values if isinstance(value, str))
+        if numbers and others:
+            report.warn(
+                f"the labels of {location} are numbers ({_some(numbers)}) and words ({_some(others)}): "
+                "each is a class of its own."
+            )
+        ordered = [*numbers, *others]
         return {value: index for index, value in enumerate(ordered)}, [str(value) for value in ordered]
+
+
+def _labels(values: Sequence[Any], declared: bool) -> list[int | str | None]:
+    """A column's labels. -1 is none where it stands for that: in a split of nothing else, as GLUE and IMDB
+    have, or beside declared classes; elsewhere it is a label like 1."""
+    labels = [_label(value) for value in values]
+    if not declared and not set(labels) <= {None, -1}:
+        return labels
+    return [None if label == -1 else label for label in labels]
+
+
+def _some(values: Sequence[Any]) -> str:
+    return ", ".join(map(str, values[:3])) + (", ..." if len(values) > 3 else "")
 
 
 def _label(value: Any) -> int | str | None:
     """A label as an int where it is one (`"1"`, `1.0`), else as text; None where there is none."""
     if value is None or value != value:  # NaN is not itself
         return None
-    text = str(value).strip()
+    text = " ".join(str(value).split())
     if not text:
         return None
     return int(float(text)) if _INTEGER.fullmatch(text) else text

@@ -52,7 +52,8 @@ def _train_within_memory(
 ) -> TrainResult:
     """Train; each time the memory does not suffice, start again with batches of half the tokens.
 
-    As many batches more make up a step, so that the optimizer sees what it would have seen.
+    As many batches more make up a step, so that the optimizer sees what it would have seen. A task whose loss
+    is of whole batches may know another way.
     """
     from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
@@ -64,17 +65,18 @@ def _train_within_memory(
             if not should_reduce_batch_size(error):
                 raise
             budget = run.budget
-            if budget // 2 < max(one["length"] for one in run.train):
+            made_do = run.task.make_do(run.model, budget)
+            if made_do is None and budget // 2 < max(one["length"] for one in run.train):
                 raise ZooError(
                     f"out of memory with {budget} tokens in a batch, and the longest example has over half.",
                     "--gradient-checkpointing, or a smaller --max-length",
                 ) from error
-        run.report.warn(
-            f"out of memory: batches of {budget // 2} tokens instead of {budget}, twice as many a step."
-        )
-        run.spec = msgspec.structs.replace(
-            run.spec, batch_tokens=budget // 2, gradient_accumulation=2 * run.spec.gradient_accumulation
-        )
+        if made_do is None:
+            made_do = f"batches of {budget // 2} tokens instead of {budget}, twice as many a step"
+            run.spec = msgspec.structs.replace(
+                run.spec, batch_tokens=budget // 2, gradient_accumulation=2 * run.spec.gradient_accumulation
+            )
+        run.report.warn(f"out of memory: {made_do}.")
         clear_device_cache(garbage_collection=True)
         checkpoint = None
         run.model.load_state_dict(fresh, strict=False)
@@ -162,6 +164,7 @@ def _make_trainer(run: Run, above: features.Above, precision: str, live: Live) -
 
         def on_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             run.method.after_step(run.model, state.global_step + 1)
+            run.task.after_step(run.model)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
             live.progress.advance(note=live.step_end())

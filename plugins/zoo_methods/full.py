@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import BaseId, Method, Task, hookimpl
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 zoo_api = 1
 
@@ -26,10 +26,6 @@ class Full(Method):
 
     def attach(self, model: nn.Module, params: Any, task: Task, head: Sequence[str]) -> nn.Module:
         return model.requires_grad_(True)
-
-    def state(self, model: nn.Module) -> dict[str, Tensor]:
-        found: dict[str, Tensor] = model.state_dict()
-        return found
 
     def save(self, model: nn.Module, folder: Path, base: BaseId) -> None:
         model.save_pretrained(str(folder))

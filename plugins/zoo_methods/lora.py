@@ -26,8 +26,10 @@ class Lora(PeftMethod):
     name = "lora"
     summary = "low-rank updates beside frozen weights"
     paper = "Hu et al. 2021, arXiv:2106.09685"
-    Params = LoraParams
+    Params: type = LoraParams
     learning_rate = 1e-3
+    use_dora = use_rslora = False
+    """PEFT's switches for the methods that vary this one."""
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import LoraConfig
@@ -38,6 +40,8 @@ class Lora(PeftMethod):
             lora_alpha=params.alpha,
             lora_dropout=params.dropout,
             target_modules=self.targets(params, task),
+            use_dora=self.use_dora,
+            use_rslora=self.use_rslora,
         )
 
 

@@ -2,7 +2,9 @@
 
 A reference is pinned to a commit before anything is fetched, by one question with a short timeout: the
 clients retry for minutes when it is a download that finds out that there is no network. A base that the cache
-holds whole is used without asking. Only safetensors weights are taken: pickle runs code.
+holds whole is used without asking. Only safetensors weights are taken: pickle runs code. A data set of
+several configurations is named with the one that is meant, `hub:nyu-mll/glue:mrpc`, and only its files are
+fetched.
 """
 
 from __future__ import annotations
@@ -11,9 +13,10 @@ import dataclasses
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo import (
+    CLASS_NAMES,
     AuthError,
     DataError,
     Kind,
@@ -22,6 +25,7 @@ from zoo import (
     Resolved,
     Source,
     UnreachableError,
+    UsageError,
     ZooError,
     canonical,
     hookimpl,
@@ -52,6 +56,8 @@ _CONFIG_FILES = (
     "chat_template.jinja",
     "chat_template.json",
 )
+_BUILDERS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json"}
+"""Suffix -> how the datasets client calls the reader of such files."""
 _TIMEOUT = 10.0
 """Seconds for the first word of the Hub: a machine without network must not wait for minutes."""
 
@@ -63,23 +69,36 @@ class Hub(Source):
     order = 30
 
     def resolve(self, ref: str, kind: Kind, *, weights: bool = True) -> Resolved | None:
-        repo, _, asked = ref.partition("@")
-        if not _REPO_ID.fullmatch(repo) or ".." in repo:
+        whole, _, asked = ref.partition("@")
+        repo, colon, config = whole.partition(":")
+        if not _REPO_ID.fullmatch(repo) or ".." in repo or (colon and kind == "base"):
             return None
         if kind == "base":
             return self._base(canonical(repo), asked or None, weights)
-        return self._data(canonical(repo), asked or None, weights)
+        return self._data(repo, config or None, asked or None, weights)
 
     def frames(self, resolved: Resolved) -> dict[str, DataFrame]:
         """Read the snapshot through the datasets client, which knows the splits that its card declares."""
         import datasets
 
         datasets.disable_progress_bars()
+        folder = resolved.path
+        assert folder is not None, "a data set that was resolved with its rows"
         try:
-            parts = datasets.load_dataset(str(resolved.path))
+            if resolved.config is None:
+                parts = datasets.load_dataset(str(folder))
+            else:  # by its files: the client looks for those of the card's other configurations too
+                files = _files(folder, _configs(folder / "README.md")[resolved.config])
+                kind = _BUILDERS[Path(next(iter(files.values()))[0]).suffix]
+                parts = datasets.load_dataset(kind, data_files=files)
         except Exception as error:  # the client raises its own, pyarrow's, pandas' and fsspec's errors
             raise DataError(f"the rows of '{resolved.id}' cannot be read: {error}") from error
-        return {str(split): rows.to_pandas() for split, rows in parts.items()}
+        frames = {}
+        for split, rows in parts.items():
+            frames[str(split)] = rows.to_pandas()
+            names = {name: list(kind.names) for name, kind in rows.features.items() if hasattr(kind, "names")}
+            frames[str(split)].attrs[CLASS_NAMES] = names
+        return frames
 
     def offers(self, kind: Kind) -> list[Offer]:
         """What the cache holds: no network is asked."""
@@ -120,21 +139,29 @@ class Hub(Source):
             raise _said(repo, error) from error
         return self._resolved("base", info.id, Path(folder))
 
-    def _data(self, repo: str, asked: str | None, rows: bool) -> Resolved:
+    def _data(self, repo: str, config: str | None, asked: str | None, rows: bool) -> Resolved:
         """The Hub is asked even if the cache has it: a cut-off download looks like a smaller data set."""
-        from huggingface_hub import HfApi, snapshot_download
+        from huggingface_hub import HfApi
 
-        wanted = _DATA_FILES if rows else ["README.md"]
         try:
-            repo = HfApi().dataset_info(repo, revision=asked, timeout=_TIMEOUT).id
-            folder = Path(snapshot_download(repo, repo_type="dataset", revision=asked, allow_patterns=wanted))
+            info = HfApi().dataset_info(repo, revision=asked, timeout=_TIMEOUT)
+            repo, asked = info.id, info.sha or asked
+            card = _download(repo, asked, ["README.md"])
+            wanted = _wanted(repo, card, config)
+            folder = _download(repo, asked, wanted) if rows else card
+        except ZooError:
+            raise
         except Exception as error:
-            cached = _cached_folder(repo, asked, "dataset", wanted)
+            cached = _cached_folder(repo, asked, "dataset", ["README.md"])
             if cached is None or not _is_outage(error):
                 raise _said(repo, error) from error
             folder = cached
+            wanted = _wanted(repo, folder, config)
+            if rows and not any(folder.glob(pattern) for pattern in wanted if pattern != "README.md"):
+                raise _said(repo, error) from error
         found = self._resolved("data", repo, folder)
-        return found if rows else dataclasses.replace(found, path=None)
+        named = f"hub:{repo}:{config}@{folder.name}" if config else found.location
+        return dataclasses.replace(found, config=config, location=named, path=folder if rows else None)
 
     def _resolved(self, kind: Kind, repo: str, snapshot: Path) -> Resolved:
         """A snapshot folder is named after its commit."""
@@ -147,6 +174,70 @@ class Hub(Source):
             revision=snapshot.name,
             licence=_licence(snapshot / "README.md"),
         )
+
+
+def _download(repo: str, revision: str | None, patterns: list[str]) -> Path:
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(repo, repo_type="dataset", revision=revision, allow_patterns=patterns))
+
+
+def _wanted(repo: str, folder: Path, config: str | None) -> list[str]:
+    """The files to fetch: those of the configuration, or all that hold rows.
+
+    Raises:
+        NotFoundError: it has no such configuration.
+        UsageError: it has several, none is the default, and none was named.
+    """
+    configs = _configs(folder / "README.md")
+    if config is None:
+        if len(configs) > 1 and not any(map(_is_default, _declared(folder / "README.md"))):
+            raise UsageError(
+                f"'{repo}' has several configurations: {', '.join(configs)}.",
+                f"--data hub:{repo}:{next(iter(configs))}",
+            )
+        return _DATA_FILES
+    if config not in configs:
+        raise NotFoundError(
+            f"'{repo}' has no configuration '{config}': it has {', '.join(configs) or 'none'}.",
+            f"--data hub:{repo}" + (f":{next(iter(configs))}" if configs else ""),
+        )
+    return ["README.md", *(pattern for patterns in configs[config].values() for pattern in patterns)]
+
+
+def _configs(card: Path) -> dict[str, dict[str, list[str]]]:
+    """Configuration -> split -> patterns of its files, as the data set's card declares them."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for one in _declared(card):
+        files = one.get("data_files") or f"{one['config_name']}/*"
+        if isinstance(files, dict):
+            splits = files
+        elif isinstance(files, list) and files and isinstance(files[0], dict):
+            splits = {part["split"]: part["path"] for part in files}
+        else:
+            splits = {"train": files}
+        found[str(one["config_name"])] = {
+            str(split): [paths] if isinstance(paths, str) else list(paths) for split, paths in splits.items()
+        }
+    return found
+
+
+def _declared(card: Path) -> list[dict[str, Any]]:
+    from huggingface_hub import metadata_load
+
+    return (card.is_file() and (metadata_load(card) or {}).get("configs")) or []
+
+
+def _is_default(config: dict[str, Any]) -> bool:
+    return bool(config.get("default")) or config["config_name"] == "default"
+
+
+def _files(folder: Path, patterns: dict[str, list[str]]) -> dict[str, list[str]]:
+    found = {
+        split: sorted(str(path) for pattern in paths for path in folder.glob(pattern) if path.is_file())
+        for split, paths in patterns.items()
+    }
+    return {split: paths for split, paths in found.items() if paths}
 
 
 def _licence(card: Path) -> str | None:

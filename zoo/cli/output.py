@@ -99,6 +99,11 @@ def print_facts(facts: Sequence[tuple[str, object]]) -> None:
         click.echo(padded + _cell(value))
 
 
+def printable(text: str) -> str:
+    """Text of a model or a stranger, with its lines and tabs and without what moves a cursor."""
+    return "".join(c if c.isprintable() or c in "\n\t" else " " for c in text)
+
+
 def number(value: float) -> str:
     return f"{value:.4f}"
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli.columns import DATA_HELP, column_options
 from zoo.cli.output import json_option, print_facts, print_json, print_metrics, registry_option
 from zoo.options import split_pairs
 from zoo.registry import Registry
@@ -20,16 +21,14 @@ if TYPE_CHECKING:
 @click.argument("method")
 @click.argument("task")
 @click.option("--base", metavar="ID|PATH", help="Base model: a Hub id, pip:ID, hub:ID@REVISION, or a folder.")
+@click.option("--data", metavar="ID|PATH", help=DATA_HELP)
+@click.option("--split", metavar="NAME", help="The split to train on. Default: train.")
 @click.option(
-    "--data", metavar="ID|PATH", help="Rows: a csv, tsv, jsonl, json or parquet file, a folder, or a Hub id."
+    "--eval-data",
+    metavar="ID|PATH",
+    help="Held-out rows from elsewhere. Default: the data's own, or a fifth.",
 )
-@click.option(
-    "--column",
-    "columns",
-    multiple=True,
-    metavar="ROLE=NAME",
-    help="A column under another name: label=stars.",
-)
+@column_options
 @click.option("--name", help="Name of the adapter. Default: METHOD-TASK, numbered if it is taken.")
 @click.option("--limit", type=int, metavar="N", help="Train on N rows, stratified by label.")
 @click.option(
@@ -49,6 +48,11 @@ if TYPE_CHECKING:
     help="Batches in one step.",
 )
 @click.option(
+    "--packing",
+    is_flag=True,
+    help="Conversations of a batch in one row, none seeing another: worth it with flash attention only.",
+)
+@click.option(
     "--gradient-checkpointing", is_flag=True, help="Compute activations twice instead of keeping them."
 )
 @click.option(
@@ -66,6 +70,7 @@ if TYPE_CHECKING:
 @click.option(
     "--resume", is_flag=True, help="Go on from the checkpoint of an interrupted run of the same name."
 )
+@click.option("--strict", is_flag=True, help="Rows that cannot be used are an error, not left out.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen, from the config alone.")
 @registry_option
 @json_option
@@ -74,21 +79,22 @@ def train_command(
     as_json: bool,
     dry_run: bool,
     resume: bool,
+    strict: bool,
     params: tuple[str, ...],
-    columns: tuple[str, ...],
     **settings: Any,
 ) -> None:
     """Train METHOD on TASK, evaluate it, write its card, and register it.
 
     \b
     zoo train lora bert-imdb --limit 2000
-    zoo train lora bert-imdb --data reviews.csv --column label=stars -s r=16
+    zoo train lora bert-imdb --data reviews.csv --label-column stars -s r=16
+    zoo train lora bert-mrpc --data questions.csv --eval-data more.csv
     zoo train full bert-imdb --base FacebookAI/roberta-base --epochs 3
     """
     from zoo import pipeline, preflight, ranks
 
-    spec = AdapterSpec(params=split_pairs(params), columns=split_pairs(columns, "--column"), **settings)
-    report = StderrReport()
+    spec = AdapterSpec(params=split_pairs(params), **settings)
+    report = StderrReport(strict)
     if dry_run:
         _print_dry_run(preflight.dry_run(spec, registry, report), as_json)
         return
@@ -127,6 +133,8 @@ def _print_dry_run(found: DryRun, as_json: bool) -> None:
         "precision": found.precision,
         "trainable": count.trainable if as_json else f"{count.trainable:,}",
         "parameters": count.total if as_json else f"{count.total:,}",
+        "adapter_bytes": found.adapter_bytes if as_json else f"{found.adapter_bytes:,}",
+        "memory": found.memory.peak if as_json else f"about {found.memory.peak / 1e9:.1f} GB",
     }
     if as_json:
         print_json(facts)

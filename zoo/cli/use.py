@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.output import json_option, number, print_all_metrics, print_json, print_rows, registry_option
+from zoo.cli.columns import column_options
+from zoo.cli.output import (
+    json_option,
+    number,
+    print_all_metrics,
+    print_json,
+    print_rows,
+    printable,
+    registry_option,
+)
 from zoo.errors import DataError, NotFoundError, UsageError
 from zoo.options import split_pairs
 from zoo.registry import Registry
 from zoo.report import Report, StderrReport
+
+if TYPE_CHECKING:
+    from zoo.tasks import Task
 
 _WORTH_A_BAR = 100
 """Texts that take long enough for a progress bar."""
@@ -20,36 +34,83 @@ _WORTH_A_BAR = 100
 @click.command(name="predict")
 @click.argument("name")
 @click.argument("texts", nargs=-1, metavar="TEXT...")
+@click.option("--pair", "pairs", nargs=2, multiple=True, metavar="TEXT TEXT", help="Two texts, compared.")
 @click.option(
-    "-f", "--file", metavar="FILE", help="A text a line; or a csv, tsv, jsonl, json, parquet; or - for stdin."
+    "-f",
+    "--file",
+    metavar="FILE",
+    help="A text, or two with a tab between, a line; or a csv, tsv, jsonl, json, parquet; or - for stdin.",
 )
 @click.option(
-    "--column", default="text", show_default=True, metavar="NAME", help="The column of FILE with the texts."
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="[ROLE=]NAME",
+    help="A column of FILE under another name: review, or sentence1=question.",
+)
+@click.option(
+    "--gallery",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Pictures to rank for each TEXT, with captions in metadata.csv to rank for each picture.",
 )
 @registry_option
 @json_option
 def predict_command(
-    registry: Registry, name: str, texts: tuple[str, ...], file: str | None, column: str, as_json: bool
+    registry: Registry,
+    name: str,
+    texts: tuple[str, ...],
+    pairs: tuple[tuple[str, str], ...],
+    file: str | None,
+    columns: tuple[str, ...],
+    gallery: Path | None,
+    as_json: bool,
 ) -> None:
-    """What the adapter NAME says of each TEXT."""
-    if bool(texts) == bool(file):
+    """What the adapter NAME says of each TEXT, or of each pair of texts."""
+    if sum(map(bool, (texts, pairs, file))) != 1:
         raise UsageError(
-            "give texts, or a file of them with -f, and not both.", f"zoo predict {name} 'A fine film.'"
+            "give texts, or pairs of them with --pair, or a file of them with -f, and not both.",
+            f"zoo predict {name} 'A fine film.'",
         )
-    inputs = list(texts) if file is None else _read_texts(file, column)
-    registry.get(name)
+    from zoo import inference, plugins
 
-    from zoo import inference
-
+    task = plugins.load_task(registry.get(name).spec.task)
+    inputs: list[Any] = list(texts or pairs) if file is None else _read_inputs(task, file, columns)
+    if gallery is not None:
+        _print_ranking(task.rank(inference.load(name, registry), inputs, gallery, StderrReport()), as_json)
+        return
+    _check_inputs(task, inputs, name)
     report = StderrReport() if len(inputs) > _WORTH_A_BAR else Report()
     rows = inference.predict(inference.load(name, registry), inputs, report)
-    found = [{**row, "text": text} for text, row in zip(inputs, rows, strict=True)]
+    roles = task.text_columns
+    given = [dict(zip(roles, (one,) if isinstance(one, str) else one, strict=True)) for one in inputs]
     if as_json:
-        print_json(found)
+        print_json([{**row, **texts} for row, texts in zip(rows, given, strict=True)])
         return
+    if "answer" in rows[0]:
+        if len(rows) == 1:
+            click.echo(printable(rows[0]["answer"]))
+        else:
+            print_rows(
+                ("answer", *roles), [(row["answer"], *texts.values()) for row, texts in zip(rows, given, strict=True)]
+            )
+        return
+    if len(roles) == 1:
+        print_rows(
+            ("label", "probability", *roles),
+            [
+                (row["label"], number(row["probability"]), *texts.values())
+                for row, texts in zip(rows, given, strict=True)
+            ],
+        )
+        return
+    classes = list(rows[0]["probabilities"])
     print_rows(
-        ("label", "probability", "text"),
-        [(row["label"], number(row["probability"]), row["text"]) for row in found],
+        ("label", *classes, *roles),
+        [
+            (row["label"], *(f"{row['probabilities'][one]:.1%}" for one in classes), *texts.values())
+            for row, texts in zip(rows, given, strict=True)
+        ],
     )
 
 
@@ -58,13 +119,7 @@ def predict_command(
 @click.option(
     "--data", metavar="ID|PATH", help="Other rows than the adapter's own held-out ones; all of them are used."
 )
-@click.option(
-    "--column",
-    "columns",
-    multiple=True,
-    metavar="ROLE=NAME",
-    help="A column under another name: label=stars.",
-)
+@column_options
 @click.option("--precision", metavar="auto|bf16|fp32", help="Default: that of the training.")
 @registry_option
 @json_option
@@ -72,7 +127,7 @@ def evaluate_command(
     registry: Registry,
     names: tuple[str, ...],
     data: str | None,
-    columns: tuple[str, ...],
+    columns: dict[str, str],
     precision: str | None,
     as_json: bool,
 ) -> None:
@@ -80,13 +135,11 @@ def evaluate_command(
 
     What several NAMEs share is read once, and their --json is an object by name.
     """
-    renamed = split_pairs(columns, "--column")
-
     from zoo import measuring
 
     report = StderrReport()
     found = dict(
-        measuring.evaluate_all(names, registry, report, data=data, columns=renamed, precision=precision)
+        measuring.evaluate_all(names, registry, report, data=data, columns=columns, precision=precision)
     )
     if as_json:
         shown = {
@@ -101,23 +154,55 @@ def evaluate_command(
             report.warn(f"{name}: {flag}." if len(found) > 1 else f"{flag}.")
 
 
-def _read_texts(file: str, column: str) -> list[str]:
-    from zoo.data import SUFFIXES, columns_of, read_frames
+def _print_ranking(found: Sequence[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+        return
+    print_rows(
+        ("query", "rank", "match", "similarity"),
+        [
+            (one["query"], rank, match["match"], number(match["similarity"]))
+            for one in found
+            for rank, match in enumerate(one["matches"], 1)
+        ],
+    )
+
+
+def _check_inputs(task: Task, inputs: Sequence[Any], name: str) -> None:
+    """Before the model is loaded, which takes seconds."""
+    example = "--pair 'A.' 'B.'" if len(task.text_columns) == 2 else "'A fine film.'"
+    try:
+        task.example(inputs[0])
+    except UsageError as error:
+        raise UsageError(str(error), f"zoo predict {name} {example}") from None
+
+
+def _read_inputs(task: Task, file: str, columns: Sequence[str]) -> list[Any]:
+    """One input of `task.example` for each row of a table or line of a text."""
+    from zoo.data import SUFFIXES, read_frames
 
     path = Path(file)
+    roles = task.text_columns
     if file != "-" and path.suffix.lower() in SUFFIXES:
         if not path.is_file():
             raise NotFoundError(f"there is no file '{file}'.")
-        frame = columns_of(read_frames(path)["train"], {"text": column}, file)
-        texts = [str(text) for text in frame["text"]]
+        named = split_pairs((one if "=" in one else f"{roles[0]}={one}" for one in columns), "--column")
+        inputs = task.inputs_of(read_frames(path)["train"], named, file)
     else:
         try:
             content = sys.stdin.buffer.read() if file == "-" else path.read_bytes()
-            texts = [line for line in content.decode("utf-8-sig").splitlines() if line.strip()]
         except FileNotFoundError:
             raise NotFoundError(f"there is no file '{file}'.") from None
+        try:
+            lines = content.decode("utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
             raise DataError(f"{file} is not UTF-8 (byte {error.start}).") from None
-    if not texts:
+        inputs = [line for line in lines if line.strip()]
+        if len(roles) > 1:
+            inputs = [tuple(text for text in line.split("\t") if text.strip()) for line in inputs]
+            number = next((number for number, one in enumerate(inputs, 1) if len(one) != len(roles)), None)
+            if number is not None:
+                raise DataError(f"line {number} of {file} is not {len(roles)} texts with a tab between.")
+    if not inputs:
         raise DataError(f"{file} holds no text.")
-    return texts
+    return inputs

@@ -1,18 +1,17 @@
-"""BitFit: only the biases are trained (Ben Zaken et al. 2021, arXiv:2106.10199). Not one of PEFT's types."""
+"""BitFit: only the biases are trained (Ben Zaken et al. 2021, arXiv:2106.10199). `attach` is all it takes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zoo import Method, hookimpl
+from zoo import Method, hookimpl, param
 
 zoo_api = 1
-FILE = "bitfit.safetensors"
 
 
 @dataclass(frozen=True)
 class BitFitParams:
-    only_attention: bool = False
+    only_attention: bool = param(False, "not those of the feed-forward parts and the norms")
 
 
 class BitFit(Method):
@@ -21,7 +20,7 @@ class BitFit(Method):
     paper = "Ben Zaken et al. 2021, arXiv:2106.10199"
     Params = BitFitParams
     learning_rate = 5e-3
-    format = "strangers-bitfit"
+    unmergeable = None
 
     def attach(self, model, params, task, head):
         for name, value in model.named_parameters():
@@ -30,23 +29,8 @@ class BitFit(Method):
             value.requires_grad_(in_head or bias)
         return model
 
-    def save(self, model, folder, base):
-        from safetensors.torch import save_file
-
-        trained = {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
-        save_file(trained, folder / FILE)
-
-    def restore(self, model, folder, params, task):
-        from safetensors.torch import load_file
-
-        model.load_state_dict(load_file(folder / FILE), strict=False)
-        return model
-
-    def usage(self):
-        return (
-            "from safetensors.torch import load_file\n\n"
-            f'model.load_state_dict(load_file(f"{{folder}}/{FILE}"), strict=False)'
-        )
+    def merge(self, model):
+        return model  # the biases are the base's own
 
 
 @hookimpl

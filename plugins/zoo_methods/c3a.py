@@ -1,0 +1,49 @@
+"""C3A: the update is a block-circulant matrix, applied by fast Fourier transforms.
+
+Chen et al. 2024, arXiv:2407.19342.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+    from torch import nn
+
+zoo_api = 1
+
+
+@dataclass(frozen=True)
+class C3aParams:
+    block_size: int | None = param(None, "divides both sides; none: the largest up to 64", least=1)
+    targets: Targets = TARGETS
+
+
+class C3a(PeftMethod):
+    name = "c3a"
+    summary = "block-circulant updates by Fourier transforms"
+    paper = "Chen et al. 2024, arXiv:2407.19342"
+    Params = C3aParams
+    learning_rate = 1e-1
+
+    def config(self, params: Any, task: Task) -> PeftConfig:
+        from peft import C3AConfig
+
+        return C3AConfig(
+            task_type=task.peft_type,
+            block_size=params.block_size,
+            init_weights=True,  # at zero, so that training begins at the base as it is
+            target_modules=self.targets(params, task),
+        )
+
+    def fit(self, config: Any, model: nn.Module) -> None:
+        config.block_size = self.block(config, model, "block_size", 64)
+
+
+@hookimpl
+def zoo_method() -> Method:
+    return C3a()

@@ -1,0 +1,49 @@
+"""FourierFT: a few coefficients of the update's Fourier transform are trained.
+
+Gao et al. 2024, arXiv:2405.03003.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
+zoo_api = 1
+
+
+@dataclass(frozen=True)
+class FourierftParams:
+    n_frequency: int = param(1000, "trained coefficients of a matrix", least=1)
+    scaling: float = param(150.0, "of the update", least=0)
+    seed: int = param(777, "draws which coefficients", least=0)
+    targets: Targets = TARGETS
+
+
+class Fourierft(PeftMethod):
+    name = "fourierft"
+    summary = "a few trained Fourier coefficients of the update"
+    paper = "Gao et al. 2024, arXiv:2405.03003"
+    Params = FourierftParams
+    learning_rate = 3e-2
+
+    def config(self, params: Any, task: Task) -> PeftConfig:
+        from peft import FourierFTConfig
+
+        return FourierFTConfig(
+            task_type=task.peft_type,
+            n_frequency=params.n_frequency,
+            scaling=params.scaling,
+            random_loc_seed=params.seed,
+            init_weights=True,  # at zero, so that training begins at the base as it is
+            target_modules=self.targets(params, task),
+        )
+
+
+@hookimpl
+def zoo_method() -> Method:
+    return Fourierft()

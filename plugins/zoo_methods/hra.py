@@ -1,0 +1,50 @@
+"""HRA: each frozen weight is multiplied by a chain of trained Householder reflections.
+
+Yuan et al. 2024, arXiv:2405.17484.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
+zoo_api = 1
+
+
+@dataclass(frozen=True)
+class HraParams:
+    r: int = param(8, "reflections, an even number", least=2)
+    gram_schmidt: bool = param(False, "keep the reflections orthogonal to each other")
+    targets: Targets = TARGETS
+
+    def __post_init__(self) -> None:
+        if self.r % 2:
+            raise ValueError(f"r {self.r} is odd: reflections start as the identity in pairs")
+
+
+class Hra(PeftMethod):
+    name = "hra"
+    summary = "trained Householder reflections of the frozen weights"
+    paper = "Yuan et al. 2024, arXiv:2405.17484"
+    Params = HraParams
+    learning_rate = 2e-3
+
+    def config(self, params: Any, task: Task) -> PeftConfig:
+        from peft import HRAConfig
+
+        return HRAConfig(
+            task_type=task.peft_type,
+            r=params.r,
+            apply_GS=params.gram_schmidt,
+            target_modules=self.targets(params, task),
+        )
+
+
+@hookimpl
+def zoo_method() -> Method:
+    return Hra()

@@ -1,0 +1,52 @@
+"""LoKr: the update is a Kronecker product of a small matrix and a low-rank one.
+
+Yeh et al. 2023, arXiv:2309.14859.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
+zoo_api = 1
+
+
+@dataclass(frozen=True)
+class LokrParams:
+    r: int = param(8, "rank of the larger factor; it is whole where that has no fewer numbers", least=1)
+    alpha: int = param(16, "the update is scaled by alpha / r", least=1)
+    factor: int = param(-1, "side of the small factor; -1: near the square root of the matrix side", least=-1)
+    rank_dropout: float = param(0.0, "share of the rank left out in a step", least=0, below=1)
+    module_dropout: float = param(0.0, "how often an adapter is left out", least=0, below=1)
+    targets: Targets = TARGETS
+
+
+class Lokr(PeftMethod):
+    name = "lokr"
+    summary = "Kronecker product of a small and a low-rank matrix"
+    paper = "Yeh et al. 2023, arXiv:2309.14859"
+    Params = LokrParams
+    learning_rate = 2e-3
+
+    def config(self, params: Any, task: Task) -> PeftConfig:
+        from peft import LoKrConfig
+
+        return LoKrConfig(
+            task_type=task.peft_type,
+            r=params.r,
+            alpha=params.alpha,
+            decompose_factor=params.factor,
+            rank_dropout=params.rank_dropout,
+            module_dropout=params.module_dropout,
+            target_modules=self.targets(params, task),
+        )
+
+
+@hookimpl
+def zoo_method() -> Method:
+    return Lokr()

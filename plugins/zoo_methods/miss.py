@@ -1,0 +1,43 @@
+"""MiSS: one small matrix, repeated over the whole weight, is trained (Kang & Yin 2024, arXiv:2409.15371)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
+zoo_api = 1
+
+
+@dataclass(frozen=True)
+class MissParams:
+    r: int = param(32, "rows of the repeated matrix: as many numbers as LoRA of half the rank", least=1)
+    dropout: float = param(0.0, "on the adapter's own input", least=0, below=1)
+    targets: Targets = TARGETS
+
+
+class Miss(PeftMethod):
+    name = "miss"
+    summary = "one small matrix, repeated over the weight"
+    paper = "Kang & Yin 2024, arXiv:2409.15371"
+    Params = MissParams
+    learning_rate = 1e-3
+
+    def config(self, params: Any, task: Task) -> PeftConfig:
+        from peft import MissConfig
+
+        return MissConfig(
+            task_type=task.peft_type,
+            r=params.r,
+            miss_dropout=params.dropout,
+            target_modules=self.targets(params, task),
+        )
+
+
+@hookimpl
+def zoo_method() -> Method:
+    return Miss()

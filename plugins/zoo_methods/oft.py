@@ -1,0 +1,51 @@
+"""OFT: a block-diagonal rotation of each frozen weight is trained (Qiu et al. 2023, arXiv:2306.07280)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+    from torch import nn
+
+zoo_api = 1
+
+
+@dataclass(frozen=True)
+class OftParams:
+    oft_block_size: int | None = param(
+        None, "side of a rotated block; none: the largest divisor up to 32", least=2
+    )
+    dropout: float = param(0.0, "share of the blocks left out in a step", least=0, below=1)
+    cayley_neumann: bool = param(True, "rotations by five terms of a series (quicker), else by inversion")
+    targets: Targets = TARGETS
+
+
+class Oft(PeftMethod):
+    name = "oft"
+    summary = "trained rotations of the frozen weights"
+    paper = "Qiu et al. 2023, arXiv:2306.07280"
+    Params = OftParams
+    learning_rate = 2e-3
+
+    def config(self, params: Any, task: Task) -> PeftConfig:
+        from peft import OFTConfig
+
+        return OFTConfig(
+            task_type=task.peft_type,
+            oft_block_size=params.oft_block_size,
+            module_dropout=params.dropout,
+            use_cayley_neumann=params.cayley_neumann,
+            target_modules=self.targets(params, task),
+        )
+
+    def fit(self, config: Any, model: nn.Module) -> None:
+        config.oft_block_size = self.block(config, model, "oft_block_size", 32, sides=(0,))
+
+
+@hookimpl
+def zoo_method() -> Method:
+    return Oft()

@@ -1,0 +1,51 @@
+"""PEANuT: the update is a small neural network of the frozen weight itself.
+
+Zhong et al. 2024, arXiv:2410.01870.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
+zoo_api = 1
+
+
+@dataclass(frozen=True)
+class PeanutParams:
+    r: int = param(32, "width of the network", least=1)
+    depth: int = param(0, "hidden layers on either side", least=0)
+    activation: str = param("relu", "between its layers, by transformers' name")
+    scaling: float = param(1.0, "of the update", least=0)
+    targets: Targets = TARGETS
+
+
+class Peanut(PeftMethod):
+    name = "peanut"
+    summary = "updates that a small network makes of the frozen weight"
+    paper = "Zhong et al. 2024, arXiv:2410.01870"
+    Params = PeanutParams
+    learning_rate = 1e-3
+    bounded_rank = False  # a network may be wider than what it reads
+
+    def config(self, params: Any, task: Task) -> PeftConfig:
+        from peft import PeanutConfig
+
+        return PeanutConfig(
+            task_type=task.peft_type,
+            r=params.r,
+            depth=params.depth,
+            act_fn=params.activation,
+            scaling=params.scaling,
+            target_modules=self.targets(params, task),
+        )
+
+
+@hookimpl
+def zoo_method() -> Method:
+    return Peanut()

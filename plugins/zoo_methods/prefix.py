@@ -1,0 +1,75 @@
+"""Prefix tuning: trained keys and values before the text, in every layer (Li & Liang 2021, arXiv:2101.00190).
+
+With `projection` a small network makes them while they are trained; what is saved is always the keys and
+values themselves, num_virtual_tokens x 2 x layers x width numbers.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zoo import IncompatibleError, Method, PromptMethod, Task, hookimpl, param
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+    from torch import nn
+
+zoo_api = 1
+
+
+@dataclass(frozen=True)
+class PrefixParams:
+    num_virtual_tokens: int = param(20, "length of the prefix", least=1)
+    projection: bool = param(False, "a small network makes the prefix while it is trained")
+    encoder_hidden_size: int = param(128, "width of that network", least=1)
+
+
+class Prefix(PromptMethod):
+    name = "prefix"
+    summary = "prefix tuning: trained keys and values before the text, in every layer"
+    paper = "Li & Liang 2021, arXiv:2101.00190"
+    Params = PrefixParams
+    learning_rate = 1e-2
+
+    def config(self, params: Any, task: Task) -> PeftConfig:
+        from peft import PrefixTuningConfig
+
+        return PrefixTuningConfig(
+            task_type=task.peft_type,
+            num_virtual_tokens=params.num_virtual_tokens,
+            prefix_projection=params.projection,
+            encoder_hidden_size=params.encoder_hidden_size if params.projection else None,
+        )
+
+    def fit(self, config: Any, model: nn.Module) -> None:
+        trunk = getattr(model, model.base_model_prefix)
+        if "past_key_values" not in inspect.signature(trunk.forward).parameters:
+            raise IncompatibleError(
+                f"{self.name} does not fit this {model.config.model_type}: "
+                "its attention takes no keys and values beside the text's.",
+                "zoo train prompt, which needs none",
+            )
+        super().fit(config, model)
+        config.token_dim = model.config.get_text_config().hidden_size  # PEFT divides it among shared heads
+
+    def attach(self, model: nn.Module, params: Any, task: Task, head: Sequence[str]) -> nn.Module:
+        adapted = super().attach(model, params, task, head)
+        # checkpointed layers drop the cache that holds the prefix, and would train without it, saying nothing
+        adapted.gradient_checkpointing_enable = _refuse_checkpointing
+        adapted.activation_checkpointing_enable = _refuse_checkpointing
+        return adapted
+
+
+def _refuse_checkpointing(*args: Any, **kwargs: Any) -> None:
+    raise IncompatibleError(
+        "prefix: layers that are computed again for the backward pass forget the prefix.",
+        "leave out --gradient-checkpointing",
+    )
+
+
+@hookimpl
+def zoo_method() -> Method:
+    return Prefix()

@@ -1,0 +1,48 @@
+"""RandLoRA: a full-rank update as a trained sum of frozen random low-rank matrices.
+
+Albert et al. 2025, arXiv:2502.00987.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
+zoo_api = 1
+
+
+@dataclass(frozen=True)
+class RandloraParams:
+    r: int = param(32, "rank of each random matrix: a smaller one trains more parameters", least=1)
+    alpha: int = param(640, "the update is scaled by alpha / r; 20 r is usual", least=1)
+    dropout: float = param(0.0, "on the adapter's own input", least=0, below=1)
+    targets: Targets = TARGETS
+
+
+class Randlora(PeftMethod):
+    name = "randlora"
+    summary = "full-rank sums of frozen random low-rank matrices"
+    paper = "Albert et al. 2025, arXiv:2502.00987"
+    Params = RandloraParams
+    learning_rate = 1e-3
+
+    def config(self, params: Any, task: Task) -> PeftConfig:
+        from peft import RandLoraConfig
+
+        return RandLoraConfig(
+            task_type=task.peft_type,
+            r=params.r,
+            randlora_alpha=params.alpha,
+            randlora_dropout=params.dropout,
+            target_modules=self.targets(params, task),
+        )
+
+
+@hookimpl
+def zoo_method() -> Method:
+    return Randlora()

@@ -1,0 +1,50 @@
+"""RoAd: pairs of outputs of each frozen layer are rotated and scaled (Liao & Monz 2024, arXiv:2409.00119)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+    from torch import nn
+
+zoo_api = 1
+
+
+@dataclass(frozen=True)
+class RoadParams:
+    variant: Literal["road_1", "road_2", "road_4"] = param(
+        "road_1", "angles and scales: one a pair, one an output, or two an output"
+    )
+    targets: Targets = TARGETS
+
+
+class Road(PeftMethod):
+    name = "road"
+    summary = "trained 2D rotations of the outputs"
+    paper = "Liao & Monz 2024, arXiv:2409.00119"
+    Params = RoadParams
+    learning_rate = 5e-3
+
+    def config(self, params: Any, task: Task) -> PeftConfig:
+        from peft import RoadConfig
+
+        return RoadConfig(
+            task_type=task.peft_type,
+            variant=params.variant,
+            group_size=2,
+            target_modules=self.targets(params, task),
+        )
+
+    def fit(self, config: Any, model: nn.Module) -> None:
+        # which outputs form a pair is of no account, and large groups compute faster
+        config.group_size = None
+        config.group_size = self.block(config, model, "group_size", 64, sides=(1,))
+
+
+@hookimpl
+def zoo_method() -> Method:
+    return Road()

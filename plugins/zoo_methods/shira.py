@@ -1,0 +1,62 @@
+"""SHiRA: a few numbers of each weight, drawn at random, are trained and the rest is not.
+
+Bhardwaj et al. 2024, arXiv:2406.13175.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+    from torch import Tensor, nn
+
+zoo_api = 1
+
+
+@dataclass(frozen=True)
+class ShiraParams:
+    r: int = param(8, "as many numbers are trained as by LoRA of this rank", least=1)
+    seed: int = param(0, "draws which numbers", least=0)
+    targets: Targets = TARGETS
+
+
+class Shira(PeftMethod):
+    name = "shira"
+    summary = "a sparse, high-rank update"
+    paper = "Bhardwaj et al. 2024, arXiv:2406.13175"
+    Params = ShiraParams
+    learning_rate = 1e-3
+    bounded_rank = False  # it counts numbers, not directions
+    reads_what_it_draws = True
+
+    def config(self, params: Any, task: Task) -> PeftConfig:
+        from peft import ShiraConfig
+
+        config = ShiraConfig(
+            task_type=task.peft_type,
+            r=params.r,
+            random_seed=params.seed,
+            target_modules=self.targets(params, task),
+        )
+        config.mask_fn = _mask
+        return config
+
+
+def _mask(layer: nn.Module, r: int, random_seed: int, **_: Any) -> Tensor:
+    """Ones where a number is trained. PEFT's own is made beside the weight, which may be without numbers."""
+    import torch
+
+    shape = (layer.out_features, layer.in_features)
+    chosen = torch.randperm(shape[0] * shape[1], generator=torch.Generator().manual_seed(random_seed))
+    mask = torch.zeros(shape[0] * shape[1])
+    mask[chosen[: r * sum(shape)]] = 1
+    return mask.view(shape)
+
+
+@hookimpl
+def zoo_method() -> Method:
+    return Shira()

@@ -1,0 +1,52 @@
+"""TinyLoRA: a vector of a few numbers steers the principal directions of each weight.
+
+Morris et al. 2026, arXiv:2602.04118.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
+zoo_api = 1
+
+
+@dataclass(frozen=True)
+class TinyloraParams:
+    r: int = param(2, "principal directions of the weight", least=1)
+    u: int = param(64, "numbers trained for each weight", least=1)
+    weight_tying: float = param(
+        0.0, "share of the weights that have their numbers in common", least=0, most=1
+    )
+    seed: int = param(42, "draws the fixed projection", least=0)
+    targets: Targets = TARGETS
+
+
+class Tinylora(PeftMethod):
+    name = "tinylora"
+    summary = "a few trained numbers a weight"
+    paper = "Morris et al. 2026, arXiv:2602.04118"
+    Params = TinyloraParams
+    learning_rate = 1e-2
+
+    def config(self, params: Any, task: Task) -> PeftConfig:
+        from peft import TinyLoraConfig
+
+        return TinyLoraConfig(
+            task_type=task.peft_type,
+            r=params.r,
+            u=params.u,
+            weight_tying=params.weight_tying,
+            projection_seed=params.seed,
+            target_modules=self.targets(params, task),
+        )
+
+
+@hookimpl
+def zoo_method() -> Method:
+    return Tinylora()

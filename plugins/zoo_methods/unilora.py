@@ -1,0 +1,51 @@
+"""Uni-LoRA: all low-rank updates are read from one trained vector by a fixed random projection.
+
+Li et al. 2025, arXiv:2506.00799.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
+zoo_api = 1
+
+
+@dataclass(frozen=True)
+class UniloraParams:
+    r: int = param(4, "rank of the update", least=1)
+    length: int = param(256, "of the trained vector", least=1)
+    seed: int = param(42, "draws the projection", least=0)
+    dropout: float = param(0.0, "on the adapter's own input", least=0, below=1)
+    targets: Targets = TARGETS
+
+
+class Unilora(PeftMethod):
+    name = "unilora"
+    summary = "all low-rank updates from one trained vector"
+    paper = "Li et al. 2025, arXiv:2506.00799"
+    Params = UniloraParams
+    learning_rate = 5e-3
+    reads_what_it_draws = True
+
+    def config(self, params: Any, task: Task) -> PeftConfig:
+        from peft import UniLoraConfig
+
+        return UniLoraConfig(
+            task_type=task.peft_type,
+            r=params.r,
+            theta_d_length=params.length,
+            proj_seed=params.seed,
+            unilora_dropout=params.dropout,
+            target_modules=self.targets(params, task),
+        )
+
+
+@hookimpl
+def zoo_method() -> Method:
+    return Unilora()

@@ -1,0 +1,50 @@
+"""WaveFT: a few coefficients of the update's wavelet transform are trained.
+
+Bilican et al. 2025, arXiv:2505.12532.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
+zoo_api = 1
+
+
+@dataclass(frozen=True)
+class WaveftParams:
+    n_frequency: int = param(1000, "trained coefficients of a matrix", least=1)
+    scaling: float = param(25.0, "of the update", least=0)
+    wavelet: str = param("db1", "family of the wavelet")
+    seed: int = param(777, "draws which coefficients", least=0)
+    targets: Targets = TARGETS
+
+
+class Waveft(PeftMethod):
+    name = "waveft"
+    summary = "a few trained wavelet coefficients of the update"
+    paper = "Bilican et al. 2025, arXiv:2505.12532"
+    Params = WaveftParams
+    learning_rate = 1e-2
+
+    def config(self, params: Any, task: Task) -> PeftConfig:
+        from peft import WaveFTConfig
+
+        return WaveFTConfig(
+            task_type=task.peft_type,
+            n_frequency=params.n_frequency,
+            scaling=params.scaling,
+            wavelet_family=params.wavelet,
+            random_loc_seed=params.seed,
+            target_modules=self.targets(params, task),
+        )
+
+
+@hookimpl
+def zoo_method() -> Method:
+    return Waveft()

@@ -1,0 +1,116 @@
+"""A merged model says what the adapter said, loads without the zoo, and is not kept if it does not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Result, reviews, write_csv
+from torch import nn
+
+from zoo import AdapterSpec, pipeline, plugins
+from zoo.registry import Registry
+
+Zoo = Callable[..., Result]
+TEXTS = ("a moving and honest film", "I hated every minute")
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    folder = tmp_path_factory.mktemp("trained")
+    data = write_csv(folder / "reviews.csv", reviews())
+    registry = Registry(folder / "registry.json")
+    for method in ("lora", "head", "full"):
+        spec = AdapterSpec(
+            name=method,
+            method=method,
+            task="bert-imdb",
+            base=str(tiny_models["bert"]),
+            data=str(data),
+            epochs=1.0,
+            learning_rate=0.01,
+            batch_tokens=128,
+            precision="fp32",
+        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("ZOO_CACHE", str(folder / "cache"))
+            pipeline.train(spec, registry)
+    return registry
+
+
+@pytest.fixture
+def merge(zoo: Zoo, trained: Registry, tmp_path: Path) -> Zoo:
+    def run(name: str, *more: object) -> Result:
+        return zoo("merge", name, "-o", tmp_path / "merged", "--registry", trained.path, *more)
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["lora", "head", "full"])
+def test_plain_transformers_reads_the_merged_folder_and_says_the_same(
+    merge: Zoo, zoo: Zoo, trained: Registry, tmp_path: Path, name: str
+) -> None:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    result = merge(name, "--json")
+    assert result.code == 0, result.err
+    assert result.json["largest_difference"] < 1e-5 < result.json["largest_output"]
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "merged").eval()
+    assert type(model).__name__ == "BertForSequenceClassification"
+    batch = AutoTokenizer.from_pretrained(tmp_path / "merged")(list(TEXTS), padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        found = model(**batch).logits.softmax(-1)
+    said = zoo("predict", name, *TEXTS, "--registry", trained.path, "--json").json
+    for row, one in zip(found, said, strict=True):
+        assert list(one["probabilities"].values()) == pytest.approx(row.tolist(), abs=1e-5)
+    assert list(one["probabilities"]) == [model.config.id2label[index] for index in range(2)]
+
+
+def test_a_merge_in_bfloat16_is_half_as_large_and_still_proved(merge: Zoo, tmp_path: Path) -> None:
+    result = merge("lora", "--dtype", "bfloat16", "--json")
+    assert result.code == 0, result.err
+    assert 0 < result.json["largest_difference"] < 0.05 * result.json["largest_output"]
+    assert json.loads((tmp_path / "merged" / "config.json").read_text())["dtype"] == "bfloat16"
+
+
+def test_a_merge_that_says_something_else_is_refused_and_not_kept(
+    merge: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = type(plugins.load_method("lora"))
+    rightly = method.merge
+
+    def wrongly(self: object, model: nn.Module) -> nn.Module:
+        merged = rightly(self, model)  # type: ignore[arg-type]
+        merged.classifier.weight.data += 0.01
+        return merged
+
+    monkeypatch.setattr(method, "merge", wrongly)
+    result = merge("lora")
+    assert result.code == 5
+    assert "differs from the adapter by" in result.error
+    assert list(tmp_path.glob("*merged*")) == []
+
+
+def test_a_method_that_does_not_merge_says_why(merge: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(plugins.load_method("lora")), "unmergeable", "its heart is not in it")
+    result = merge("lora")
+    assert result.code == 5
+    assert "lora does not merge: its heart is not in it" in result.error
+
+
+def test_a_folder_that_holds_something_is_left_alone(merge: Zoo, tmp_path: Path) -> None:
+    (tmp_path / "merged").mkdir()
+    (tmp_path / "merged" / "thesis.txt").write_text("years of work")
+    result = merge("lora")
+    assert result.code == 2
+    assert "holds something already" in result.error
+    assert (tmp_path / "merged" / "thesis.txt").read_text() == "years of work"
+
+
+def test_an_unknown_dtype_is_refused(merge: Zoo) -> None:
+    result = merge("lora", "--dtype", "int3")
+    assert result.code == 2
+    assert "float32, float16, bfloat16" in result.error

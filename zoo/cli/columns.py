@@ -1,0 +1,37 @@
+"""`--column ROLE=NAME`, and its short forms, for every command that reads rows."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from zoo.options import split_pairs
+
+DATA_HELP = "Rows: a csv, tsv, jsonl, json or parquet file, a folder, or a Hub id (hub:ID:CONFIG@REVISION)."
+
+
+def column_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """All of them as one argument, `columns`: role -> column."""
+
+    @click.option(
+        "--column",
+        "pairs",
+        multiple=True,
+        metavar="ROLE=NAME",
+        help="A column under another name: label=stars, sentence1=question.",
+    )
+    @click.option("--text-column", metavar="NAME", help="Short for --column text=NAME.")
+    @click.option("--label-column", metavar="NAME", help="Short for --column label=NAME.")
+    @functools.wraps(command)
+    def with_columns(
+        *args: Any, pairs: tuple[str, ...], text_column: str | None, label_column: str | None, **settings: Any
+    ) -> Any:
+        columns = split_pairs(pairs, "--column")
+        columns |= {"text": text_column} if text_column else {}
+        columns |= {"label": label_column} if label_column else {}
+        return command(*args, columns=columns, **settings)
+
+    return with_columns

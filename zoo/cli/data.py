@@ -1,0 +1,85 @@
+"""`zoo data check`: what a task makes of your rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli.columns import column_options
+from zoo.cli.output import json_option, print_facts, print_json
+
+if TYPE_CHECKING:
+    from zoo.data_check import Checked, Lengths
+
+
+@click.group(name="data")
+def data_command() -> None:
+    """Look at rows before training on them."""
+
+
+@data_command.command(name="check")
+@click.argument("data", required=False, metavar="[ID|PATH]")
+@click.option("--task", "task_name", required=True, metavar="TASK", help="The task to read them for.")
+@click.option("--base", metavar="ID|PATH", help="Count tokens as this base does. Default: the task's.")
+@click.option("--split", metavar="NAME", help="The split to train on. Default: train.")
+@click.option("--eval-data", metavar="ID|PATH", help="Held-out rows from elsewhere.")
+@click.option("--max-length", type=int, metavar="N", help="Count what would be cut at N tokens.")
+@column_options
+@json_option
+def check_command(data: str | None, task_name: str, as_json: bool, **settings: Any) -> None:
+    """Say how a task understands rows: columns, lengths, labels, copies, leaks; and what is wrong with them.
+
+    The rows are what --data of zoo train takes, or the task's own. Ends with 2 where nothing could be trained
+    on them.
+
+    \b
+    zoo data check reviews.csv --task bert-imdb --label-column stars
+    """
+    from zoo import data_check, plugins
+    from zoo.errors import DataError
+    from zoo.report import StderrReport
+    from zoo.specs import AdapterSpec
+
+    task = plugins.load_task(task_name)
+    spec = AdapterSpec(method="", task=task_name, data=data, **settings)
+    found = data_check.check(task, spec, StderrReport())
+    if as_json:
+        print_json(found)
+    else:
+        print_facts(_facts(found))
+    if found.problem:
+        raise DataError(found.problem.said, found.problem.hint)
+
+
+def _facts(found: Checked) -> list[tuple[str, object]]:
+    facts: list[tuple[str, object]] = [("task", found.task), ("data", found.data)]
+    facts += [("understood", line) for line in found.understood]
+    for split in found.splits:
+        facts += [
+            (f"{split.name} columns", ", ".join(split.columns)),
+            (f"{split.name} rows", f"{split.rows:,}, of which {split.usable:,} can be used"),
+        ]
+        if split.labels and split.usable:
+            shares = (
+                f"{name} {count:,} ({count / split.usable:.1%})" for name, count in split.labels.items()
+            )
+            facts.append((f"{split.name} labels", ", ".join(shares)))
+        if split.characters:
+            facts.append((f"{split.name} characters", _shown(split.characters)))
+        if split.tokens:
+            facts.append((f"{split.name} tokens", f"{_shown(split.tokens)}, for {found.base}"))
+    if found.rule:
+        facts.append(
+            ("a run", f"trains on {found.train:,} rows and judges by {found.held_out:,}: {found.rule}")
+        )
+    for finding in found.findings:
+        if not finding.stops:
+            facts.append(("note", f"{finding.said}" + (f" Next: {finding.hint}" if finding.hint else "")))
+    if not found.findings:
+        facts.append(("note", "nothing is wrong with these rows that can be seen without training"))
+    return facts
+
+
+def _shown(lengths: Lengths) -> str:
+    return f"median {lengths.median:,}, 95% up to {lengths.most:,}, longest {lengths.longest:,}"

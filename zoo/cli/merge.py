@@ -1,0 +1,37 @@
+"""`zoo merge NAME -o FOLDER`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from zoo.cli.output import json_option, print_facts, print_json, registry_option
+from zoo.registry import Registry
+from zoo.report import StderrReport
+
+
+@click.command(name="merge")
+@click.argument("name")
+@click.option("-o", "--output", required=True, metavar="FOLDER", help="Where the model goes: a new folder.")
+@click.option(
+    "--dtype", metavar="float32|float16|bfloat16", help="Type of the saved weights. Default: the base's own."
+)
+@registry_option
+@json_option
+def merge_command(registry: Registry, name: str, output: str, dtype: str | None, as_json: bool) -> None:
+    """Write the adapter NAME and its base as one model that transformers loads by itself.
+
+    It is read back and must give the adapter's own outputs on a few inputs, or it is not kept.
+    """
+    registry.get(name)
+
+    from zoo import merging
+
+    merged = merging.merge(name, registry, Path(output), StderrReport(), dtype=dtype)
+    facts: dict[str, object] = {"folder": str(merged.folder), "dtype": merged.dtype}
+    differences = {"largest_difference": merged.difference, "largest_output": merged.scale}
+    if as_json:
+        print_json(facts | differences)
+    else:
+        print_facts([*facts.items(), *((name, f"{value:.3g}") for name, value in differences.items())])

@@ -1,0 +1,166 @@
+"""Conversations from the rows of a file: which of the known forms they have, and which cannot be learned from.
+
+    messages      [{"role": "user", "content": ...}, {"role": "assistant", "content": ...}]
+    ShareGPT      conversations: [{"from": "human", "value": ...}, {"from": "gpt", "value": ...}]
+    alpaca        instruction, input, output
+    prompt        prompt, completion: texts, or lists of messages
+
+A conversation is an optional system message, then user and assistant in turn, and ends with the assistant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import DataError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+Message = dict[str, str]
+"""`{"role": "system" | "user" | "assistant", "content": ...}`, as chat templates take it."""
+
+_ROLES = {
+    "system": "system",
+    "user": "user",
+    "human": "user",
+    "prompter": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "bot": "assistant",
+    "model": "assistant",
+}
+"""What the files of the field call the three, by lower case."""
+_ALSO = {"context": "input", "response": "output"}
+"""Names of alpaca's columns in other data sets of its form."""
+COLUMNS = ("messages", "conversations", "instruction", "input", "output", "prompt", "completion", "system")
+
+
+class Unusable(Exception):
+    """Why a row cannot be learned from, in words that follow "left out: 3"."""
+
+
+def read_conversations(
+    frame: DataFrame, columns: Mapping[str, str], location: str
+) -> tuple[str, list[list[Message] | Unusable]]:
+    """The name of the rows' form, and each row as a conversation or as the reason why it is none.
+
+    Raises:
+        DataError: the columns are those of no form, or a named one is not there.
+    """
+    for role, column in columns.items():
+        if column not in frame.columns:
+            has = ", ".join(map(str, frame.columns))
+            raise DataError(f"{location} has no column '{column}': it has {has}.", f"--column {role}=NAME")
+    frame = frame.rename(columns={column: role for role, column in columns.items()})
+    if "instruction" in frame.columns:
+        absent = {old: new for old, new in _ALSO.items() if new not in frame.columns}
+        frame = frame.rename(columns=absent)
+    for name, needed, read in _FORMS:
+        if set(needed) <= set(frame.columns):
+            return name, [_tried(read, row) for row in frame.to_dict("records")]
+    has = ", ".join(map(str, frame.columns))
+    raise DataError(
+        f"{location} holds no conversations: its columns are {has}.",
+        "messages, or conversations, or instruction and output, or prompt and completion; "
+        "--column prompt=NAME --column completion=NAME says which are which",
+    )
+
+
+def _tried(
+    read: Callable[[Mapping[str, Any]], list[Message]], row: Mapping[str, Any]
+) -> list[Message] | Unusable:
+    try:
+        return _checked(read(row))
+    except Unusable as reason:
+        return reason
+
+
+def _from_messages(row: Mapping[str, Any]) -> list[Message]:
+    return _with_system(row, _messages(row["messages"]))
+
+
+def _from_sharegpt(row: Mapping[str, Any]) -> list[Message]:
+    return _with_system(row, _messages(row["conversations"]))
+
+
+def _from_alpaca(row: Mapping[str, Any]) -> list[Message]:
+    asked = "\n\n".join(part for part in (_text(row["instruction"]), _text(row.get("input"))) if part.strip())
+    found = [
+        {"role": "user", "content": asked},
+        {"role": "assistant", "content": _text(row["output"])},
+    ]
+    return _with_system(row, found)
+
+
+def _from_prompt(row: Mapping[str, Any]) -> list[Message]:
+    found = []
+    for role, value in (("user", row["prompt"]), ("assistant", row["completion"])):
+        found += [{"role": role, "content": value}] if isinstance(value, str) else _messages(value)
+    return _with_system(row, found)
+
+
+_FORMS = (
+    ("messages", ("messages",), _from_messages),
+    ("ShareGPT", ("conversations",), _from_sharegpt),
+    ("alpaca", ("instruction", "output"), _from_alpaca),
+    ("prompt and completion", ("prompt", "completion"), _from_prompt),
+)
+"""(name, the columns that tell it, how a row is read)."""
+
+
+def _messages(value: Any) -> list[Message]:
+    if isinstance(value, str | Mapping) or not hasattr(value, "__iter__"):
+        raise Unusable("without a list of messages")
+    found = []
+    for one in value:
+        if not isinstance(one, Mapping):
+            raise Unusable("with a message that is no object")
+        said = str(one.get("role", one.get("from"))).lower()
+        if said not in _ROLES:
+            raise Unusable(f"with a role '{said}'")
+        found.append({"role": _ROLES[said], "content": _content(one.get("content", one.get("value")))})
+    return found
+
+
+def _content(value: Any) -> str:
+    """A text, or the texts among the parts of a message."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping) or not hasattr(value, "__iter__"):
+        return _text(value)
+    parts = [one.get("text") if isinstance(one, Mapping) else one for one in value]
+    if not all(isinstance(part, str) for part in parts):
+        raise Unusable("with a message that is not only text")
+    return "".join(parts)
+
+
+def _text(value: Any) -> str:
+    """A missing cell is an empty text; a number is its digits."""
+    return "" if value is None or value != value else str(value)  # NaN is not itself
+
+
+def _with_system(row: Mapping[str, Any], messages: list[Message]) -> list[Message]:
+    system = _text(row.get("system"))
+    return [{"role": "system", "content": system}, *messages] if system.strip() else messages
+
+
+def _checked(messages: Sequence[Message]) -> list[Message]:
+    """The messages up to the assistant's last.
+
+    Raises:
+        Unusable: nothing to learn, or a conversation that no chat template renders as it was meant.
+    """
+    roles = [one["role"] for one in messages]
+    if "assistant" not in roles:
+        raise Unusable("without an assistant turn")
+    last = len(roles) - roles[::-1].index("assistant")
+    kept = list(messages[:last])
+    turns = roles[1:last] if roles[0] == "system" else roles[:last]
+    if turns != ["user", "assistant"] * (len(turns) // 2) or not turns:
+        raise Unusable("with roles out of order")
+    if not all(one["content"].strip() for one in kept):
+        raise Unusable("with an empty message")
+    return kept

@@ -1,0 +1,269 @@
+"""What a task makes of somebody's rows, and what is wrong with them, before anything is trained."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from zoo import sources
+from zoo.data import Example
+from zoo.dataset import divide_rows, frames_of, known_columns, place
+from zoo.errors import DataError, NotFoundError
+from zoo.quiet import quiet_libraries
+from zoo.report import Report
+from zoo.specs import AdapterSpec
+
+if TYPE_CHECKING:
+    from zoo.sources import Resolved
+    from zoo.tasks import Task
+
+_SAMPLE = 1000
+"""Rows of a split, at most, whose tokens are counted: lengths need no more, and pictures take time."""
+_NO_LIMIT = 1_000_000
+_FEW = 5
+"""Rows of a label that are too few to learn it from, let alone to judge by."""
+_MOST = 0.9
+"""A share of one label at which accuracy says little."""
+_SHOWN = 60
+"""Characters of a row that say which it is."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about the rows that the person should know."""
+
+    said: str
+    hint: str | None = None
+    stops: bool = False
+    """Nothing can be trained on rows like these."""
+
+
+@dataclass(frozen=True)
+class Lengths:
+    median: int
+    most: int
+    """That of the 95th percentile."""
+    longest: int
+
+
+@dataclass(frozen=True)
+class Split:
+    name: str
+    columns: list[str]
+    rows: int
+    usable: int = 0
+    labels: dict[str, int] = field(default_factory=dict)
+    characters: Lengths | None = None
+    tokens: Lengths | None = None
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was understood, as far as it went before the first thing that stops."""
+
+    task: str
+    data: str
+    understood: list[str]
+    """What the task said about columns and forms."""
+    splits: list[Split]
+    base: str | None = None
+    """Whose tokens were counted."""
+    train: int = 0
+    held_out: int = 0
+    rule: str = ""
+    copies: int = 0
+    """Training rows that another one repeats, label and all."""
+    contradictions: int = 0
+    """Inputs that come with more than one label."""
+    leaked: int = 0
+    """Training rows whose input is among the held-out rows too."""
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def problem(self) -> Finding | None:
+        return next((finding for finding in self.findings if finding.stops), None)
+
+
+class _Heard(Report):
+    """Keeps what a task says of the rows."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.warned: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+    def warn(self, line: str) -> None:
+        self.warned.append(line)
+
+
+def check(task: Task, spec: AdapterSpec, report: Report) -> Checked:
+    """Read the rows of `spec` as a run would; its base, where one is given or at hand, counts their tokens.
+
+    Raises:
+        ZooError: there are no rows to say anything about, or no such base.
+    """
+    data = sources.resolve(spec.data, task.data, "data", report)
+    heard = _Heard()
+    columns = known_columns(task, spec.columns)
+    frames = frames_of(task, data, spec, heard)
+    found: dict[str, Any] = {"task": task.name, "data": str(data), "understood": heard.said}
+    shapes = {name: (list(map(str, frame.columns)), len(frame)) for name, frame in frames.items()}
+    try:
+        splits, names = task.examples(frames, columns, place(data), heard)
+    except DataError as error:
+        bare = [Split(name, *shape) for name, shape in shapes.items()]
+        return Checked(**found, splits=bare, findings=[*_warnings(heard), _stop(error)])
+    tokens, base = _tokens(task, splits, spec, report)
+    found["splits"] = [
+        Split(
+            name,
+            *shape,
+            usable=len(splits.get(name, ())),
+            labels=_balance(splits.get(name, ()), names),
+            characters=_lengths([sum(map(len, task.inputs(row))) for row in splits.get(name, ())]),
+            tokens=_lengths(tokens.get(name, [])),
+        )
+        for name, shape in shapes.items()
+    ]
+    findings = [*_warnings(heard), *_copies(task, splits, found), *_label_findings(splits, names, data)]
+    limit = spec.max_length or task.max_length
+    cut = [length > limit for lengths in tokens.values() for length in lengths]
+    if any(cut):
+        findings.append(
+            Finding(
+                f"{sum(cut) / len(cut):.1%} of the rows are longer than {limit} tokens and would be cut.",
+                "zoo train ... --max-length N, up to the positions of the base",
+            )
+        )
+    try:
+        division = divide_rows(task, splits, spec)
+    except DataError as error:
+        return Checked(**found, base=base, findings=[*findings, _stop(error)])
+    return Checked(
+        **found,
+        base=base,
+        train=len(division.train),
+        held_out=len(division.held_out),
+        rule=division.rule,
+        findings=findings,
+    )
+
+
+def _warnings(heard: _Heard) -> list[Finding]:
+    return [Finding(line) for line in heard.warned]
+
+
+def _stop(error: DataError) -> Finding:
+    return Finding(str(error), error.hint, stops=True)
+
+
+def _tokens(
+    task: Task, splits: Mapping[str, Sequence[Example]], spec: AdapterSpec, report: Report
+) -> tuple[dict[str, list[int]], str | None]:
+    """Tokens of the rows of each split, special ones included, and the base whose tokens they are."""
+    try:
+        base = sources.resolve(spec.base, task.bases, "base", Report(), weights=False)
+    except NotFoundError as error:
+        if spec.base is not None:
+            raise
+        report.say(f"tokens are not counted, for want of a base: {error}")
+        return {}, None
+    quiet_libraries()
+    processor = task.load_processor(base.folder)
+    found = {}
+    for name, rows in splits.items():
+        encoded = task.encode(rows[:: -(-len(rows) // _SAMPLE)], processor, _NO_LIMIT)
+        found[name] = [one["length"] for one in encoded]
+    return found, str(base)
+
+
+def _lengths(lengths: Sequence[int]) -> Lengths | None:
+    if not lengths:
+        return None
+    ordered = sorted(lengths)
+    return Lengths(ordered[len(ordered) // 2], ordered[len(ordered) * 95 // 100], ordered[-1])
+
+
+def _balance(rows: Sequence[Example], names: Sequence[str]) -> dict[str, int]:
+    counts = Counter(row["label"] for row in rows if "label" in row)
+    return {name: counts[index] for index, name in enumerate(names)}
+
+
+def _copies(task: Task, splits: Mapping[str, Sequence[Example]], found: dict[str, Any]) -> list[Finding]:
+    """Findings on rows that come more than once; their counts go into `found`."""
+    train = Counter((task.key(row), row.get("label")) for row in splits.get("train", ()))
+    held_out = {task.key(row) for name, rows in splits.items() if name != "train" for row in rows}
+    labels: dict[str, set[Any]] = defaultdict(set)
+    for rows in splits.values():
+        for row in rows:
+            labels[task.key(row)].add(row.get("label"))
+    torn = [key for key, given in labels.items() if len(given) > 1]
+    leaked = [key for (key, _), count in train.items() for _ in range(count) if key in held_out]
+    found |= {
+        "copies": sum(train.values()) - len(train),
+        "contradictions": len(torn),
+        "leaked": len(leaked),
+    }
+    findings = []
+    if found["copies"]:
+        first = next(key for (key, _), count in train.items() if count > 1)
+        findings.append(Finding(f"{found['copies']} training rows are copies of others, as {_shown(first)}."))
+    if torn:
+        findings.append(
+            Finding(
+                f"{len(torn)} inputs come with more than one label, as {_shown(torn[0])}.",
+                "settle on one label for each: nothing can learn both",
+            )
+        )
+    if leaked:
+        findings.append(
+            Finding(
+                f"{len(leaked)} training rows are among the held-out rows too, as {_shown(leaked[0])}: "
+                "they are left out of the training."
+            )
+        )
+    return findings
+
+
+def _label_findings(
+    splits: Mapping[str, Sequence[Example]], names: Sequence[str], data: Resolved
+) -> list[Finding]:
+    if not names:
+        return []
+    findings = []
+    counts = _balance(splits.get("train", ()), names)
+    rare = {name: count for name, count in counts.items() if count < _FEW}
+    if rare:
+        said = ", ".join(f"'{name}' ({count})" for name, count in list(rare.items())[:_FEW])
+        findings.append(
+            Finding(
+                f"too few training rows to learn a label from: {said}.",
+                "more rows of them, or one label for all that are rare",
+            )
+        )
+    name, most = max(counts.items(), key=lambda one: one[1])
+    if most >= _MOST * sum(counts.values()):
+        findings.append(
+            Finding(f"{most / sum(counts.values()):.0%} of the rows are '{name}': judge by F1, not accuracy.")
+        )
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        alike["".join(filter(str.isalnum, name.casefold()))].append(name)
+    for same in alike.values():
+        if len(same) > 1:
+            findings.append(
+                Finding(
+                    f"labels that may be meant to be one: {', '.join(map(repr, same))}.",
+                    f"write them alike in {data.location.removeprefix('path:')}",
+                )
+            )
+    return findings
+
+
+def _shown(key: str) -> str:
+    line = " ".join(key.split())
+    return f"'{line[:_SHOWN]}...'" if len(line) > _SHOWN else f"'{line}'"

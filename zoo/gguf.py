@@ -1,0 +1,87 @@
+"""A base that is packed as GGUF, unpacked once into the cache as what every method takes: safetensors."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import redirect_stderr
+from pathlib import Path
+from typing import Any
+
+from zoo import cache
+from zoo.errors import ZooError
+from zoo.identity import sha256
+from zoo.quiet import quiet_libraries
+from zoo.report import Report
+
+_SEVERAL = 60
+"""Seconds that unpacking may take, for the line that asks for patience."""
+
+
+def unpack_gguf(packed: Path, report: Report, *, weights: bool = True) -> Path:
+    """The folder with config, tokenizer and bf16 weights; with no more than the config if not `weights`.
+
+    bf16 holds what 4 and 8 bits say to within its rounding, and half the bytes of float32. The same file gives
+    the same bytes everywhere, so that its hashes identify the base.
+
+    Raises:
+        ZooError: there is no cache folder.
+    """
+    parent = cache.folder("gguf")
+    if parent is None:
+        raise ZooError("there is no cache folder to unpack a base into.", "export ZOO_CACHE=FOLDER")
+    folder = parent / f"{packed.stem}-{sha256(packed)[:16]}"
+    if folder.is_dir():
+        return folder
+    if not weights:
+        config = folder.with_name(f"{folder.name}-config")
+        return config if config.is_dir() else _whole(config, lambda beside: _write_config(packed, beside))
+    report.say(f"unpacking {packed.name} into {folder}: once, up to {_SEVERAL} seconds")
+    return _whole(folder, lambda beside: _write_model(packed, beside))
+
+
+def _whole(folder: Path, make: Callable[[Path], None]) -> Path:
+    """Have `make` fill a folder beside, then give it its name: another process sees all of it or nothing."""
+    beside = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        make(beside)
+        try:
+            beside.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was first, with the same content
+                raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return folder
+
+
+def _config(packed: Path) -> Any:
+    from transformers import AutoConfig
+
+    quiet_libraries()
+    config = AutoConfig.from_pretrained(str(packed.parent), gguf_file=packed.name, local_files_only=True)
+    config._name_or_path = ""  # the file's own title for the model, which is no id
+    return config
+
+
+def _write_config(packed: Path, folder: Path) -> None:
+    _config(packed).save_pretrained(str(folder))
+
+
+def _write_model(packed: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    where: dict[str, Any] = {"gguf_file": packed.name, "local_files_only": True}
+    config = _config(packed)
+    with redirect_stderr(io.StringIO()):  # a bar that no setting turns off
+        read = AutoModelForCausalLM.from_pretrained(str(packed.parent), dtype=torch.float32, **where)
+    # a model that was read from GGUF counts as quantised, and does not save
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    model.load_state_dict(read.state_dict())
+    model.save_pretrained(str(folder))
+    AutoTokenizer.from_pretrained(str(packed.parent), **where).save_pretrained(str(folder))

@@ -1,0 +1,136 @@
+"""Pictures as three colours of eight bits, whatever they were saved as, or the reason why not."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from zoo.errors import ZooError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from zoo.report import Report
+
+Picture: TypeAlias = "str | bytes"
+"""The path of a file, or what is in one."""
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+_FULL_16_BITS = 65535
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a look at a picture showed."""
+
+    digest: str
+    """SHA-256 of its bytes; of nothing where there are none."""
+    trouble: str | None
+    """Why it cannot be used."""
+
+
+def open_image(picture: Picture) -> Image:
+    """RGB, upright as its EXIF data says; of an animation the first frame.
+
+    Transparent parts become white: what lies beneath them was never meant to be seen. Sixteen bits are scaled
+    to eight, where Pillow's own conversion would cut all that is brighter than 255 of 65,535.
+
+    Raises:
+        OSError: it cannot be opened, and the message says why.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        opened = Image.open(picture if isinstance(picture, str) else io.BytesIO(picture))
+        opened.load()
+        image = _eight_bits(ImageOps.exif_transpose(opened))
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+        return image.convert("RGB")
+    except FileNotFoundError:
+        raise OSError("there is no such file") from None
+    except Exception as error:  # the decoders of thirty formats raise whatever they come upon
+        raise OSError(_said(error)) from error
+
+
+def made(seed: int) -> bytes:
+    """A picture that shows nothing, always the same for the same seed: to compare two models by."""
+    import numpy as np
+    from PIL import Image
+
+    file = io.BytesIO()
+    coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    Image.fromarray(coarse).resize((64, 64)).save(file, "png")
+    return file.getvalue()
+
+
+def look(pictures: Sequence[Picture], report: Report) -> list[Seen]:
+    """Hash each picture and decode it once, to know before training which of them cannot be used."""
+    need_pillow()
+    with (
+        report.progress("opening pictures", len(pictures)) as progress,
+        ThreadPoolExecutor(os.cpu_count()) as threads,
+    ):
+        found = []
+        for one in threads.map(_look, pictures):
+            found.append(one)
+            progress.advance()
+    return found
+
+
+def _look(picture: Picture) -> Seen:
+    try:
+        content = Path(picture).read_bytes() if isinstance(picture, str) else picture
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        return Seen("", "there is no such file" if missing else (error.strerror or str(error)))
+    digest = hashlib.sha256(content).hexdigest()
+    if not content:
+        return Seen(digest, "it is empty")
+    try:
+        open_image(content)
+    except OSError as error:
+        return Seen(digest, str(error))
+    return Seen(digest, None)
+
+
+def _eight_bits(image: Image) -> Image:
+    """Greys of 16 bits as greys of 8; others as they are.
+
+    Raises:
+        ValueError: pixels of 32 bits, of which nothing says how bright the brightest is.
+    """
+    import numpy as np
+    from PIL import Image
+
+    if image.mode != "F" and not image.mode.startswith("I"):
+        return image
+    pixels: Any = np.asarray(image)
+    if image.mode == "F" or pixels.min() < 0 or pixels.max() > _FULL_16_BITS:
+        raise ValueError(f"pixels of mode {image.mode}, whose range is unknown")
+    return Image.fromarray(np.rint(pixels / (_FULL_16_BITS / 255)).astype(np.uint8))
+
+
+def _said(error: Exception) -> str:
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return "it is no picture that Pillow knows"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def need_pillow() -> None:
+    """
+    Raises:
+        ZooError: it is not installed.
+    """
+    try:
+        import PIL.Image  # noqa: F401
+    except ImportError as error:
+        raise ZooError("pictures need Pillow, which is not installed.", "pip install pillow") from error

@@ -1,0 +1,109 @@
+"""How much memory a run will need, reckoned from shapes alone: a model on the meta device takes none.
+
+An estimate, for choosing a machine: kernels have work space of their own, allocators keep what they freed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from zoo.tasks import Task
+
+_STATE = 12
+"""Bytes that training keeps for each trained element beside it: its gradient and Adam's two moments."""
+_LIBRARIES = 700_000_000
+"""A process that has imported torch and transformers, before it holds a weight."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes."""
+
+    weights: int
+    training: int
+    """Gradients and the optimizer's state."""
+    activations: int | None
+    """Kept for the backward pass of one batch; None where the model does not run without weights."""
+    loading: int
+    """While the base is read, in float32, before its matrices are rounded."""
+
+    @property
+    def peak(self) -> int:
+        return _LIBRARIES + max(self.loading, self.weights + self.training + (self.activations or 0))
+
+
+def estimate(
+    model: nn.Module,
+    task: Task,
+    *,
+    tokens: int,
+    length: int,
+    precision: str,
+    load_options: Mapping[str, Any],
+    checkpointing: bool = False,
+) -> Memory:
+    """
+    Args:
+        model: with the adapter attached, on the meta device; its types are changed.
+        tokens: of a batch; `length`: of an example.
+    """
+    from zoo import compute
+
+    frozen = [value for value in model.parameters() if not value.requires_grad]
+    trained = sum(value.numel() for value in model.parameters() if value.requires_grad)
+    per_weight = _bytes_per_weight(load_options)
+    compute.settle(model, precision)
+    held = sum(
+        value.numel() * (per_weight if per_weight and value.dim() > 1 else value.element_size())
+        for value in frozen
+    )
+    loading = sum(value.numel() for value in frozen) * (per_weight or 4) + 4 * trained
+    return Memory(
+        weights=round(held) + 4 * trained,
+        training=_STATE * trained,
+        activations=_activations(model, task, tokens, length, precision, checkpointing),
+        loading=round(loading),
+    )
+
+
+def _bytes_per_weight(load_options: Mapping[str, Any]) -> float | None:
+    """Of a matrix that is quantised while it is read, with its scales; None where it is not."""
+    config = load_options.get("quantization_config")
+    if getattr(config, "load_in_4bit", False):
+        return 0.55
+    return 1.02 if getattr(config, "load_in_8bit", False) else None
+
+
+def _activations(
+    model: nn.Module, task: Task, tokens: int, length: int, precision: str, checkpointing: bool
+) -> int | None:
+    """Bytes that autograd keeps of a forward pass, seen by running one on the meta device."""
+    import torch
+
+    parameters = {value.untyped_storage()._cdata for value in model.parameters()}
+    kept: dict[int, int] = {}
+    alive: list[Tensor] = []
+
+    def pack(value: Tensor) -> Tensor:
+        storage = value.untyped_storage()
+        if storage._cdata not in parameters:
+            kept[storage._cdata] = storage.nbytes()
+            alive.append(value)  # or another storage may get its address
+        return value
+
+    if checkpointing and hasattr(model, "gradient_checkpointing_enable"):
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if precision == "bf16":  # autocast does not know the meta device
+        model.to(torch.bfloat16)
+    model.train()
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+            model(**task.blank(tokens, length))
+    except Exception:  # a stranger's method may look at values, and there are none
+        return None
+    return sum(kept.values())

@@ -1,0 +1,118 @@
+"""An adapter and its base made into one model, and the proof that it is the same: both answer a probe."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import IncompatibleError, UsageError
+from zoo.identity import read_config
+from zoo.inference import Adapters
+from zoo.report import Report
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from zoo.registry import Registry
+    from zoo.tasks import Task
+
+TOLERANCES = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
+"""Largest difference of outputs, relative to the largest, by the type that the weights are saved in."""
+
+
+@dataclass(frozen=True)
+class Merged:
+    folder: Path
+    difference: float
+    """Largest difference of any output on the probe, between the adapter on its base and the folder."""
+    scale: float
+    """The largest output."""
+    dtype: str
+
+
+def merge(
+    name: str, registry: Registry, folder: Path, report: Report | None = None, *, dtype: str | None = None
+) -> Merged:
+    """Write the adapter and its base as one model, with its tokenizer: `transformers` loads it by itself.
+
+    A base that was quantised for training is merged as it was published. The folder is read back and compared
+    before it gets its name; one that differs is not kept.
+
+    Args:
+        dtype: `float32`, `float16` or `bfloat16`; None is what the base's config says.
+
+    Raises:
+        UsageError: the folder holds something already, or an unknown dtype.
+        IncompatibleError: the method does not merge, or the merged model does not say the same.
+    """
+    import torch
+
+    report = report or Report()
+    if dtype not in (None, *TOLERANCES):
+        raise UsageError(f"--dtype is {', '.join(TOLERANCES)}, got '{dtype}'.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} holds something already.", "-o NEW_FOLDER")
+    adapters = Adapters([name], registry)
+    method = adapters.method(name)
+    if method.unmergeable:
+        raise IncompatibleError(f"{method.name} does not merge: {method.unmergeable}.")
+    loaded = adapters.load(name, quantised=False)
+    labels = loaded.record.labels
+    encoded = loaded.task.encode(loaded.task.probe(), loaded.processor, loaded.max_length)
+    batch = loaded.task.collate(encoded, loaded.processor)
+    before = _outputs(loaded.model, batch)
+    kind = dtype or _published_dtype(adapters.base(name))
+    report.say(f"merging '{name}' into {loaded.record.base.id}")
+    merged = method.merge(loaded.model).to(getattr(torch, kind))
+
+    beside = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        beside.mkdir(parents=True)
+        merged.save_pretrained(str(beside))
+        loaded.processor.save_pretrained(str(beside))
+        del merged
+        found = _compare(loaded.task, beside, labels, batch, before)
+        if not found[0] <= TOLERANCES[kind] * found[1]:
+            raise IncompatibleError(
+                f"the merged model differs from the adapter by {found[0]:.2g}, "
+                f"where outputs reach {found[1]:.2g}: it was not kept.",
+                "--dtype float32" if kind != "float32" else None,
+            )
+        if folder.exists():
+            folder.rmdir()
+        beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return Merged(folder, *found, dtype=kind)
+
+
+def _compare(
+    task: Task, folder: Path, labels: Any, batch: Any, before: dict[str, Tensor]
+) -> tuple[float, float]:
+    """(largest difference, largest output)"""
+    model, _ = task.load_model(folder, labels)
+    after = _outputs(model, batch)
+    difference = max(float((after[name] - value).abs().max()) for name, value in before.items())
+    return difference, max(float(value.abs().max()) for value in before.values())
+
+
+def _outputs(model: nn.Module, batch: Any) -> dict[str, Tensor]:
+    """Every output that is a tensor of real numbers, by name."""
+    import torch
+
+    with torch.inference_mode():
+        outputs = model.float().eval()(**{k: v for k, v in batch.items() if k != "labels"})
+    return {
+        name: value.float()
+        for name, value in outputs.items()
+        if isinstance(value, torch.Tensor) and value.is_floating_point()
+    }
+
+
+def _published_dtype(base: Path) -> str:
+    config = read_config(base)
+    kind = str(config.get("dtype") or config.get("torch_dtype"))
+    return kind if kind in TOLERANCES else "float32"

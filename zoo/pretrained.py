@@ -1,0 +1,81 @@
+"""What transformers loads from a folder, and what it lets pass refused in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import IncompatibleError, NotFoundError, ZooError
+from zoo.identity import read_config
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """With a pad token: that of the end, where the base has none.
+
+    Raises:
+        NotFoundError: the folder has no tokenizer.
+    """
+    from transformers import AutoTokenizer
+
+    if not any((folder / file).is_file() for file in _TOKENIZER_FILES):
+        # transformers makes up an empty tokenizer, and training on its tokens succeeds
+        raise NotFoundError(f"{folder} has no tokenizer ({', '.join(_TOKENIZER_FILES)}).")
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_config(folder: Path, **settings: Any) -> Any:
+    """
+    Raises:
+        IncompatibleError: transformers does not know the model type.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(str(folder), local_files_only=True, **settings)
+    except ValueError as error:
+        kind = read_config(folder).get("model_type", "unnamed")
+        raise IncompatibleError(
+            f"transformers does not know the model type '{kind}' of {folder}."
+        ) from error
+    if config.get_text_config().pad_token_id is None:
+        config.pad_token_id = config.get_text_config().eos_token_id
+    return config
+
+
+def load_weights(auto: Any, folder: Path, config: Any, **options: Any) -> tuple[nn.Module, list[str]]:
+    """A model of the class `auto` in float32, and the names of the tensors that the folder did not have.
+
+    Raises:
+        ZooError: the weights are damaged.
+    """
+    import torch
+    from safetensors import SafetensorError
+
+    try:
+        model, info = auto.from_pretrained(
+            str(folder),
+            config=config,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            **{"dtype": torch.float32, **options},
+        )
+    except SafetensorError as error:
+        raise ZooError(f"the weights in {folder} are damaged: {error}.") from error
+    mismatched = [key[0] if isinstance(key, tuple) else key for key in info["mismatched_keys"]]
+    return model, [*info["missing_keys"], *mismatched]

@@ -1,0 +1,61 @@
+"""A plugin to start from: a folder that pip installs, with a plugin that works, a test of it and a README."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from pathlib import Path
+from string import Template
+
+from zoo import plugins
+from zoo.errors import UsageError
+
+_TEMPLATES = Path(__file__).with_name("templates")
+"""A folder a kind; `$name` and the like in the texts. Their names end in .txt, as they are no modules."""
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_LONGEST = 60
+
+
+def write_package(kind: str, name: str, into: Path) -> Path:
+    """Make the folder `into/name`: `pip install` it, and `zoo plugin check NAME` passes.
+
+    Raises:
+        UsageError: the name is none, or is taken by a plugin or a folder.
+    """
+    _check_name(kind, name)
+    folder = into / name
+    if folder.exists():
+        raise UsageError(f"{folder} is there already.", f"zoo plugin new {kind} {name} --into OTHER")
+    distribution = name if name.startswith("zoo-") else f"zoo-{name}"
+    module = distribution.replace("-", "_")
+    words = {
+        "name": name,
+        "distribution": distribution,
+        "module": module,
+        "class_name": "".join(part.capitalize() for part in name.split("-")),
+    }
+    for template, path in (
+        ("pyproject.toml", "pyproject.toml"),
+        ("README.md", "README.md"),
+        ("module.py", f"{module}.py"),
+        ("test.py", f"tests/test_{module}.py"),
+    ):
+        text = (_TEMPLATES / kind / f"{template}.txt").read_text(encoding="utf-8")
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(Template(text).substitute(words), encoding="utf-8")
+    return folder
+
+
+def _check_name(kind: str, name: str) -> None:
+    if not _NAME.fullmatch(name) or len(name) > _LONGEST or keyword.iskeyword(name):
+        raise UsageError(
+            f"'{name}' is no name for a plugin: small letters, digits and single hyphens, a letter first, "
+            f"at most {_LONGEST}.",
+            f"zoo plugin new {kind} my-{kind}",
+        )
+    taken = plugins.find(kind).get(name)
+    if taken is not None:
+        raise UsageError(
+            f"a {kind} is called '{name}' already: {taken.distribution} brings it.",
+            f"zoo plugin new {kind} my-{name}",
+        )

@@ -1,0 +1,254 @@
+"""The promises of a method, each tried on a tiny base by the engine of real runs."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo import hardware, options
+from zoo.errors import IncompatibleError
+from zoo.methods import Method
+from zoo.testing.bench import Bench, make_bench, power_failure_after_checkpoint, read_data, values
+from zoo.testing.promises import BrokenError, Finding, Findings, RefusedError, expect, may_refuse
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+    from zoo.run import Run
+    from zoo.tasks import Task
+
+TOLERANCE = 1e-5
+"""Of restored outputs, relative to the largest: the same arithmetic on the same numbers."""
+MERGE_TOLERANCE = 1e-4
+"""Of merged outputs: the sums are taken in another order."""
+_SUFFIXES = (".safetensors", ".json")
+
+
+def check_method(
+    method: Method, task: Task, base: Path, data: Path, params: Mapping[str, Any] | None = None
+) -> list[Finding]:
+    """Every promise of a method on one task, kept or not.
+
+    Args:
+        base: folder of a small model, such as the fixture `tiny_models` gives.
+        data: what `--data` would name.
+        params: as `-s` gives them; the rest are the defaults.
+    """
+    findings = Findings()
+    _check_words(method, findings)
+    findings.task = task.name
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            bench = make_bench(method, task, base, read_data(task, data), Path(folder), params or {})
+        except Exception as error:
+            findings.note("it can be set up", "BROKEN", f"{type(error).__name__}: {error}")
+            return findings
+        with findings.promise("it works on the task, or refuses in words"):
+            _check_refusal(bench)
+        if findings[-1].state == "kept":
+            _check_life(bench, findings)
+    return findings
+
+
+def _check_words(method: Method, findings: Findings) -> None:
+    with findings.promise("it says what it is: a name, a line of summary, a learning rate, a format"):
+        for name in ("name", "summary", "format"):
+            value = getattr(method, name, None)
+            expect(isinstance(value, str) and bool(value), f"{name} is {value!r}")
+            expect("\n" not in str(value), f"{name} has more than one line")
+        rate = method.learning_rate
+        expect(isinstance(rate, float) and 0 < rate < math.inf, f"learning_rate is {rate!r}")
+    with findings.promise("its parameters have defaults, and read them back as a command types them"):
+        if not dataclasses.is_dataclass(method.Params):
+            raise BrokenError(f"Params is {method.Params!r}, not a dataclass")
+        made = options.parse(method.Params, {}, method.name)
+        typed = {name: _typed(value) for name, value in vars(made).items() if value is not None}
+        again = options.parse(method.Params, typed, method.name)
+        expect(made == again, f"{made} became {again}")
+    with findings.promise("each parameter is explained: `param(default, help)`"):
+        bare = [name for name, _, _, help in options.describe(method.Params) if not help]
+        expect(not bare, f"nothing is said of {', '.join(bare)}")
+    with findings.promise("what its card says is Python"):
+        compile(method.usage(), "usage", "exec")
+
+
+def _typed(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _check_refusal(bench: Bench) -> None:
+    """Also on the base without weights, which is how a run asks before it fetches them."""
+    from zoo.preflight import attach_without_weights
+
+    reason = bench.method.refuses(bench.task, bench.params)
+    if reason is not None:
+        expect(isinstance(reason, str) and bool(reason.strip()), f"refuses gave {reason!r}, not a reason")
+        raise RefusedError(reason)
+    with may_refuse():
+        attach_without_weights(bench.method, bench.params, bench.task, bench.base, bench.dataset.labels)
+
+
+def _check_life(bench: Bench, findings: Findings) -> None:
+    """In the order in which things happen; without a trained run there is nothing left to check."""
+    run: Any = None
+    with findings.promise("it trains what it counts without weights, and that is something"):
+        run = bench.run("whole")
+        _check_count(bench, run)
+    if run is None:
+        return
+    before = values(run.model)
+    with findings.promise("it trains by the zoo's engine to a finite loss"):
+        result = bench.train(run)
+        expect(math.isfinite(result.loss), f"the loss is {result.loss}")
+    if findings[-1].state != "kept":
+        return
+    after = values(run.model)
+    with findings.promise("training changes every tensor that has requires_grad, and no other"):
+        _check_changed(before, after)
+    with findings.promise("a head without pretrained weights is trained with it"):
+        _check_head(bench, before, after)
+    outputs = bench.outputs(run.model, run.held_out, run.budget)
+    saved = bench.folder / "saved"
+    saved.mkdir()
+    with findings.promise("save writes safetensors and json, nothing else"):
+        bench.method.save(run.model, saved, bench.base_id)
+        _check_files(saved)
+    with findings.promise("save writes every number that is trained"):
+        _check_saved(bench, run, saved)
+    with findings.promise(f"restore on a fresh base gives equal outputs (to {TOLERANCE:g})"):
+        model = bench.restored(saved)
+        _compare(bench.outputs(model, run.held_out, run.budget), outputs, TOLERANCE)
+    if bench.method.format == "peft":
+        with findings.promise(f"plain peft loads it to equal outputs, row by row (to {TOLERANCE:g})"):
+            # in padded batches PEFT itself is wrong about prompts before a decoder that classifies
+            _compare(bench.outputs(_by_peft(bench, saved), run.held_out, budget=1), outputs, TOLERANCE)
+    with findings.promise("a run that was stopped and resumed ends where one that was not ends"):
+        _check_resume(bench, after)
+    with findings.promise(f"it merges into the base's own weights (to {MERGE_TOLERANCE:g}), or says why not"):
+        _check_merge(bench, run, saved)
+    if hardware.has_bf16():
+        with findings.promise("it trains in bf16 too, and what is trained stays float32"):
+            _check_bf16(bench)
+
+
+def _check_count(bench: Bench, run: Run) -> None:
+    from zoo.preflight import attach_without_weights, count
+
+    without = attach_without_weights(bench.method, bench.params, bench.task, bench.base, bench.dataset.labels)
+    real, counted = count(run.model), count(without)
+    expect(real.trainable > 0, "nothing has requires_grad")
+    expect(
+        real.trainable == counted.trainable,
+        f"{counted.trainable:,} without weights, {real.trainable:,} with them",
+    )
+
+
+def _check_changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    import torch
+
+    expect(
+        before.keys() == after.keys(), f"parameters came or went: {sorted(before.keys() ^ after.keys())[:3]}"
+    )
+    for name, (trained, value) in before.items():
+        same = torch.equal(value, after[name][1])
+        expect(trained or same, f"{name} is frozen and changed")
+        expect(not trained or not same, f"{name} has requires_grad and did not change")
+
+
+def _check_head(bench: Bench, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    import torch
+
+    _, head = bench.task.empty_model(bench.base, bench.dataset.labels)
+    changed = [name for name, (_, value) in before.items() if not torch.equal(value, after[name][1])]
+    for module in head:
+        expect(any(module in name for name in changed), f"no parameter of {module} changed")
+
+
+def _check_files(saved: Path) -> None:
+    names = sorted(path.name for path in saved.rglob("*"))
+    wrong = [name for name in names if not name.endswith(_SUFFIXES)]
+    expect(not wrong, f"it wrote {', '.join(wrong)}")
+    expect(any(name.endswith(".safetensors") for name in names), "it wrote no safetensors")
+
+
+def _check_saved(bench: Bench, run: Run, saved: Path) -> None:
+    from safetensors.torch import load_file
+
+    from zoo.preflight import count
+
+    tensors = [value for path in saved.glob("*.safetensors") for value in load_file(path).values()]
+    finite = all(bool(value.isfinite().all()) for value in tensors if value.is_floating_point())
+    expect(finite, "it saved numbers that are not finite")
+    if type(bench.method).state is Method.state:  # else what is saved is another form of what is trained
+        found, trained = sum(value.numel() for value in tensors), count(run.model).trainable
+        expect(found == trained, f"{found:,} numbers are saved, {trained:,} are trained")
+
+
+def _by_peft(bench: Bench, saved: Path) -> nn.Module:
+    from peft import PeftModel
+
+    model, _ = bench.fresh(**bench.method.load_options(bench.params))
+    adapted: nn.Module = PeftModel.from_pretrained(model, str(saved)).eval()
+    return adapted
+
+
+def _check_resume(bench: Bench, whole: Mapping[str, Any]) -> None:
+    stopped = bench.run("stopped")
+    with power_failure_after_checkpoint(stopped):
+        bench.train(stopped)
+    resumed = bench.run("stopped", resume=True)
+    bench.train(resumed)
+    for name, (trained, value) in values(resumed.model).items():
+        if trained:
+            worst = float((value - whole[name][1]).abs().max())
+            expect(worst <= TOLERANCE, f"{name} differs by {worst:.1e}")
+
+
+def _check_merge(bench: Bench, run: Run, saved: Path) -> None:
+    """On the base without `load_options`: what was quantised to train is merged into whole weights."""
+    method = bench.method
+    if not method.needs_base:
+        restored = bench.restored(saved)
+    else:
+        model, _ = bench.fresh()
+        restored = method.restore(model, saved, bench.params, bench.task).eval()
+    before = bench.outputs(restored, run.held_out, run.budget)
+    if method.unmergeable is not None:
+        with contextlib.suppress(IncompatibleError):
+            method.merge(restored)
+            raise BrokenError(
+                f"unmergeable says '{method.unmergeable}', and merge did not raise IncompatibleError"
+            )
+        raise RefusedError(method.unmergeable)
+    merged = method.merge(restored).eval()
+    plain, _ = bench.fresh()
+    expect(type(merged) is type(plain), f"what is merged is a {type(merged).__name__}")
+    plain.load_state_dict(merged.state_dict())  # strictly: nothing of the adapter is left
+    _compare(bench.outputs(plain, run.held_out, run.budget), before, MERGE_TOLERANCE)
+
+
+def _check_bf16(bench: Bench) -> None:
+    import torch
+
+    run = bench.run("bf16", precision="bf16")
+    loss = bench.train(run).loss
+    expect(math.isfinite(loss), f"the loss is {loss}")
+    for name, value in run.model.named_parameters():
+        if value.requires_grad:
+            expect(value.dtype == torch.float32, f"{name} became {value.dtype}")
+
+
+def _compare(found: np.ndarray, wanted: np.ndarray, tolerance: float) -> None:
+    import numpy as np
+
+    expect(bool(np.isfinite(wanted).all()), "the outputs are not finite")
+    expect(found.shape == wanted.shape, f"outputs of shape {found.shape}, not {wanted.shape}")
+    largest = max(1.0, float(np.abs(wanted).max()))
+    worst = float(np.abs(found - wanted).max()) / largest
+    expect(worst <= tolerance, f"they differ by {worst:.1e}, relative to the largest")

@@ -1,0 +1,136 @@
+"""An installed plugin against the promises of its kind: what `zoo plugin check` runs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo import plugins
+from zoo.errors import PluginError, UsageError
+from zoo.methods import Method
+from zoo.sources import Source
+from zoo.tasks import Task
+from zoo.testing.data import reviews, write_conversations, write_csv, write_pictures
+from zoo.testing.method_checks import check_method
+from zoo.testing.models import TinyModels
+from zoo.testing.promises import Finding, Findings, expect
+from zoo.testing.task_checks import check_task
+
+if TYPE_CHECKING:
+    from zoo.plugins import Plugin
+
+_KINDS: dict[str, type] = {"method": Method, "task": Task, "source": Source}
+_HEAVY = ("torch", "transformers", "peft", "datasets", "pandas", "numpy")
+_IMPORT = (
+    "import importlib, json, sys; importlib.import_module(sys.argv[1]); "
+    "print(json.dumps([name for name in sys.argv[2:] if name in sys.modules]))"
+)
+
+
+def check_plugin(
+    kind: str,
+    name: str,
+    *,
+    task: str | None = None,
+    base: Path | None = None,
+    data: Path | None = None,
+    params: Mapping[str, Any] | None = None,
+) -> list[Finding]:
+    """Every promise of an installed plugin, kept or not.
+
+    Args:
+        task: the one to check a method on; else the first of each kind that the kit has samples for.
+        base: a folder and `data`: a file, for a task that the kit has no samples for.
+        params: of a method, as `-s` gives them.
+
+    Raises:
+        NotFoundError: no plugin, or no task, has that name.
+        UsageError: a base and data are needed.
+    """
+    findings = Findings()
+    made = None
+    with findings.promise(f"it imports, declares its plugin API and makes a {kind}"):
+        made = _load(kind, name)
+    if made is None:
+        return findings
+    with findings.promise("importing it loads none of torch, transformers, peft, datasets, pandas, numpy"):
+        _check_light(plugins.find(kind)[name])
+    with tempfile.TemporaryDirectory() as folder:
+        samples = _Samples(Path(folder), base, data)
+        if isinstance(made, Method):
+            for one in [plugins.load_task(task)] if task else _task_of_each_kind(samples):
+                found = check_method(made, one, *samples.of(one), params)
+                findings += [finding for finding in found if finding not in findings]
+        elif isinstance(made, Task):
+            findings += check_task(made, *samples.of(made))
+    return findings
+
+
+def _load(kind: str, name: str) -> Any:
+    try:
+        made = plugins.load(kind, name)
+    except PluginError as error:
+        raise PluginError(f"{error} {error.hint or ''}".strip()) from error
+    expect(isinstance(made, _KINDS[kind]), f"it makes a {type(made).__name__}")
+    return made
+
+
+def _check_light(plugin: Plugin) -> None:
+    """In a process of its own: here they are loaded already. `zoo list` imports every plugin there is."""
+    module = plugin.module.partition(":")[0]
+    done = subprocess.run(
+        [sys.executable, "-c", _IMPORT, module, *_HEAVY], capture_output=True, text=True, check=True
+    )
+    loaded = json.loads(done.stdout.splitlines()[-1])
+    expect(not loaded, f"{module} loads {', '.join(loaded)}: import them inside functions")
+
+
+def _task_of_each_kind(samples: _Samples) -> list[Task]:
+    found: dict[str | None, Task] = {}
+    for _, task, _ in plugins.load_all("task"):
+        if task is not None and samples.has(task):
+            found.setdefault(task.peft_type, task)
+    return list(found.values())
+
+
+class _Samples:
+    """A tiny base and small data for a task, by what its models are and its rows have."""
+
+    def __init__(self, folder: Path, base: Path | None, data: Path | None):
+        self._folder, self._base, self._data = folder, base, data
+        self._models = TinyModels(folder)
+
+    def has(self, task: Task) -> bool:
+        return self._family(task) is not None or (self._base is not None and self._data is not None)
+
+    def of(self, task: Task) -> tuple[Path, Path]:
+        """
+        Raises:
+            UsageError: there is none for such a task.
+        """
+        if not self.has(task):
+            raise UsageError(
+                f"the kit has no samples for the task '{task.name}' ({task.peft_type}).",
+                "--base FOLDER --data FILE",
+            )
+        return self._base or self._models[str(self._family(task))], self._data or self._rows(task)
+
+    def _family(self, task: Task) -> str | None:
+        if task.peft_type is None:
+            return "clip" if {"text"} < set(task.columns) else None
+        return {"SEQ_CLS": "bert", "CAUSAL_LM": "llama"}.get(task.peft_type)
+
+    def _rows(self, task: Task) -> Path:
+        family = self._family(task)
+        if family == "llama":
+            return write_conversations(self._folder / "conversations.jsonl")
+        if family == "clip":
+            return write_pictures(self._folder / "pictures")
+        *texts, label = sorted(task.columns, key=lambda name: name == "label")
+        rows = [(*[text] * len(texts), value) for text, value in reviews()]
+        return write_csv(self._folder / "rows.csv", rows, header=",".join([*texts, label]))
