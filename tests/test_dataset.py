@@ -19,6 +19,7 @@ Zoo = Callable[..., Result]
 
 class Heard(Report):
     def __init__(self) -> None:
+        super().__init__()
         self.warned: list[str] = []
 
     def warn(self, line: str) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import Result
 from PIL import Image
 
-from conftest import Result
 from zoo.data import Example
 from zoo.errors import DataError, IncompatibleError, NotFoundError
 from zoo.images import made

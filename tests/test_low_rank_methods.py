@@ -122,7 +122,7 @@ def trained(
     return get
 
 
-def train(name: str, base: Base, folder: Path, precision: str = "fp32", steps: int = 4) -> Trained:
+def train(name: str, base: Base, folder: Path, precision: str = "fp32", steps: int = 3) -> Trained:
     """Some steps as the engine takes them; afterwards the model is in evaluation."""
     import torch
     from torch.nn.functional import cross_entropy
@@ -130,8 +130,9 @@ def train(name: str, base: Base, folder: Path, precision: str = "fp32", steps: i
     method, model, params = attached(name, base)
     counted = preflight.count(model)
     declared = {key: value.numel() for key, value in model.named_parameters() if value.requires_grad}
-    before = {key: value.detach().clone() for key, value in model.named_parameters()}
     compute.settle(model, precision)
+    before = {key: value.detach().clone() for key, value in model.named_parameters()}
+    moved = {key: torch.zeros_like(value, dtype=torch.bool) for key, value in before.items()}
     optimizer = torch.optim.AdamW(
         [value for value in model.parameters() if value.requires_grad], lr=method.learning_rate
     )
@@ -148,13 +149,11 @@ def train(name: str, base: Base, folder: Path, precision: str = "fp32", steps: i
                 assert value.grad is not None, f"{key} has no gradient"
                 assert value.grad.isfinite().all(), f"{key} has a gradient that is not finite"
         optimizer.step()
+        for key, value in model.named_parameters():
+            moved[key] |= value != before[key]  # of several steps the last may lead back to the start
         method.after_step(model, step)
         optimizer.zero_grad()
-    changed = {
-        key: int((value != before[key]).sum())
-        for key, value in model.named_parameters()
-        if precision == "fp32" and not torch.equal(value, before[key])
-    }
+    changed = {key: int(value.sum()) for key, value in moved.items() if value.any()}
     model.eval()
     method.save(model, folder, BASE)
     with torch.no_grad(), compute.autocast(torch.device("cpu"), precision):
@@ -192,11 +191,11 @@ def test_training_changes_what_is_declared_and_nothing_else(
     name: str, family: str, trained: Callable[[str, str], Trained]
 ) -> None:
     one = trained(name, family)
-    assert one.changed.keys() == one.declared.keys()
     assert sum(one.declared.values()) == one.counted.trainable
-    if name == "adalora":  # what was pruned is zero again, as it was at the start
-        one.changed = {key: one.declared[key] if ".lora_E." in key else n for key, n in one.changed.items()}
-    assert one.changed == one.declared
+    if (name, family) == ("fourierft", "clip"):  # its last norm takes the mean away: what shifts all is idle
+        assert one.changed == pytest.approx(one.declared, rel=5e-3)
+    else:
+        assert one.changed == one.declared
 
 
 @pytest.mark.parametrize(("name", "family"), GRID)
@@ -234,7 +233,7 @@ def test_it_trains_on_a_base_held_in_bf16_and_saves_float32(
     import torch
     from safetensors.torch import load_file
 
-    train(name, bases["bert"], tmp_path, precision="bf16", steps=2)
+    train(name, bases["bert"], tmp_path, precision="bf16")
     saved = load_file(tmp_path / "adapter_model.safetensors")
     assert {value.dtype for value in saved.values() if value.is_floating_point()} == {torch.float32}
 

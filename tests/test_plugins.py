@@ -25,19 +25,9 @@ GOOD = """
     class Mine(Method):
         name = "{name}"
         summary = "a stranger's"
-        format = "mine"
 
         def attach(self, model, params, task, head):
             return model
-
-        def save(self, model, folder, base):
-            pass
-
-        def restore(self, model, folder, params, task):
-            return model
-
-        def usage(self):
-            return ""
 
     @hookimpl
     def zoo_method():
@@ -54,7 +44,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     monkeypatch.syspath_prepend(str(site))
     made: list[str] = []
 
-    def distribution(package: str, name: str, source: str = GOOD, version: str = "1.0") -> None:
+    def distribution(
+        package: str, name: str, source: str = GOOD, version: str = "1.0", api: str = "zoo_api = 1"
+    ) -> None:
         info = site / f"{package}-{version}.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(
@@ -63,7 +55,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         module = f"{package}_plugin"
         (info / "entry_points.txt").write_text(f"[zoo.methods]\n{name} = {module}\n", encoding="utf-8")
         text = textwrap.dedent(source).replace("{name}", name)
-        (site / f"{module}.py").write_text(text, encoding="utf-8")
+        (site / f"{module}.py").write_text(f"{api}\n{text}", encoding="utf-8")
         monkeypatch.syspath_prepend(str(site))  # again: importlib forgets what it knew of the folder
         made.append(module)
 
@@ -106,8 +98,8 @@ def test_sources_come_in_the_order_in_which_they_are_asked() -> None:
 
 
 def test_an_unknown_name_is_not_found_and_the_nearest_is_suggested() -> None:
-    with pytest.raises(NotFoundError, match=r"no method is called 'lroa'\. Did you mean 'lora'\?") as caught:
-        plugins.load_method("lroa")
+    with pytest.raises(NotFoundError, match=r"no method is called 'hed'\. Did you mean 'head'\?") as caught:
+        plugins.load_method("hed")
     assert caught.value.hint == "zoo methods"
     with pytest.raises(NotFoundError, match="no task is called 'lora'"):
         plugins.load_task("lora")
@@ -134,7 +126,7 @@ def test_two_distributions_that_claim_one_name_are_both_named(install: Install) 
     install("first_c", "mine", version="1.2")
     install("second_c", "mine", version="3.4")
     with pytest.raises(PluginError) as caught:
-        plugins.find("method")
+        plugins.load_method("mine")
     said = f"{caught.value} {caught.value.hint}"
     assert "'mine'" in said
     assert "first_c 1.2" in said
@@ -155,9 +147,70 @@ def test_the_command_plugins_names_both_packages_of_a_name_claimed_twice(
     install("first_e", "mine")
     install("second_e", "mine")
     done = zoo("plugins")
-    assert "first_e" in done.out + done.err
-    assert "second_e" in done.out + done.err
-    assert "unexpected" not in done.err
+    assert done.code == 0
+    state = {line.split("\t")[1]: line.split("\t")[-1] for line in done.out.splitlines()}
+    assert state["mine"] == "method 'mine' is claimed by two packages: first_e 1.0 and second_e 1.0."
+    assert state["lora"] == "ok"
+
+
+def test_a_name_claimed_by_two_harms_no_other_in_any_listing(
+    install: Install, zoo: Callable[..., Result]
+) -> None:
+    install("first_h", "mine")
+    install("second_h", "mine")
+    done = zoo("methods")
+    assert done.code == 0
+    assert "claimed by two packages" in done.err
+    names = [line.split("\t")[0] for line in done.out.splitlines()]
+    assert "lora" in names
+    assert "mine" not in names
+    asked = zoo("methods", "mine")
+    assert asked.code == 1
+    assert "first_h 1.0 and second_h 1.0" in asked.error
+    assert "pip uninstall" in asked.err
+
+
+def test_of_two_claims_it_is_never_the_zoos_own_package_that_should_go(install: Install) -> None:
+    install("a_stranger", "lora")
+    with pytest.raises(PluginError, match="claimed by two") as caught:
+        plugins.load_method("lora")
+    assert caught.value.hint == "pip uninstall a_stranger"
+
+
+def test_a_name_claimed_by_three_names_all_of_them(install: Install) -> None:
+    for package in ("one_i", "two_i", "three_i"):
+        install(package, "mine")
+    with pytest.raises(PluginError, match=r"one_i 1\.0 and three_i 1\.0 and two_i 1\.0"):
+        plugins.load_method("mine")
+
+
+@pytest.mark.parametrize(
+    ("line", "said", "hint"),
+    [
+        ("", "does not declare its plugin API", "add zoo_api = 1 to versions_j_plugin"),
+        ("zoo_api = 99", "made for plugin API 99, and this zoo has 1", "pip install -U adapter-zoo"),
+        ("zoo_api = 0", "made for plugin API 0, and this zoo has 1", "pip install -U versions_j"),
+        ("zoo_api = 'one'", "made for plugin API one", "pip install -U versions_j"),
+    ],
+)
+def test_a_plugin_of_no_or_another_api_is_refused_with_what_to_type(
+    line: str, said: str, hint: str, install: Install
+) -> None:
+    install("versions_j", "mine", api=line)
+    with pytest.raises(PluginError, match=said) as caught:
+        plugins.load_method("mine")
+    assert caught.value.hint == hint
+
+
+def test_what_a_plugin_says_in_several_lines_is_one_line_of_a_listing(
+    install: Install, zoo: Callable[..., Result]
+) -> None:
+    install("lines_k", "mine", "raise RuntimeError('first\\nsecond')")
+    install("hooks_k", "other", "from zoo import hookimpl\n@hookimpl\ndef zoo_method(wrong): ...")
+    state = {line.split("\t")[1]: line.split("\t")[-1] for line in zoo("plugins").out.splitlines()}
+    assert state["mine"].endswith("RuntimeError: first second")
+    assert "wrong" in state["other"]
+    assert state["lora"] == "ok"
 
 
 BROKEN = {
@@ -261,6 +314,6 @@ def test_of_two_modules_the_last_is_asked_first() -> None:
 def test_a_method_that_lacks_a_step_is_broken_when_it_is_loaded_and_not_after_an_hour(
     install: Install,
 ) -> None:
-    install("stranger", "half", GOOD.replace("def save(", "def saves("))
-    with pytest.raises(PluginError, match="save"):
+    install("stranger", "half", GOOD.replace("def attach(", "def attaches("))
+    with pytest.raises(PluginError, match="attach"):
         plugins.load_method("half")

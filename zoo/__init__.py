@@ -9,8 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo.data import CLASS_NAMES
     from zoo.causal_lm import CausalLanguageModelling
+    from zoo.data import CLASS_NAMES
     from zoo.errors import (
         AuthError,
         DataError,

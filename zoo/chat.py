@@ -74,9 +74,7 @@ class Chat:
     def _forget(self) -> None:
         most = room(self._loaded.model, self._sampling)
         kept = len(self._opening)
-        while (
-            len(self.messages) > kept + 1 and len(prompt_ids(self.messages, self._loaded.processor)) > most
-        ):
+        while len(self.messages) > kept + 1 and len(prompt_ids(self.messages, self._loaded.processor)) > most:
             del self.messages[kept : kept + 2]
 
     def _speaker(self) -> tuple[nn.Module, AbstractContextManager[Any]]:
@@ -100,7 +98,9 @@ def check_chats(name: str, registry: Registry) -> None:
     """
     task = registry.get(name).spec.task
     if not isinstance(plugins.load_task(task), CausalLanguageModelling):
-        raise UsageError(f"'{name}' is an adapter for {task}, which does not chat.", f"zoo predict {name} ...")
+        raise UsageError(
+            f"'{name}' is an adapter for {task}, which does not chat.", f"zoo predict {name} ..."
+        )
 
 
 def _base_of(loaded: LoadedAdapter) -> nn.Module:

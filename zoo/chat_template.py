@@ -1,4 +1,4 @@
-"""Conversations as token ids through a model's own chat template, and which of the tokens are the assistant's.
+"""Conversations as token ids through a model's own chat template, and which tokens are the assistant's.
 
 A template that marks them (`{% generation %}`) is asked. Of any other the conversation is rendered up to and
 with each answer: what an answer adds to the text is the assistant's, up to and with the token that ends the
@@ -59,7 +59,9 @@ def encode(messages: Sequence[Message], tokenizer: Any) -> Encoded:
         IncompatibleError: the template refuses the conversation, or hides where an answer is.
     """
     if _MARKS.search(tokenizer.get_chat_template()):
-        marked = _applied(messages, tokenizer, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
+        marked = _applied(
+            messages, tokenizer, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
+        )
         ids, mask = marked["input_ids"], marked["assistant_masks"]
     else:
         text, spans = _answers(messages, tokenizer)
@@ -68,7 +70,9 @@ def encode(messages: Sequence[Message], tokenizer: Any) -> Encoded:
         # by its end: the offsets of a token that is white space alone may have been trimmed to nothing
         mask = [any(first < end <= last for first, last in spans) for _, end in found["offset_mapping"]]
     # the first token has nothing before it that could predict it
-    labels = [one if said and index else IGNORED for index, (one, said) in enumerate(zip(ids, mask, strict=True))]
+    labels = [
+        one if said and index else IGNORED for index, (one, said) in enumerate(zip(ids, mask, strict=True))
+    ]
     if all(label == IGNORED for label in labels):
         raise IncompatibleError("the base's chat template hides the assistant's answers.", _ONLY_A_CHAT_MODEL)
     return Encoded(list(ids), labels)
@@ -87,7 +91,8 @@ def fit(encoded: Encoded, max_length: int, bos: int | None) -> Encoded:
     answer = _last_answer(encoded.labels)
     start = max(len(opened), min(over + len(opened), answer - max_length // 4))
     end = start + max_length - len(opened)
-    ids, labels = opened + encoded.ids[start:end], encoded.labels[:1] * len(opened) + encoded.labels[start:end]
+    ids = opened + encoded.ids[start:end]
+    labels = [IGNORED] * len(opened) + encoded.labels[start:end]
     lost = len(encoded.ids) - end
     return Encoded(ids, [IGNORED, *labels[1:]], cut=over - lost, lost=lost)
 

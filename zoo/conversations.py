@@ -1,4 +1,4 @@
-"""Conversations from the rows of a file: which of the known forms they have, and which cannot be learned from.
+"""Conversations from the rows of a file: which form they have, and which cannot be learned from.
 
     messages      [{"role": "user", "content": ...}, {"role": "assistant", "content": ...}]
     ShareGPT      conversations: [{"from": "human", "value": ...}, {"from": "gpt", "value": ...}]
@@ -38,13 +38,13 @@ _ALSO = {"context": "input", "response": "output"}
 COLUMNS = ("messages", "conversations", "instruction", "input", "output", "prompt", "completion", "system")
 
 
-class Unusable(Exception):
+class UnusableError(Exception):
     """Why a row cannot be learned from, in words that follow "left out: 3"."""
 
 
 def read_conversations(
     frame: DataFrame, columns: Mapping[str, str], location: str
-) -> tuple[str, list[list[Message] | Unusable]]:
+) -> tuple[str, list[list[Message] | UnusableError]]:
     """The name of the rows' form, and each row as a conversation or as the reason why it is none.
 
     Raises:
@@ -70,11 +70,11 @@ def read_conversations(
 
 
 def _tried(
-    read: Callable[[Mapping[str, Any]], list[Message]], row: Mapping[str, Any]
-) -> list[Message] | Unusable:
+    read: Callable[[Mapping[Any, Any]], list[Message]], row: Mapping[Any, Any]
+) -> list[Message] | UnusableError:
     try:
         return _checked(read(row))
-    except Unusable as reason:
+    except UnusableError as reason:
         return reason
 
 
@@ -113,14 +113,14 @@ _FORMS = (
 
 def _messages(value: Any) -> list[Message]:
     if isinstance(value, str | Mapping) or not hasattr(value, "__iter__"):
-        raise Unusable("without a list of messages")
+        raise UnusableError("without a list of messages")
     found = []
     for one in value:
         if not isinstance(one, Mapping):
-            raise Unusable("with a message that is no object")
+            raise UnusableError("with a message that is no object")
         said = str(one.get("role", one.get("from"))).lower()
         if said not in _ROLES:
-            raise Unusable(f"with a role '{said}'")
+            raise UnusableError(f"with a role '{said}'")
         found.append({"role": _ROLES[said], "content": _content(one.get("content", one.get("value")))})
     return found
 
@@ -132,9 +132,10 @@ def _content(value: Any) -> str:
     if isinstance(value, Mapping) or not hasattr(value, "__iter__"):
         return _text(value)
     parts = [one.get("text") if isinstance(one, Mapping) else one for one in value]
-    if not all(isinstance(part, str) for part in parts):
-        raise Unusable("with a message that is not only text")
-    return "".join(parts)
+    texts = [part for part in parts if isinstance(part, str)]
+    if len(texts) < len(parts):
+        raise UnusableError("with a message that is not only text")
+    return "".join(texts)
 
 
 def _text(value: Any) -> str:
@@ -151,16 +152,16 @@ def _checked(messages: Sequence[Message]) -> list[Message]:
     """The messages up to the assistant's last.
 
     Raises:
-        Unusable: nothing to learn, or a conversation that no chat template renders as it was meant.
+        UnusableError: nothing to learn, or a conversation that no chat template renders as it was meant.
     """
     roles = [one["role"] for one in messages]
     if "assistant" not in roles:
-        raise Unusable("without an assistant turn")
+        raise UnusableError("without an assistant turn")
     last = len(roles) - roles[::-1].index("assistant")
     kept = list(messages[:last])
     turns = roles[1:last] if roles[0] == "system" else roles[:last]
     if turns != ["user", "assistant"] * (len(turns) // 2) or not turns:
-        raise Unusable("with roles out of order")
+        raise UnusableError("with roles out of order")
     if not all(one["content"].strip() for one in kept):
-        raise Unusable("with an empty message")
+        raise UnusableError("with an empty message")
     return kept

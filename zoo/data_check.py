@@ -90,6 +90,7 @@ class _Heard(Report):
     """Keeps what a task says of the rows."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.said: list[str] = []
         self.warned: list[str] = []
 

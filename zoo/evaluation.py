@@ -37,6 +37,7 @@ def zoo_evaluate(run: Run) -> list[Metric]:
         report=run.report,
         title="evaluating",
     )
+    run.outputs = outputs
     return run.task.measure(outputs, run.held_out, run.labels)
 
 

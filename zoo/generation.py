@@ -101,7 +101,7 @@ def room(model: nn.Module, sampling: Sampling) -> int:
 
 
 def _ends(model: nn.Module, tokenizer: Any) -> list[int] | None:
-    """The tokens that end an answer: the model's own list, and the one that its tokenizer ends a turn with."""
+    """The tokens that end an answer: the model's own, and the one that its tokenizer ends a turn with."""
     config = getattr(model, "generation_config", None)
     named = getattr(config, "eos_token_id", None)
     found = {*(named if isinstance(named, list) else [named]), tokenizer.eos_token_id} - {None}

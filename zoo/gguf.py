@@ -23,8 +23,8 @@ _SEVERAL = 60
 def unpack_gguf(packed: Path, report: Report, *, weights: bool = True) -> Path:
     """The folder with config, tokenizer and bf16 weights; with no more than the config if not `weights`.
 
-    bf16 holds what 4 and 8 bits say to within its rounding, and half the bytes of float32. The same file gives
-    the same bytes everywhere, so that its hashes identify the base.
+    bf16 holds what 4 and 8 bits say to within its rounding, in half the bytes of float32. The same file
+    gives the same bytes everywhere, so that its hashes identify the base.
 
     Raises:
         ZooError: there is no cache folder.

@@ -85,6 +85,9 @@ class ImageTextRetrieval(Task):
     def key(self, example: Example) -> str:
         return "\0".join((example["digest"], *sorted(example["texts"])))
 
+    def inputs(self, example: Example) -> tuple[str, ...]:
+        return tuple(example["texts"])
+
     def relabel(self, splits: dict[str, list[Example]], names: Sequence[str], trained: Sequence[str]) -> None:
         return
 

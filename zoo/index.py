@@ -18,7 +18,7 @@ from zoo import __version__, cache
 from zoo.registry import Registry, without_collecting
 from zoo.specs import AdapterRecord, BaseId
 
-VERSION = f"{__version__} 1"
+VERSION = f"{__version__} 2"
 """Of the zoo, which judged every record as it read it, and of the layout. Another's index is made again."""
 WORTH_KEEPING = 2_000_000
 """Bytes of a registry.json that is no longer decoded in a moment."""
@@ -38,6 +38,7 @@ class Measured(Struct, frozen=True, array_like=True, gc=False):
     low: float
     high: float
     n: int
+    lower_is_better: bool
 
 
 class Summary(Struct, frozen=True, array_like=True, gc=False):
@@ -58,8 +59,15 @@ class Summary(Struct, frozen=True, array_like=True, gc=False):
     total_parameters: int
     adapter_bytes: int
 
-    def value(self, metric: str) -> float:
-        return next((found.value for found in self.metrics if found.name == metric), float("-inf"))
+    def value(self, metric: str) -> float | None:
+        return next((found.value for found in self.metrics if found.name == metric), None)
+
+    def rank(self, metric: str) -> float:
+        """Smaller is better; without the metric it is the worst."""
+        found = next((found for found in self.metrics if found.name == metric), None)
+        if found is None:
+            return float("inf")
+        return found.value if found.lower_is_better else -found.value
 
 
 class Listing(Struct, frozen=True, array_like=True):
@@ -129,7 +137,7 @@ def _summary(key: str, record: AdapterRecord, base: int) -> Summary:
         record.spec.method,
         record.spec.task,
         base,
-        tuple([Measured(m.name, m.value, m.low, m.high, m.n) for m in record.metrics]),
+        tuple([Measured(m.name, m.value, m.low, m.high, m.n, m.lower_is_better) for m in record.metrics]),
         tuple(record.flags),
         record.created,
         cost.train_seconds,

@@ -29,7 +29,8 @@ def read_json(path: Path) -> DataFrame:
 
 def _lines(path: Path, text: str) -> list[dict[str, Any]]:
     rows = []
-    for number, line in enumerate(text.split("\n"), 1):  # splitlines() would cut at characters inside of texts
+    # splitlines() would cut at characters that are inside of texts
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -40,7 +41,9 @@ def _lines(path: Path, text: str) -> list[dict[str, Any]]:
                 hint = "each line is an object by itself: take the commas off the ends of the lines"
             elif line.strip() in ("[", "{") or line.lstrip().startswith("["):
                 hint = f"one object a line; a list of objects goes into a .json file: {path.stem}.json"
-            raise DataError(f"{path} is not a well-formed jsonl file: line {number}: {error}.", hint) from None
+            raise DataError(
+                f"{path} is not a well-formed jsonl file: line {number}: {error}.", hint
+            ) from None
         if not isinstance(row, dict):
             raise DataError(f"{path}, line {number}: a {_kind(row)}, and not an object.")
         rows.append(row)

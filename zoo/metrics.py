@@ -10,6 +10,10 @@ from zoo.specs import Metric
 
 LEVEL = 0.95
 _RESAMPLES = 1000
+UNTRAINED = "untrained"
+"""The baseline that is the base before training, on the same rows."""
+_CHANGE = "_change"
+"""Ends the name of a metric that is the difference to it."""
 
 
 def classification(truth: Sequence[int], predicted: Sequence[int], n_labels: int) -> list[Metric]:
@@ -96,25 +100,44 @@ def token_loss(losses: np.ndarray, tokens: np.ndarray, seed: int = 0) -> list[Me
         losses: of each conversation, the sum over its tokens, in nats.
         tokens: of each conversation, how many.
     """
-    n = len(losses)
-    losses, tokens = losses.astype(float), tokens.astype(float)
-    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=_RESAMPLES)
-    drawn = (draws @ losses) / (draws @ tokens)
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    found = np.array([losses.sum() / tokens.sum(), low, high])
+    drawn = _mean_of_tokens(losses, tokens, seed)
     return [
-        Metric(
-            name=name,
-            value=float(value),
-            low=float(low),
-            high=float(high),
-            n=n,
-            level=LEVEL,
-            interval="bootstrap",
-            lower_is_better=True,
-        )
-        for name, (value, low, high) in (("loss", found), ("perplexity", np.exp(found)))
+        _lower("loss", drawn, len(losses)),
+        _lower("perplexity", np.exp(drawn), len(losses)),
     ]
+
+
+def token_loss_change(
+    before: np.ndarray, after: np.ndarray, tokens: np.ndarray, seed: int = 0
+) -> list[Metric]:
+    """What training changed of both, on the same conversations: each draw takes both losses of each."""
+    old, new = (_mean_of_tokens(losses, tokens, seed) for losses in (before, after))
+    return [
+        _lower("loss_change", new - old, len(tokens)),
+        _lower("perplexity_change", np.exp(new) - np.exp(old), len(tokens)),
+    ]
+
+
+def _mean_of_tokens(losses: np.ndarray, tokens: np.ndarray, seed: int) -> np.ndarray:
+    """The mean over all conversations, then that of each resample."""
+    n = len(losses)
+    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=_RESAMPLES)
+    drawn = np.concatenate([np.ones((1, n)), draws])
+    return np.asarray((drawn @ losses.astype(float)) / (drawn @ tokens.astype(float)))
+
+
+def _lower(name: str, drawn: np.ndarray, n: int) -> Metric:
+    low, high = np.quantile(drawn[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Metric(
+        name=name,
+        value=float(drawn[0]),
+        low=float(low),
+        high=float(high),
+        n=n,
+        level=LEVEL,
+        interval="bootstrap",
+        lower_is_better=True,
+    )
 
 
 def doubts(
@@ -123,19 +146,26 @@ def doubts(
     """A sentence for each baseline that is not clearly beaten: one value lies in the other's interval."""
     sentences = []
     for name, baseline in baselines.items():
+        changes = {
+            metric.name.removesuffix(_CHANGE): metric
+            for metric in metrics
+            if metric.name.endswith(_CHANGE) and name == UNTRAINED
+        }
         beside = {metric.name: metric for metric in baseline}
         level = [
             metric.name
             for metric in metrics
-            if metric.name in beside and not _is_beyond(metric, beside[metric.name])
+            if metric.name in beside and not _is_beyond(metric, beside[metric.name], changes.get(metric.name))
         ]
         if level:
             sentences.append(f"{', '.join(level)}: not better than {words.get(name, name)} beyond chance")
     return sentences
 
 
-def _is_beyond(metric: Metric, baseline: Metric) -> bool:
-    """Better, with neither value in the other's interval."""
+def _is_beyond(metric: Metric, baseline: Metric, change: Metric | None) -> bool:
+    """Better, with neither value in the other's interval; or changed for the better, with 0 outside."""
+    if change is not None:
+        return change.high < 0 if change.lower_is_better else change.low > 0
     if metric.lower_is_better:
         return metric.value < baseline.low and metric.high < baseline.value
     return metric.value > baseline.high and metric.low > baseline.value

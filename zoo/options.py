@@ -80,6 +80,21 @@ def describe(params_type: type) -> list[tuple[str, str, str, str]]:
     ]
 
 
+def ranges(params_type: type) -> dict[str, str]:
+    """Name -> `at least 1, below 2` of each parameter whose range is limited."""
+    words = {"least": "at least", "most": "at most", "below": "below"}
+    found = {}
+    for field in dataclasses.fields(params_type):
+        limits = [
+            f"{said} {field.metadata[bound]:g}"
+            for bound, said in words.items()
+            if field.metadata.get(bound) is not None
+        ]
+        if limits:
+            found[field.name] = ", ".join(limits)
+    return found
+
+
 def type_name(hint: Any) -> str:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:

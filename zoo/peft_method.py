@@ -7,7 +7,6 @@ import inspect
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -46,8 +45,6 @@ class PeftMethod(Method):
     """Modules to adapt, by model type, where PEFT has no default for the method."""
     bounded_rank: bool = True
     """A rank above the smaller side of a matrix is refused: the update could not have it."""
-    reads_what_it_draws: bool = False
-    """PEFT reads numbers that it drew (a permutation, say): they must exist even where none do, to count."""
 
     @abstractmethod
     def config(self, params: Any, task: Task) -> PeftConfig:
@@ -76,7 +73,6 @@ class PeftMethod(Method):
         return self.default_targets.get(kind) or usual.get(kind)
 
     def attach(self, model: nn.Module, params: Any, task: Task, head: Sequence[str]) -> nn.Module:
-        import torch
         from peft import get_peft_model
 
         config = self.config(params, task)
@@ -88,9 +84,8 @@ class PeftMethod(Method):
         if self.bounded_rank:
             self._check_rank(config, model)
         try:
-            with torch.device("cpu") if self.reads_what_it_draws else nullcontext():
-                return get_peft_model(model, config)
-        except (ValueError, KeyError, NotImplementedError) as error:
+            return get_peft_model(model, config)
+        except (ValueError, KeyError, TypeError, NotImplementedError) as error:
             raise self._does_not_fit(model, one_line(error)) from error
 
     def state(self, model: nn.Module) -> dict[str, Tensor]:
@@ -204,6 +199,16 @@ class PromptMethod(PeftMethod):
 
     def virtual_tokens(self, params: Any) -> int:
         return int(params.num_virtual_tokens)
+
+    def state(self, model: nn.Module) -> dict[str, Tensor]:
+        import torch
+
+        encoder = model.prompt_encoder[model.active_adapter]
+        if encoder.embedding.weight.is_meta:
+            # only sizes are wanted; PEFT would move what has no content to the CPU
+            tokens = torch.arange(encoder.embedding.num_embeddings, device="meta")
+            model.get_prompt_embedding_to_save = lambda adapter: encoder(tokens[None])[0]
+        return super().state(model)
 
     def usage(self) -> str:
         # zoo does it for padded batches too, see _padding_first

@@ -81,7 +81,9 @@ def train(
     start = time.monotonic()
     report.say(f"measuring the untrained base{' with its fresh head' if head else ''}, for comparison")
     baselines = made.task.baselines(run.train, run.held_out, run.labels)
-    baselines["untrained"] = hooks.zoo_evaluate(run=_few_held_out(run))
+    few = _few_held_out(run)
+    baselines["untrained"] = hooks.zoo_evaluate(run=few)
+    untrained = few.outputs
     before = made.task.samples(run, dataset.held_out)
     evaluate_seconds = time.monotonic() - start
 
@@ -96,6 +98,8 @@ def train(
     start = time.monotonic()
     try:
         metrics: list[Metric] = hooks.zoo_evaluate(run=run)
+        if untrained is not None and len(untrained) == len(run.held_out):
+            metrics = metrics + made.task.change(untrained, run.outputs)
         after = made.task.samples(run, dataset.held_out)
         interrupt.check()
     except KeyboardInterrupt as stop:

@@ -49,9 +49,7 @@ def load_config(folder: Path, **settings: Any) -> Any:
         config = AutoConfig.from_pretrained(str(folder), local_files_only=True, **settings)
     except ValueError as error:
         kind = read_config(folder).get("model_type", "unnamed")
-        raise IncompatibleError(
-            f"transformers does not know the model type '{kind}' of {folder}."
-        ) from error
+        raise IncompatibleError(f"transformers does not know the model type '{kind}' of {folder}.") from error
     if config.get_text_config().pad_token_id is None:
         config.pad_token_id = config.get_text_config().eos_token_id
     return config

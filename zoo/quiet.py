@@ -11,6 +11,8 @@ def quiet_libraries() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     # peft reads an attribute that transformers is renaming; nobody who trains an adapter can act on it
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    # peft has no list of layers that a method may not know, and says so of every one but a few
+    warnings.filterwarnings("ignore", message="Unsupported layer type", module="peft")
     # it tells of kernels for the CPU that could be fetched from the Hub
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     import transformers

@@ -38,6 +38,8 @@ class Run:
     """For checkpoints and other work that need not outlive the run."""
     report: Report
     resume: bool = False
+    outputs: Any = None
+    """The task's `results` of the held-out rows, as they were last evaluated."""
 
     @property
     def budget(self) -> int:

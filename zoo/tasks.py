@@ -55,7 +55,7 @@ class Task(ABC):
     """Rows are judged by each other (a gallery to rank): no baseline is measured on fewer of them."""
 
     def resolve_targets(self, asked: Sequence[str]) -> Sequence[str] | str:
-        """Names of modules, or a pattern of them, for what was asked for: a task may have words of its own."""
+        """Names of modules, or a pattern of them, for what was asked for: a task may have its own words."""
         return asked
 
     def frames(self, data: Resolved) -> dict[str, DataFrame]:
@@ -183,6 +183,14 @@ class Task(ABC):
         self, outputs: np.ndarray, encoded: Sequence[Mapping[str, Any]], labels: Sequence[str]
     ) -> list[Metric]:
         """Metrics with n and interval, from the rows of `results`, one an example."""
+
+    def change(self, before: np.ndarray, after: np.ndarray) -> list[Metric]:
+        """How the rows of `results` differ from the untrained base's, example by example.
+
+        Where examples differ more from each other than training changes them, the interval of the difference
+        is the narrow one. A metric `NAME_change` then decides whether NAME beats the untrained base.
+        """
+        return []
 
     def baselines(
         self, train: Sequence[Mapping[str, Any]], held_out: Sequence[Mapping[str, Any]], labels: Sequence[str]

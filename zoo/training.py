@@ -108,11 +108,13 @@ def _train(run: Run, above: features.Above, precision: str, checkpoint: Path | N
             f"stopped at step {output.global_step} of {total}; nothing was registered.",
             f"the same command with --name {run.spec.name} --resume goes on from there",
         )
+    # a packed row does not say how many examples it holds
+    seen = len(run.train) * float(run.spec.epochs or 1) if run.spec.packing else live.seen * ranks.count()
     return TrainResult(
         steps=output.global_step,
         loss=live.mean_loss,
         seconds=seconds,
-        examples_per_second=live.seen * ranks.count() / seconds,
+        examples_per_second=seen / seconds,
         precision=precision,
     )
 

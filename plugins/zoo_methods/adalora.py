@@ -12,10 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 zoo_api = 1
-_WARM, _FINAL = 0.15, 0.35
-"""Shares of the steps before the first pruning, and after the last."""
-_LEAST = 4
-"""Steps of a run that prunes: in fewer it does not show what can go."""
+_WARM, _FINAL = 0.15, 0.35  # shares of the steps before the first pruning, and after the last
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ class Adalora(PeftMethod):
     def training_starts(self, model: nn.Module, steps: int) -> None:
         config = model.active_peft_config
         config.total_step, config.rank_pattern = steps, None
-        if steps >= _LEAST:
+        if steps > 3:  # in fewer it does not show what can go
             # the first step's rate is zero: what a direction is worth is known after two at the earliest
             config.tinit, config.tfinal = max(2, round(_WARM * steps)), round(_FINAL * steps)
         model.base_model.rankallocator.reset_ipt()
@@ -66,9 +63,8 @@ class Adalora(PeftMethod):
         import torch
 
         if model.kept_at_start is None:
-            values = model.base_model.model.named_parameters()
-            kept = {name: (value != 0).flatten().tolist() for name, value in values if ".lora_E." in name}
-            model.kept_at_start = kept
+            values = [pair for pair in model.base_model.model.named_parameters() if ".lora_E." in pair[0]]
+            model.kept_at_start = {name: (value != 0).flatten().tolist() for name, value in values}
         found = []
         for name, value in model.named_parameters():
             if ".lora_A." in name or ".lora_B." in name:
@@ -79,9 +75,9 @@ class Adalora(PeftMethod):
 
     def after_step(self, model: nn.Module, step: int) -> None:
         config, allocator = model.active_peft_config, model.base_model.rankallocator
-        if config.total_step < _LEAST:
-            return
         last = config.total_step - config.tfinal
+        if config.total_step <= 3:
+            return
         if step == last and not allocator.exp_avg_ipt:  # resumed just here
             allocator.update_ipt(model.base_model.model)
         if step > last and config.rank_pattern is None:  # resumed after the last pruning

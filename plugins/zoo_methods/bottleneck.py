@@ -72,9 +72,8 @@ def _adapter_class() -> Any:
             self.down = nn.Linear(width, width // params.reduction)
             self.activation = ACT2FN[params.activation]
             self.up = nn.Linear(width // params.reduction, width)
-            for layer in (self.down, self.up):  # nearly nothing is added at first, as in the first paper
-                nn.init.trunc_normal_(layer.weight, std=1e-2, a=-2e-2, b=2e-2)
-                nn.init.zeros_(layer.bias)
+            for value in self.up.parameters():  # at first nothing is added
+                nn.init.zeros_(value)
             scale = params.scale or (4.0 if params.style == "parallel" else 1.0)
             self.scale = nn.Parameter(torch.tensor([scale])) if params.learn_scale else scale
 

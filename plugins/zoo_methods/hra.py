@@ -32,7 +32,7 @@ class Hra(PeftMethod):
     summary = "trained Householder reflections of the frozen weights"
     paper = "Yuan et al. 2024, arXiv:2405.17484"
     Params = HraParams
-    learning_rate = 2e-3
+    learning_rate = 5e-3
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import HRAConfig

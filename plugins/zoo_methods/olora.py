@@ -22,7 +22,7 @@ class Olora(Pissa):
     summary = "LoRA that starts as an orthonormal part of the weight"
     paper = "Büyükakyüz 2024, arXiv:2406.01775"
     Params = OloraParams
-    learning_rate = 2e-4
+    learning_rate = 5e-4
 
     def start(self, params: Any) -> Any:
         return "olora"

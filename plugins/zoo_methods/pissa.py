@@ -32,7 +32,7 @@ class Pissa(PeftMethod):
     summary = "LoRA that starts as the weight's principal part"
     paper = "Meng et al. 2024, arXiv:2404.02948"
     Params: type = PissaParams
-    learning_rate = 5e-4
+    learning_rate = 1e-3
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import LoraConfig

@@ -29,9 +29,8 @@ class Shira(PeftMethod):
     summary = "a sparse, high-rank update"
     paper = "Bhardwaj et al. 2024, arXiv:2406.13175"
     Params = ShiraParams
-    learning_rate = 1e-3
+    learning_rate = 5e-3
     bounded_rank = False  # it counts numbers, not directions
-    reads_what_it_draws = True
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import ShiraConfig
@@ -51,9 +50,9 @@ def _mask(layer: nn.Module, r: int, random_seed: int, **_: Any) -> Tensor:
     import torch
 
     shape = (layer.out_features, layer.in_features)
-    chosen = torch.randperm(shape[0] * shape[1], generator=torch.Generator().manual_seed(random_seed))
-    mask = torch.zeros(shape[0] * shape[1])
-    mask[chosen[: r * sum(shape)]] = 1
+    mask = torch.zeros(shape[0] * shape[1], device="cpu")
+    order = torch.Generator().manual_seed(random_seed)
+    mask[torch.randperm(len(mask), generator=order, device="cpu")[: r * sum(shape)]] = 1
     return mask.view(shape)
 
 

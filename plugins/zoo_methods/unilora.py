@@ -5,6 +5,7 @@ Li et al. 2025, arXiv:2506.00799.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
 if TYPE_CHECKING:
     from peft import PeftConfig
+    from torch import nn
 
 zoo_api = 1
 
@@ -30,8 +32,7 @@ class Unilora(PeftMethod):
     summary = "all low-rank updates from one trained vector"
     paper = "Li et al. 2025, arXiv:2506.00799"
     Params = UniloraParams
-    learning_rate = 5e-3
-    reads_what_it_draws = True
+    learning_rate = 1e-2
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import UniLoraConfig
@@ -44,6 +45,13 @@ class Unilora(PeftMethod):
             unilora_dropout=params.dropout,
             target_modules=self.targets(params, task),
         )
+
+    def attach(self, model: nn.Module, params: Any, task: Task, head: Sequence[str]) -> nn.Module:
+        import torch
+
+        # PEFT counts how often its projection uses each number: that takes numbers, even on the meta device
+        with torch.device("cpu"):
+            return super().attach(model, params, task, head)
 
 
 @hookimpl

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,7 +158,7 @@ class Hub(Source):
                 raise _said(repo, error) from error
             folder = cached
             wanted = _wanted(repo, folder, config)
-            if rows and not any(folder.glob(pattern) for pattern in wanted if pattern != "README.md"):
+            if rows and not _holds(folder, wanted):
                 raise _said(repo, error) from error
         found = self._resolved("data", repo, folder)
         named = f"hub:{repo}:{config}@{folder.name}" if config else found.location
@@ -220,6 +221,12 @@ def _configs(card: Path) -> dict[str, dict[str, list[str]]]:
             str(split): [paths] if isinstance(paths, str) else list(paths) for split, paths in splits.items()
         }
     return found
+
+
+def _holds(folder: Path, patterns: list[str]) -> bool:
+    """Is any file there beside the card? A star matches folders too, as it does for the Hub's client."""
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    return any(fnmatch(name, one) for name in names if name != "README.md" for one in patterns)
 
 
 def _declared(card: Path) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ class BertMrpc(TextClassification):
     text_columns = ("sentence1", "sentence2")
     labels = ("not_equivalent", "equivalent")
     epochs = 5.0
+    batch_tokens = 1024
     max_length = 256
 
     def baselines(

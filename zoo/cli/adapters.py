@@ -54,6 +54,9 @@ _HEADER = (
     "--min", "least", multiple=True, metavar="METRIC=X", help="Only with the metric at least X: accuracy=.9."
 )
 @click.option(
+    "--max", "most", multiple=True, metavar="METRIC=X", help="Only with the metric at most X: loss=2."
+)
+@click.option(
     "--sort",
     metavar="KEY",
     default="name",
@@ -68,11 +71,12 @@ def list_command(
     method: str | None,
     task: str | None,
     least: tuple[str, ...],
+    most: tuple[str, ...],
     sort: str,
     as_json: bool,
 ) -> None:
     """The adapters that you have, with their metric, its interval and their size."""
-    bounds = _bounds(least)
+    above, below = _bounds(least, "--min"), _bounds(most, "--max")
     known = listing(registry)
     on_base = [True] * len(known.bases) if base is None else same_base(known.bases, base)
     found = [
@@ -81,7 +85,8 @@ def list_command(
         if on_base[summary.base]
         and (method is None or summary.method == method)
         and (task is None or summary.task == task)
-        and all(summary.value(name) >= bound for name, bound in bounds.items())
+        and all(_is_within(summary.value(name), bound, None) for name, bound in above.items())
+        and all(_is_within(summary.value(name), None, bound) for name, bound in below.items())
     ]
     found.sort(key=_sort_key(sort, found))
     if as_json:
@@ -162,13 +167,18 @@ def rm_command(registry: Registry, names: tuple[str, ...], yes: bool) -> None:
         click.echo(f"removed '{name}'", err=True)
 
 
-def _bounds(least: tuple[str, ...]) -> dict[str, float]:
+def _is_within(value: float | None, least: float | None, most: float | None) -> bool:
+    """What was not measured is in no range."""
+    return value is not None and (least is None or value >= least) and (most is None or value <= most)
+
+
+def _bounds(pairs: tuple[str, ...], flag: str) -> dict[str, float]:
     bounds = {}
-    for name, text in split_pairs(least, "--min").items():
+    for name, text in split_pairs(pairs, flag).items():
         try:
             bounds[name] = float(text)
         except ValueError:
-            raise OptionError(f"'--min {name}' wants a number, got '{text}'.") from None
+            raise OptionError(f"'{flag} {name}' wants a number, got '{text}'.") from None
     return bounds
 
 
@@ -178,7 +188,7 @@ def _sort_key(sort: str, found: list[Summary]) -> Callable[[Summary], Any]:
     metrics = {metric.name for summary in found for metric in summary.metrics}
     if found and sort not in metrics:
         raise UsageError(f"cannot sort by '{sort}': {', '.join([*_SORTS, *sorted(metrics)])}.")
-    return lambda summary: (-summary.value(sort), summary.name)
+    return lambda summary: (summary.rank(sort), summary.name)
 
 
 def _short_row(summary: Summary, base: str) -> tuple[object, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -26,7 +27,9 @@ _HELP = "/base turns the adapter off and on, /reset forgets the conversation, /q
 @click.option(
     "--temperature", type=float, default=0.7, show_default=True, metavar="X", help="0: the likeliest words."
 )
-@click.option("--top-p", type=float, default=0.95, show_default=True, metavar="X", help="Of the likeliest words.")
+@click.option(
+    "--top-p", type=float, default=0.95, show_default=True, metavar="X", help="Of the likeliest words."
+)
 @click.option("--seed", type=int, default=42, show_default=True)
 @registry_option
 def chat_command(
@@ -81,10 +84,8 @@ def _lines(name: str) -> Iterator[str]:
         for line in sys.stdin:
             yield line.strip()
         return
-    try:
+    with suppress(ImportError):  # Windows
         import readline  # noqa: F401  input() uses it once it is imported
-    except ImportError:  # Windows
-        pass
     while True:
         try:
             if not sys.stdout.isatty():  # where input() would put it among the answers

@@ -92,7 +92,8 @@ def predict_command(
             click.echo(printable(rows[0]["answer"]))
         else:
             print_rows(
-                ("answer", *roles), [(row["answer"], *texts.values()) for row, texts in zip(rows, given, strict=True)]
+                ("answer", *roles),
+                [(row["answer"], *texts.values()) for row, texts in zip(rows, given, strict=True)],
             )
         return
     if len(roles) == 1:

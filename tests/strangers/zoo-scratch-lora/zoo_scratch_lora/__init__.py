@@ -1,4 +1,4 @@
-"""LoRA written by hand, without peft (Hu et al. 2021, arXiv:2106.09685), with dropout on A and B themselves."""
+"""LoRA by hand, without peft (Hu et al. 2021, arXiv:2106.09685), with dropout on A and B themselves."""
 
 from __future__ import annotations
 

@@ -1,0 +1,119 @@
+"""What each method would train on a task's base: counted without weights, and kept to be listed at once.
+
+Counting needs torch and a base's config, which may be on the Hub; a listing must wait for neither.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo import cache, options, plugins, sources
+from zoo.errors import ZooError
+from zoo.identity import sha256
+from zoo.methods import one_line
+from zoo.quiet import quiet_libraries
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from zoo.plugins import Plugin
+    from zoo.report import Report
+
+_LIBRARIES = ("adapter-zoo", "peft", "transformers")
+
+
+@dataclass(frozen=True)
+class Counted:
+    key: str
+    """Of the code that decides it."""
+    trainable: int | None
+    """None where the method does not fit the base."""
+    reason: str = ""
+    """Why it does not."""
+
+
+def kept(task: Plugin, methods: Sequence[Plugin], base: str | None = None) -> dict[str, Counted]:
+    """By method, what was counted before and still holds, on `base` or the default one. Reads one file."""
+    found = _read(_path(task.name, base)).get("methods", {})
+    counted = {name: Counted(**one) for name, one in found.items()}
+    return {
+        method.name: counted[method.name]
+        for method in methods
+        if method.name in counted and counted[method.name].key == _key(task, method)
+    }
+
+
+def count_methods(
+    task: Plugin, methods: Sequence[Plugin], base: str | None, report: Report
+) -> dict[str, Counted]:
+    """By method, with its default parameters, on the meta device. Only what changed is counted again.
+
+    Raises:
+        NotFoundError: there is no such base.
+    """
+    made = plugins.load_task(task.name)
+    found = sources.resolve(base, made.bases, "base", report, weights=False)
+    config, path = sha256(found.folder / "config.json"), _path(task.name, base)
+    known = kept(task, methods, base) if _read(path).get("config") == config else {}
+    missing = [method for method in methods if method.name not in known]
+    if missing:
+        quiet_libraries()
+        with report.progress("counting", len(missing)) as progress:
+            for method in missing:
+                known[method.name] = _count(task, method, found.folder)
+                progress.advance()
+        if path is not None:
+            cache.write(path, partial(_write, config=config, methods=known))
+    return known
+
+
+def _count(task: Plugin, method: Plugin, folder: Path) -> Counted:
+    from zoo.preflight import attach_without_weights, count
+
+    key = _key(task, method)
+    made, other = plugins.load_task(task.name), plugins.load_method(method.name)
+    try:
+        params = options.parse(other.Params, {}, method.name)
+        reason = other.refuses(made, params)
+        if reason is not None:
+            return Counted(key, None, reason)
+        model = attach_without_weights(other, params, made, folder, made.labels or ("0", "1"))
+        return Counted(key, count(model).trainable)
+    except ZooError as error:
+        return Counted(key, None, str(error))
+    except Exception as error:  # a stranger's code may raise anything
+        return Counted(key, None, f"{type(error).__name__}: {one_line(error)}")
+
+
+def _key(task: Plugin, method: Plugin) -> str:
+    digest = hashlib.sha256(" ".join(map(version, _LIBRARIES)).encode())
+    for plugin in (task, method):
+        digest.update(plugin.distribution.encode())
+        file = plugins.load_module(plugin).__file__
+        digest.update(Path(file).read_bytes() if file else b"")
+    return digest.hexdigest()
+
+
+def _path(task: str, base: str | None) -> Path | None:
+    parent = cache.folder("counts")
+    which = "default" if base is None else hashlib.sha256(base.encode()).hexdigest()[:16]
+    return parent / f"{task}-{which}.json" if parent else None
+
+
+def _read(path: Path | None) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path else {}
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write(path: Path, config: str, methods: Mapping[str, Counted]) -> None:
+    content = {"config": config, "methods": {name: asdict(one) for name, one in methods.items()}}
+    path.write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
