@@ -145,11 +145,11 @@ class Hub(Source):
         from huggingface_hub import HfApi
 
         try:
-            info = HfApi().dataset_info(repo, revision=asked, timeout=_TIMEOUT)
-            repo, asked = info.id, info.sha or asked
-            card = _download(repo, asked, ["README.md"])
-            wanted = _wanted(repo, card, config)
-            folder = _download(repo, asked, wanted) if rows else card
+            repo = HfApi().dataset_info(repo, revision=asked, timeout=_TIMEOUT).id
+            folder = _download(repo, asked, ["README.md"])  # this also notes which commit `main` is
+            wanted = _wanted(repo, folder, config)
+            if rows:
+                folder = _download(repo, folder.name, wanted)
         except ZooError:
             raise
         except Exception as error:
