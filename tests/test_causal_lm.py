@@ -21,7 +21,7 @@ from zoo.causal_lm import CausalLanguageModelling
 from zoo.chat_template import IGNORED, Encoded, fit
 from zoo.conversations import Message
 from zoo.errors import DataError, IncompatibleError, UsageError
-from zoo.metrics import doubts, token_loss, token_loss_change
+from zoo.metrics import not_beaten, token_loss, token_loss_change
 from zoo.registry import Registry
 from zoo.report import Report
 from zoo.specs import AdapterSpec
@@ -391,11 +391,11 @@ def test_a_lower_loss_is_a_better_one() -> None:
     tokens = np.full(100, 10)
     low, high = (token_loss(tokens * rng.normal(mean, 0.1, 100), tokens) for mean in (1.0, 2.0))
     words = {"untrained": "the untrained base"}
-    assert doubts(low, {"untrained": high}, words) == []
-    assert doubts(high, {"untrained": low}, words) == [
+    assert not_beaten(low, {"untrained": high}, words) == []
+    assert not_beaten(high, {"untrained": low}, words) == [
         "loss, perplexity: not better than the untrained base beyond chance"
     ]
-    assert doubts(low, {"untrained": low}, words) != []
+    assert not_beaten(low, {"untrained": low}, words) != []
 
 
 def test_a_small_change_of_every_conversation_is_no_chance() -> None:
@@ -412,9 +412,9 @@ def test_a_small_change_of_every_conversation_is_no_chance() -> None:
     assert better[0].value == pytest.approx(-0.05)
     assert (better[0].low, better[0].high) == pytest.approx((-0.05, -0.05))
     assert chance[0].low < 0 < chance[0].high
-    assert doubts(token_loss(after, tokens), base, words) != []
-    assert doubts([*token_loss(after, tokens), *better], base, words) == []
-    assert doubts([*token_loss(same, tokens), *chance], base, words) != []
+    assert not_beaten(token_loss(after, tokens), base, words) != []
+    assert not_beaten([*token_loss(after, tokens), *better], base, words) == []
+    assert not_beaten([*token_loss(same, tokens), *chance], base, words) != []
 
 
 def test_the_list_puts_the_lowest_loss_first_and_bounds_it_from_above(zoo: Zoo) -> None:

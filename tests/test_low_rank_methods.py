@@ -379,20 +379,32 @@ def test_adalora_prunes_to_its_budget_where_the_run_is_long_enough(
 def test_adalora_resumed_after_its_last_pruning_keeps_what_was_kept(bases: dict[str, Base]) -> None:
     import torch
 
+    def step(model: Any, number: int) -> None:
+        (bases["bert"].logits(model).sum() + method.penalty(model)).backward()
+        with torch.no_grad():  # as momentum would, which moves the pruned ones too
+            for value in directions(model):
+                value += 0.01 * torch.arange(1, 1 + len(value))[:, None]
+        method.after_step(model, number)
+
+    def directions(model: Any) -> list[Any]:
+        return [value for key, value in model.named_parameters() if ".lora_E." in key]
+
     method, model, _ = attached("adalora", bases["bert"])
     method.training_starts(model, 20)
-    values = {key: value for key, value in model.named_parameters() if ".lora_E." in key}
-    with torch.no_grad():  # as a checkpoint is loaded: three directions of each are left
-        for value in values.values():
-            value[:3] = 1
-    penalty = method.penalty(model)
-    assert penalty is not None
-    (bases["bert"].logits(model).sum() + penalty).backward()
-    with torch.no_grad():  # a step of the optimizer, whose momentum moves the pruned ones too
-        for value in values.values():
-            value += 0.01
-    method.after_step(model, 15)
-    assert [int((value != 0).sum()) for value in values.values()] == [3] * 4
+    for number in range(1, 16):
+        step(model, number)
+    kept = [(value != 0).tolist() for value in directions(model)]
+    assert (
+        0
+        < sum(map(sum, (sum(rows, []) for rows in kept)))
+        < sum(value.numel() for value in directions(model))
+    )
+    _, resumed, _ = attached("adalora", bases["bert"])
+    method.training_starts(resumed, 20)
+    method.resume_schedule(resumed, method.schedule(model))
+    resumed.load_state_dict(model.state_dict())
+    step(resumed, 16)
+    assert [(value != 0).tolist() for value in directions(resumed)] == kept
 
 
 @pytest.mark.parametrize("name", ["pissa", "adalora", "vera", "oft"])

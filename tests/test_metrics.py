@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from records import make_metric
 
-from zoo.metrics import bootstrap, classification, doubts, proportion
+from zoo.metrics import bootstrap, classification, not_beaten, proportion
 
 WORDS = {"majority": "always answering 'yes'", "untrained": "the untrained base"}
 
@@ -147,7 +147,7 @@ def test_a_clear_win_over_every_baseline_raises_no_doubt() -> None:
         "majority": [make_metric("accuracy", 0.5, low=0.47, high=0.53)],
         "untrained": [make_metric("accuracy", 0.52, low=0.49, high=0.55)],
     }
-    assert doubts(metrics, baselines, WORDS) == []
+    assert not_beaten(metrics, baselines, WORDS) == []
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_a_clear_win_over_every_baseline_raises_no_doubt() -> None:
 def test_a_baseline_that_is_not_clearly_beaten_is_a_doubt(low: float, value: float, high: float) -> None:
     baselines = {"majority": [make_metric("accuracy", 0.5, low=0.47, high=0.53)]}
     metrics = [make_metric("accuracy", value, low=low, high=high)]
-    assert doubts(metrics, baselines, WORDS) == [
+    assert not_beaten(metrics, baselines, WORDS) == [
         "accuracy: not better than always answering 'yes' beyond chance"
     ]
 
@@ -174,14 +174,14 @@ def test_each_baseline_is_judged_by_itself_and_names_the_metrics_that_tie() -> N
         "untrained": [make_metric("accuracy", 0.3)],
         "other": [make_metric("accuracy", 0.71)],
     }
-    assert doubts(metrics, baselines, WORDS) == [
+    assert not_beaten(metrics, baselines, WORDS) == [
         "accuracy, f1: not better than always answering 'yes' beyond chance",
         "accuracy: not better than other beyond chance",
     ]
 
 
 def test_a_metric_that_the_baseline_does_not_have_is_not_compared() -> None:
-    assert doubts([make_metric("f1", 0.1)], {"majority": [make_metric("accuracy", 0.9)]}, WORDS) == []
+    assert not_beaten([make_metric("f1", 0.1)], {"majority": [make_metric("accuracy", 0.9)]}, WORDS) == []
 
 
 def test_always_saying_yes_on_mrpc_is_flagged() -> None:

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from zoo.metrics import doubts
+from zoo.metrics import not_beaten
 from zoo.retrieval import chance, measure, pairs_of
 from zoo.specs import Metric
 
@@ -160,7 +160,7 @@ def test_for_ranks_alignment_and_uniformity_lower_is_better() -> None:
         "image_uniformity",
         "text_uniformity",
     ]
-    (flag,) = doubts(good, {"untrained": poor}, {})
+    (flag,) = not_beaten(good, {"untrained": poor}, {})
     assert flag.startswith("image_uniformity, text_uniformity: not better")
 
 

@@ -257,11 +257,17 @@ class ImageTextRetrieval(Task):
         cut = sum(one["cut"] for one in encoded)
         return [f"{cut:,} captions have more than {max_length} tokens and are cut."] if cut else []
 
-    def doubts(self, metrics: Sequence[Metric]) -> list[str]:
+    def doubts(
+        self, metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]], words: Mapping[str, str]
+    ) -> list[str]:
+        # alignment and uniformity describe the embeddings: one is had at the other's expense
+        ranks = [one for one in metrics if not one.name.endswith(("alignment", "uniformity"))]
+        flags = super().doubts(ranks, baselines, words)
         n, found = metrics[0].n, next(one for one in metrics if one.name == self.primary_metric)
         if n >= _FEW:
-            return []
+            return flags
         return [
+            *flags,
             f"only {n} pictures to judge by: {found.name} lies between {found.low:.2f} and {found.high:.2f}, "
             "and among so few the right one is easily found"
         ]

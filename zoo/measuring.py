@@ -142,7 +142,6 @@ def _measure(
     loaded: LoadedAdapter, held_out: HeldOut, precision: str | None, report: Report, title: str
 ) -> Evaluation:
     from zoo.hardware import choose_precision
-    from zoo.metrics import doubts
 
     record, task = loaded.record, loaded.task
     truth = [{"labels": row.get("label")} for row in held_out.rows(record, task)[1]]
@@ -151,5 +150,5 @@ def _measure(
     outputs = loaded.outputs(encoded, precision, report, title)
     metrics = task.measure(outputs, encoded, record.labels)
     baselines = task.baselines(truth, encoded, record.labels)
-    flags = doubts(metrics, baselines, task.baseline_words(truth, record.labels)) + task.doubts(metrics)
+    flags = task.doubts(metrics, baselines, task.baseline_words(truth, record.labels))
     return Evaluation(metrics, baselines, flags)

@@ -85,6 +85,14 @@ class Method(ABC):
         """After step number `step` (from 1) of the optimizer, while the gradients are still there."""
         return
 
+    def schedule(self, model: nn.Module) -> dict[str, Tensor]:
+        """What `after_step` remembers from step to step, for a checkpoint."""
+        return {}
+
+    def resume_schedule(self, model: nn.Module, kept: dict[str, Tensor]) -> None:
+        """Go on with what `schedule` gave, after `training_starts`."""
+        return
+
     def optimizer(self, device_type: str) -> str:
         """The Trainer's name of the optimizer, for `cpu` or `cuda`."""
         return "adamw_torch_fused"

@@ -140,7 +140,7 @@ def _lower(name: str, drawn: np.ndarray, n: int) -> Metric:
     )
 
 
-def doubts(
+def not_beaten(
     metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]], words: Mapping[str, str]
 ) -> list[str]:
     """A sentence for each baseline that is not clearly beaten: one value lies in the other's interval."""

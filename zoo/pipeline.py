@@ -195,7 +195,6 @@ def _record(
     import torch
 
     from zoo.hardware import describe, peak_memory
-    from zoo.metrics import doubts
 
     files = {
         path.name: FileId(bytes=path.stat().st_size, sha256=sha256(path)) for path in sorted(folder.iterdir())
@@ -208,8 +207,7 @@ def _record(
         labels=list(run.labels),
         metrics=metrics,
         baselines=baselines,
-        flags=doubts(metrics, baselines, made.task.baseline_words(run.train, run.labels))
-        + made.task.doubts(metrics),
+        flags=made.task.doubts(metrics, baselines, made.task.baseline_words(run.train, run.labels)),
         cost=Cost(
             train_seconds=round(result.seconds, 3),
             evaluate_seconds=round(evaluate_seconds, 3),

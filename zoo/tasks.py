@@ -202,9 +202,13 @@ class Task(ABC):
         """Each baseline in words, for the sentence that flags a metric which does not beat it."""
         return {}
 
-    def doubts(self, metrics: Sequence[Metric]) -> list[str]:
-        """Sentences that flag what makes the metrics doubtful, beyond a baseline that is not beaten."""
-        return []
+    def doubts(
+        self, metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]], words: Mapping[str, str]
+    ) -> list[str]:
+        """Sentences that flag what makes the metrics doubtful; `words` are those of `baseline_words`."""
+        from zoo.metrics import not_beaten
+
+        return not_beaten(metrics, baselines, words)
 
     def samples(self, run: Run, held_out: Sequence[Example]) -> list[tuple[str, str, str]]:
         """(input, the answer in the data, what the model says now) of a few held-out examples.

@@ -32,6 +32,8 @@ WARMUP_SHARE = 0.06
 CHECKPOINT_SECONDS = 300.0
 _CHECKPOINT_FILE = "trained.safetensors"
 _LIVE_FILE = "live.json"
+_SCHEDULE = "schedule/"
+"""What the names begin with of tensors that the method remembers and the model does not have."""
 
 
 @hookimpl(trylast=True)
@@ -218,10 +220,20 @@ def _make_trainer(run: Run, above: features.Above, precision: str, live: Live) -
             _ = live.mean_loss  # nor does one hold what is not finite
             folder = Path(output_dir or arguments.output_dir)
             folder.mkdir(parents=True, exist_ok=True)
-            save_file(_trained(run), folder / _CHECKPOINT_FILE)
+            schedule = {
+                f"{_SCHEDULE}{name}": value.cpu().contiguous()
+                for name, value in run.method.schedule(run.model).items()
+            }
+            save_file(_trained(run) | schedule, folder / _CHECKPOINT_FILE)
 
         def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
             trained = load_file(Path(resume_from_checkpoint) / _CHECKPOINT_FILE)
+            schedule = {
+                name.removeprefix(_SCHEDULE): trained.pop(name)
+                for name in list(trained)
+                if name.startswith(_SCHEDULE)
+            }
+            run.method.resume_schedule(run.model, schedule)
             unexpected = run.model.load_state_dict(trained, strict=False).unexpected_keys
             if unexpected:
                 raise ZooError(

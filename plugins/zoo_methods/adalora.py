@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 zoo_api = 1
-_WARM, _FINAL = 0.15, 0.35  # shares of the steps before the first pruning, and after the last
+_AVERAGES = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # importance of each element
 
 
 @dataclass(frozen=True)
@@ -53,36 +53,38 @@ class Adalora(PeftMethod):
     def training_starts(self, model: nn.Module, steps: int) -> None:
         config = model.active_peft_config
         config.total_step, config.rank_pattern = steps, None
-        if steps > 3:  # in fewer it does not show what can go
-            # the first step's rate is zero: what a direction is worth is known after two at the earliest
-            config.tinit, config.tfinal = max(2, round(_WARM * steps)), round(_FINAL * steps)
         model.base_model.rankallocator.reset_ipt()
-        model.kept_at_start = None
+        if steps > 3:  # in fewer it does not show what can go: the first step's rate is zero
+            config.tinit, config.tfinal = max(2, round(0.15 * steps)), round(0.35 * steps)
 
     def penalty(self, model: nn.Module) -> Tensor:
         import torch
 
-        if model.kept_at_start is None:
-            values = [pair for pair in model.base_model.model.named_parameters() if ".lora_E." in pair[0]]
-            model.kept_at_start = {name: (value != 0).flatten().tolist() for name, value in values}
-        found = []
-        for name, value in model.named_parameters():
-            if ".lora_A." in name or ".lora_B." in name:
-                rows = value if ".lora_A." in name else value.T
-                with torch.autocast(value.device.type, enabled=False):
-                    found.append(torch.dist(rows @ rows.T, torch.eye(len(rows), device=value.device)))
+        named = [(name.split(".")[-2], value) for name, value in model.named_parameters()]
+        found = [one.T if side == "lora_B" else one for side, one in named if side in ("lora_A", "lora_B")]
+        with torch.autocast(found[0].device.type, enabled=False):
+            found = [torch.dist(rows @ rows.T, torch.eye(len(rows)).to(rows)) for rows in found]
         return model.active_peft_config.orth_reg_weight * torch.stack(found).mean()
 
     def after_step(self, model: nn.Module, step: int) -> None:
-        config, allocator = model.active_peft_config, model.base_model.rankallocator
-        last = config.total_step - config.tfinal
-        if config.total_step <= 3:
-            return
-        if step == last and not allocator.exp_avg_ipt:  # resumed just here
-            allocator.update_ipt(model.base_model.model)
-        if step > last and config.rank_pattern is None:  # resumed after the last pruning
-            config.rank_pattern = model.kept_at_start
-        model.base_model.update_and_allocate(step)
+        if model.active_peft_config.total_step > 3:
+            model.base_model.update_and_allocate(step)
+
+    def schedule(self, model: nn.Module) -> dict[str, Tensor]:
+        import torch
+
+        found, pattern = vars(model.base_model.rankallocator), model.active_peft_config.rank_pattern or {}
+        kept = {f"{kind}/{name}": value for kind in _AVERAGES for name, value in found[kind].items()}
+        return kept | {f"pattern/{name}": torch.tensor(rows) for name, rows in pattern.items()}
+
+    def resume_schedule(self, model: nn.Module, kept: dict[str, Tensor]) -> None:
+        found: dict[str, Any] = {kind: {} for kind in (*_AVERAGES, "pattern")}
+        for path, value in kept.items():
+            kind, _, name = path.partition("/")
+            found[kind][name] = value
+        pattern = found.pop("pattern").items()
+        model.active_peft_config.rank_pattern = {name: rows.tolist() for name, rows in pattern} or None
+        vars(model.base_model.rankallocator).update(found)
 
 
 @hookimpl
