@@ -1,7 +1,7 @@
 """Every method on every kind of task: refused with a reason, or each promise of a method kept.
 
-The kit's own checks, on tiny random bases: count without weights, two steps, only what is declared changes, save,
-restore to equal outputs, plain peft.
+The kit's own checks, on tiny random bases: count without weights, a few steps, only what is declared changes,
+save, restore to equal outputs, plain peft, resume, merge, bf16.
 """
 
 from __future__ import annotations
@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from zoo import plugins
-from zoo.testing import TinyModels, broken, check_method, reviews, write_conversations, write_csv, write_pictures
+from zoo.testing import (
+    TinyModels,
+    broken,
+    check_method,
+    reviews,
+    write_conversations,
+    write_csv,
+    write_pictures,
+)
 
 KINDS = {"bert-imdb": "bert", "tinyllama-chat": "llama", "clip-retrieval": "clip"}
 """A task of each kind, and a family of bases for it."""

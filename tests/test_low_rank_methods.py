@@ -12,8 +12,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from conftest import Result
 
-from tests.conftest import Result
 from zoo import compute, options, plugins, preflight
 from zoo.bases import Bases
 from zoo.errors import IncompatibleError, OptionError
@@ -394,11 +394,8 @@ def test_adalora_resumed_after_its_last_pruning_keeps_what_was_kept(bases: dict[
     for number in range(1, 16):
         step(model, number)
     kept = [(value != 0).tolist() for value in directions(model)]
-    assert (
-        0
-        < sum(map(sum, (sum(rows, []) for rows in kept)))
-        < sum(value.numel() for value in directions(model))
-    )
+    left = sum(int((value != 0).sum()) for value in directions(model))
+    assert 0 < left < sum(value.numel() for value in directions(model))
     _, resumed, _ = attached("adalora", bases["bert"])
     method.training_starts(resumed, 20)
     method.resume_schedule(resumed, method.schedule(model))

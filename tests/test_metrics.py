@@ -190,7 +190,7 @@ def test_always_saying_yes_on_mrpc_is_flagged() -> None:
     yes = classification(truth, [1] * 1725, 2)
     assert yes[0].value == pytest.approx(0.6649, abs=5e-5)
     assert yes[1].value == pytest.approx(0.7987, abs=5e-5)
-    (doubt,) = doubts(yes, {"majority": yes}, WORDS)
+    (doubt,) = not_beaten(yes, {"majority": yes}, WORDS)
     assert doubt.startswith("accuracy, f1, mcc: not better than always answering 'yes'")
 
 
@@ -201,7 +201,7 @@ def test_the_published_p_tuning_result_on_mrpc_is_flagged() -> None:
     tuned = classification(truth, predicted, 2)
     assert tuned[0].value == pytest.approx(0.71, abs=5e-3)
     assert tuned[1].value == pytest.approx(0.82, abs=5e-3)
-    flags = doubts(tuned, {"majority": classification(truth, [1] * 408, 2)}, WORDS)
+    flags = not_beaten(tuned, {"majority": classification(truth, [1] * 408, 2)}, WORDS)
     assert len(flags) == 1
     assert flags[0].startswith("accuracy, f1: not better")
 
@@ -210,6 +210,6 @@ def test_a_good_result_on_mrpc_is_not_flagged() -> None:
     truth = [1] * 279 + [0] * 129
     predicted = [1] * 261 + [0] * 18 + [1] * 22 + [0] * 107
     assert (
-        doubts(classification(truth, predicted, 2), {"majority": classification(truth, [1] * 408, 2)}, {})
+        not_beaten(classification(truth, predicted, 2), {"majority": classification(truth, [1] * 408, 2)}, {})
         == []
     )

@@ -9,7 +9,6 @@ from zoo.plugins import manager
 from zoo.report import clock
 from zoo.specs import AdapterRecord, Metric
 
-
 _LONGEST = 600
 """Characters of a sample that a card shows."""
 
@@ -133,8 +132,9 @@ def _training(record: AdapterRecord) -> str:
 
 def _data(record: AdapterRecord) -> str:
     data = record.data
+    name = f"{data.id}:{data.config}" if data.config else data.id
     return (
-        f"{_code(data.id + (f':{data.config}' if data.config else ''))} ({_whence(data.package, data.revision, data.source)}), fingerprint "
+        f"{_code(name)} ({_whence(data.package, data.revision, data.source)}), fingerprint "
         f"`{data.fingerprint[:16]}`. Trained on {data.n_train:,} of {data.n_train_available:,} rows; "
         f"judged by {data.n_held_out:,}: {data.split}."
     )

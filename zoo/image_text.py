@@ -269,7 +269,7 @@ class ImageTextRetrieval(Task):
         return [
             *flags,
             f"only {n} pictures to judge by: {found.name} lies between {found.low:.2f} and {found.high:.2f}, "
-            "and among so few the right one is easily found"
+            "and among so few the right one is easily found",
         ]
 
     def predictions(self, outputs: np.ndarray, labels: Sequence[str]) -> list[dict[str, Any]]:

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
 if TYPE_CHECKING:
-    from peft import PeftConfig
     from torch import Tensor, nn
 
 zoo_api = 1
-_AVERAGES = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # importance of each element
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Adalora(PeftMethod):
     Params = AdaloraParams
     learning_rate = 5e-3
 
-    def config(self, params: Any, task: Task) -> PeftConfig:
+    def config(self, params: Any, task: Task) -> Any:
         from peft import AdaLoraConfig
 
         return AdaLoraConfig(
@@ -74,16 +72,16 @@ class Adalora(PeftMethod):
         import torch
 
         found, pattern = vars(model.base_model.rankallocator), model.active_peft_config.rank_pattern or {}
-        kept = {f"{kind}/{name}": value for kind in _AVERAGES for name, value in found[kind].items()}
+        kinds = [kind for kind, values in found.items() if isinstance(values, dict)]
+        kept = {f"{kind}/{name}": value for kind in kinds for name, value in found[kind].items()}
         return kept | {f"pattern/{name}": torch.tensor(rows) for name, rows in pattern.items()}
 
     def resume_schedule(self, model: nn.Module, kept: dict[str, Tensor]) -> None:
-        found: dict[str, Any] = {kind: {} for kind in (*_AVERAGES, "pattern")}
+        found: dict[str, Any] = {}
         for path, value in kept.items():
-            kind, _, name = path.partition("/")
-            found[kind][name] = value
-        pattern = found.pop("pattern").items()
-        model.active_peft_config.rank_pattern = {name: rows.tolist() for name, rows in pattern} or None
+            found.setdefault(path.partition("/")[0], {})[path.partition("/")[2]] = value
+        pattern = {name: rows.tolist() for name, rows in found.pop("pattern", {}).items()}
+        model.active_peft_config.rank_pattern = pattern or None
         vars(model.base_model.rankallocator).update(found)
 
 
