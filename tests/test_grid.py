@@ -6,6 +6,7 @@ save, restore to equal outputs, plain peft, resume, merge, bf16.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from zoo.testing import (
     write_pictures,
 )
 
+ROOT = Path(__file__).parent.parent
 KINDS = {"bert-imdb": "bert", "tinyllama-chat": "llama", "clip-retrieval": "clip"}
 """A task of each kind, and a family of bases for it."""
 METHODS = sorted(
@@ -39,7 +41,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_there_are_as_many_methods_as_readme_says() -> None:
-    assert len(METHODS) >= 22
+    said = re.search(r"Every method \((\d+) of them", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert said is not None
+    assert len(METHODS) == int(said[1])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_is_one_short_file(name: str) -> None:
+    path = ROOT / "plugins" / f"{plugins.find('method')[name].module.replace('.', '/')}.py"
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 90
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -69,6 +69,23 @@ def test_plain_transformers_reads_the_merged_folder_and_says_the_same(
     assert list(one["probabilities"]) == [model.config.id2label[index] for index in range(2)]
 
 
+def test_the_zoo_predicts_and_evaluates_with_the_merged_folder(
+    merge: Zoo, zoo: Zoo, trained: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert merge("lora").code == 0
+    said = zoo("predict", "lora", *TEXTS, "--registry", trained.path, "--json").json
+    again = zoo("predict", tmp_path / "merged", *TEXTS, "--json")
+    assert again.code == 0, again.err
+    for one, two in zip(said, again.json, strict=True):
+        assert one["probability"] == pytest.approx(two["probability"], abs=1e-5)
+    assert zoo("evaluate", tmp_path / "merged").code == 0
+    monkeypatch.chdir(tmp_path)
+    assert (
+        zoo("predict", "merged", *TEXTS).out.splitlines()
+        == zoo("predict", "./merged", *TEXTS).out.splitlines()
+    )
+
+
 def test_a_merge_in_bfloat16_is_half_as_large_and_still_proved(merge: Zoo, tmp_path: Path) -> None:
     result = merge("lora", "--dtype", "bfloat16", "--json")
     assert result.code == 0, result.err

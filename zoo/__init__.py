@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from zoo.layers import Layer, layers_of
     from zoo.methods import Method
     from zoo.options import param
-    from zoo.peft_method import TARGETS, PeftMethod, PromptMethod, Targets
+    from zoo.peft_method import TARGETS, PeftMethod, Targets
+    from zoo.prompt_method import PromptMethod
     from zoo.report import Report
     from zoo.run import Run, TrainResult
     from zoo.sources import Kind, Offer, Resolved, Source
@@ -59,7 +60,7 @@ _HOME = {
     "Offer": "zoo.sources",
     "PLUGIN_API": "zoo.hookspecs",
     "PeftMethod": "zoo.peft_method",
-    "PromptMethod": "zoo.peft_method",
+    "PromptMethod": "zoo.prompt_method",
     "TARGETS": "zoo.peft_method",
     "Targets": "zoo.peft_method",
     "ImageTextRetrieval": "zoo.image_text",

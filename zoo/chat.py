@@ -96,7 +96,7 @@ def check_chats(name: str, registry: Registry) -> None:
     Raises:
         UsageError: the task of the adapter does not chat.
     """
-    task = registry.get(name).spec.task
+    task = registry.locate(name)[0].spec.task
     if not isinstance(plugins.load_task(task), CausalLanguageModelling):
         raise UsageError(
             f"'{name}' is an adapter for {task}, which does not chat.", f"zoo predict {name} ..."

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import DataError, NotFoundError
-from zoo.specs import BaseId
+from zoo.specs import BaseId, FileId
 
 if TYPE_CHECKING:
     from zoo.sources import Resolved
@@ -120,6 +120,13 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def weight_hashes(folder: Path) -> dict[str, str]:
     return {path.name: sha256(path) for path in sorted(folder.glob("*.safetensors"))}
+
+
+def file_ids(folder: Path) -> dict[str, FileId]:
+    """Size and hash of every file in a folder, by name."""
+    return {
+        path.name: FileId(bytes=path.stat().st_size, sha256=sha256(path)) for path in sorted(folder.iterdir())
+    }
 
 
 def sha256(path: Path) -> str:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from zoo.sources import Resolved
     from zoo.tasks import Task
 
+WHOLE = "transformers"
+"""The format of a folder that is a whole model by itself: fully fine-tuned, or merged."""
 _NOT_OF_A_PROCESSOR = (".safetensors", "adapter_config.json")
 """How the names of files end that a processor, which is loaded from a bare base too, has no use for."""
 
@@ -82,10 +84,8 @@ class Adapters:
         self._bases = Bases()
         self._identified: dict[str, tuple[Resolved, BaseId]] = {}
         self._processors: dict[Hashable, Any] = {}
-        records = {name: registry.get(name) for name in names}
-        self._checked = {
-            name: self._check(record, registry.adapter_folder(name)) for name, record in records.items()
-        }
+        located = {name: registry.locate(name) for name in names}
+        self._checked = {name: self._check(record, folder) for name, (record, folder) in located.items()}
 
     def __iter__(self) -> Iterator[tuple[str, AdapterRecord, Task]]:
         """In the order given, each once."""
@@ -117,14 +117,15 @@ class Adapters:
                 one.base_key,
                 lambda: one.task.load_model(base, one.record.labels, **one.method.load_options(one.params)),
             )
-        model = one.method.restore(model, one.folder, one.params, one.task)
+        if one.record.format != WHOLE:
+            model = one.method.restore(model, one.folder, one.params, one.task)
         return LoadedAdapter(one.record, one.task, model.eval(), self._processor(one))
 
     def _check(self, record: AdapterRecord, folder: Path) -> _Checked:
         method, task = plugins.load_method(record.spec.method), plugins.load_task(record.spec.task)
         params = options.parse(method.Params, record.spec.params, f"method '{method.name}'")
         _check_files(record, folder)
-        if not method.needs_base:
+        if record.format == WHOLE:
             return _Checked(record, method, task, params, folder, None, None)
         base, found = self._identify(record.base.location)
         if found.weights != record.base.weights:

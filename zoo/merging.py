@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from zoo.errors import IncompatibleError, UsageError
-from zoo.identity import read_config
-from zoo.inference import Adapters
+from zoo.identity import file_ids, read_config
+from zoo.inference import WHOLE, Adapters
+from zoo.registry import RECORD_FILE, dump
 from zoo.report import Report
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ def merge(
 ) -> Merged:
     """Write the adapter and its base as one model, with its tokenizer: `transformers` loads it by itself.
 
+    Its record goes along, so that `zoo predict FOLDER` works too.
     A base that was quantised for training is merged as it was published. The folder is read back and compared
     before it gets its name; one that differs is not kept.
 
@@ -81,6 +85,8 @@ def merge(
                 f"where outputs reach {found[1]:.2g}: it was not kept.",
                 "--dtype float32" if kind != "float32" else None,
             )
+        record = msgspec.structs.replace(loaded.record, format=WHOLE, files=file_ids(beside))
+        (beside / RECORD_FILE).write_bytes(dump(record))
         if folder.exists():
             folder.rmdir()
         beside.rename(folder)

@@ -17,12 +17,12 @@ import msgspec
 from zoo import interrupt, plugins, ranks, sources
 from zoo.dataset import Dataset, open_dataset
 from zoo.errors import Interrupted, UsageError
-from zoo.identity import identify, sha256
+from zoo.identity import file_ids, identify
 from zoo.plan import Plan, command, plan, with_free_name
 from zoo.quiet import quiet_libraries
 from zoo.registry import Registry, dump
 from zoo.report import Report
-from zoo.specs import AdapterRecord, AdapterSpec, BaseId, Cost, FileId, Metric, Sample, Training
+from zoo.specs import AdapterRecord, AdapterSpec, BaseId, Cost, Metric, Sample, Training
 
 if TYPE_CHECKING:
     from zoo.preflight import Count
@@ -196,9 +196,7 @@ def _record(
 
     from zoo.hardware import describe, peak_memory
 
-    files = {
-        path.name: FileId(bytes=path.stat().st_size, sha256=sha256(path)) for path in sorted(folder.iterdir())
-    }
+    files = file_ids(folder)
     return AdapterRecord(
         name=made.name,
         spec=run.spec,

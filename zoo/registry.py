@@ -115,6 +115,16 @@ class Registry:
             raise NotFoundError(f"no adapter is called '{name}'.{did_you_mean(name, adapters)}", "zoo list")
         return _decode(name, adapters[name])
 
+    def locate(self, name: str) -> tuple[AdapterRecord, Path]:
+        """The record and the folder of an adapter of this registry, or of a folder that holds one anywhere.
+
+        Raises:
+            NotFoundError: neither is called that.
+        """
+        if (Path(name) / RECORD_FILE).is_file() and name not in self:
+            return read_record(Path(name) / RECORD_FILE), Path(name)
+        return self.get(name), self.adapter_folder(name)
+
     def __contains__(self, name: str) -> bool:
         return name in self._read().adapters
 

@@ -24,7 +24,7 @@ def merge_command(registry: Registry, name: str, output: str, dtype: str | None,
 
     It is read back and must give the adapter's own outputs on a few inputs, or it is not kept.
     """
-    registry.get(name)
+    registry.locate(name)
 
     from zoo import merging
 

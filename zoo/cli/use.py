@@ -74,7 +74,7 @@ def predict_command(
         )
     from zoo import inference, plugins
 
-    task = plugins.load_task(registry.get(name).spec.task)
+    task = plugins.load_task(registry.locate(name)[0].spec.task)
     inputs: list[Any] = list(texts or pairs) if file is None else _read_inputs(task, file, columns)
     if gallery is not None:
         _print_ranking(task.rank(inference.load(name, registry), inputs, gallery, StderrReport()), as_json)
