@@ -16,6 +16,8 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["COLUMNS"] = "200"
+if "PYTEST_XDIST_WORKER" in os.environ:  # a thread a worker: tiny models have no use for more
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from zoo.registry import Registry
 from zoo.testing import ENCODERS

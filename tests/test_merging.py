@@ -80,10 +80,8 @@ def test_the_zoo_predicts_and_evaluates_with_the_merged_folder(
         assert one["probability"] == pytest.approx(two["probability"], abs=1e-5)
     assert zoo("evaluate", tmp_path / "merged").code == 0
     monkeypatch.chdir(tmp_path)
-    assert (
-        zoo("predict", "merged", *TEXTS).out.splitlines()
-        == zoo("predict", "./merged", *TEXTS).out.splitlines()
-    )
+    by_name, by_path = (zoo("predict", path, *TEXTS).out for path in ("merged", "./merged"))
+    assert by_name == by_path != ""
 
 
 def test_a_merge_in_bfloat16_is_half_as_large_and_still_proved(merge: Zoo, tmp_path: Path) -> None:

@@ -40,9 +40,8 @@ def merge(
 ) -> Merged:
     """Write the adapter and its base as one model, with its tokenizer: `transformers` loads it by itself.
 
-    Its record goes along, so that `zoo predict FOLDER` works too.
     A base that was quantised for training is merged as it was published. The folder is read back and compared
-    before it gets its name; one that differs is not kept.
+    before it gets its name; one that differs is not kept. The record goes along: `zoo predict FOLDER` works.
 
     Args:
         dtype: `float32`, `float16` or `bfloat16`; None is what the base's config says.
