@@ -20,7 +20,7 @@ from zoo.methods import Method
 from zoo.specs import BaseId
 
 METHODS = (
-    *("adalora", "c3a", "delora", "dora", "fourierft", "gralora", "hira", "hra", "lily", "loha", "lokr"),
+    *("adalora", "c3a", "delora", "dora", "fourierft", "gralora", "hira", "hra", "loha", "lokr"),
     *("lora", "miss", "oft", "olora", "peanut", "pissa", "psoft", "pvera", "randlora", "road", "rslora"),
     *("shira", "tinylora", "unilora", "vblora", "vera", "waveft"),
 )

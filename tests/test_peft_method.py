@@ -109,7 +109,7 @@ def test_the_smallest_adapted_matrix_bounds_the_rank() -> None:
 
 def test_what_only_peft_knows_not_to_fit_is_said_in_one_line() -> None:
     gpt2 = of_type("gpt2", n_embd=32, n_layer=1, n_head=2, vocab_size=200, n_positions=64)
-    for method in ("loha", "oft", "lily", "road"):
+    for method in ("loha", "oft", "road"):
         error = refusal(gpt2, method)
         assert str(error).startswith(f"{method} does not fit this gpt2: ")
         assert "Conv1D" in str(error)

@@ -13,9 +13,8 @@ from conftest import FAMILIES, Result, reviews, write_csv
 from zoo import AdapterSpec, inference, pipeline, plugins
 from zoo.registry import Registry
 
-METHODS = sorted(
-    name for name, plugin in plugins.find("method").items() if plugin.distribution.startswith("adapter-zoo")
-)
+METHODS = ("bottleneck", "full", "head", "lora")
+"""One of each way to save; the grid has them all."""
 
 
 def tiny_spec(method: str, base: Path, data: Path, **settings: object) -> AdapterSpec:
@@ -33,7 +32,7 @@ def test_a_trained_adapter_loads_back_to_the_same_logits(
     registry: Registry,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Every method on every family: a head or pooler lost on the way would show as other logits."""
+    """On every family: a head or pooler lost on the way would show as other logits."""
     trained: dict[str, Any] = {}
     evaluate = pipeline._save
 
