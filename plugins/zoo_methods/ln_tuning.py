@@ -24,7 +24,7 @@ class LNTuning(PeftMethod):
     summary = "only the norm layers are trained"
     paper = "Zhao et al. 2023, arXiv:2312.11420"
     Params = LNTuningParams
-    learning_rate = 1e-2
+    learning_rate = 1e-3
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import LNTuningConfig
