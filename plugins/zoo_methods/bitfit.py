@@ -24,7 +24,7 @@ class BitFit(Method):
     summary = "only the biases are trained"
     paper = "Ben Zaken et al. 2021, arXiv:2106.10199"
     Params = BitFitParams
-    learning_rate = 5e-3
+    learning_rate = 1e-3
     unmergeable = None
 
     def attach(self, model: nn.Module, params: Any, task: Task, head: Sequence[str]) -> nn.Module:
