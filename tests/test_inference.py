@@ -165,9 +165,6 @@ class Rude(Method):
     def attach(self, model: Any, params: Any, task: Task, head: Any) -> Any:
         raise NotImplementedError
 
-    def save(self, model: Any, folder: Path, base: Any) -> None:
-        raise NotImplementedError
-
     def restore(self, model: Any, folder: Path, params: Any, task: Task) -> Any:
         type(self).write(model)
         return model

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from zoo.chat_template import IGNORED, check_template, encode, fit, prompt_ids
 from zoo.conversations import COLUMNS, Message, UnusableError, read_conversations
 from zoo.data import Example
-from zoo.errors import DataError, IncompatibleError
+from zoo.errors import DataError
 from zoo.generation import Sampling, answer
-from zoo.pretrained import load_config, load_tokenizer, load_weights
+from zoo.pretrained import check_missing, load_config, load_tokenizer, load_weights
 from zoo.tasks import Task
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 SAMPLES = 3
 """Held-out conversations that the model answers before and after training, for the record."""
 _SAMPLE_TOKENS = 64
-_MOST_FRESH = 0.1
-"""A base with a larger share of missing weights is not the checkpoint of this architecture."""
 
 
 class CausalLanguageModelling(Task):
@@ -89,12 +87,7 @@ class CausalLanguageModelling(Task):
         from transformers import AutoModelForCausalLM
 
         model, missing = load_weights(AutoModelForCausalLM, folder, load_config(folder), **options)
-        sizes = {name: value.numel() for name, value in model.named_parameters()}
-        if sum(sizes.get(name, 0) for name in missing) > _MOST_FRESH * sum(sizes.values()):
-            raise IncompatibleError(
-                f"the base's weights are not those of a {type(model).__name__}: "
-                f"{len(missing)} tensors are missing, {missing[0]} among them."
-            )
+        check_missing(model, missing)
         return model, []
 
     def empty_model(self, folder: Path, labels: Sequence[str]) -> tuple[nn.Module, list[str]]:

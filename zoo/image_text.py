@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from zoo import captioned, images
 from zoo.contrastive import compute_in_parts, contrastive_loss, distinct, label, parts, right_answers
 from zoo.data import Example
-from zoo.errors import IncompatibleError, NotFoundError, UsageError, ZooError
+from zoo.errors import IncompatibleError, NotFoundError, UsageError
 from zoo.identity import read_config
+from zoo.pretrained import load_weights
 from zoo.tasks import Task
 
 if TYPE_CHECKING:
@@ -130,26 +131,13 @@ class ImageTextRetrieval(Task):
         return processor
 
     def load_model(self, folder: Path, labels: Sequence[str], **options: Any) -> tuple[nn.Module, list[str]]:
-        import torch
-        from safetensors import SafetensorError
         from transformers import AutoModel
 
-        try:
-            model, info = AutoModel.from_pretrained(
-                str(folder),
-                config=self._config(folder),
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-                **{"dtype": torch.float32, **options},
-            )
-        except SafetensorError as error:
-            raise ZooError(f"the weights in {folder} are damaged: {error}.") from error
-        missing = sorted(info["missing_keys"])
+        model, missing = load_weights(AutoModel, folder, self._config(folder), **options)
         if missing:
             raise IncompatibleError(
                 f"the base's weights are not those of a {type(model).__name__}: "
-                f"{len(missing)} tensors are missing, {missing[0]} among them."
+                f"{len(missing)} tensors are missing, {min(missing)} among them."
             )
         return model, []
 

@@ -125,9 +125,8 @@ def check_fit(made: Plan, base: str | None) -> None:
     quiet_libraries()
     labels = made.task.labels or ("0", "1")
     read_config(found.folder)
-    model, _ = made.task.empty_model(found.folder, labels)
+    model = attach_without_weights(made.method, made.params, made.task, found.folder, labels)
     fitting_length(made.method, made.params, made.task, model, made.spec.max_length)
-    attach_without_weights(made.method, made.params, made.task, found.folder, labels)
 
 
 def fitting_length(method: Method, params: Any, task: Task, model: Any, asked: int | None) -> int:

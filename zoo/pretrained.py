@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ _TOKENIZER_FILES = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
+
+_MOST_FRESH = 0.1
+"""A model with a larger share of missing weights is not the checkpoint of this architecture."""
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -77,3 +81,16 @@ def load_weights(auto: Any, folder: Path, config: Any, **options: Any) -> tuple[
         raise ZooError(f"the weights in {folder} are damaged: {error}.") from error
     mismatched = [key[0] if isinstance(key, tuple) else key for key in info["mismatched_keys"]]
     return model, [*info["missing_keys"], *mismatched]
+
+
+def check_missing(model: nn.Module, missing: Sequence[str]) -> None:
+    """
+    Raises:
+        IncompatibleError: so much of the model is missing that the folder holds another architecture.
+    """
+    sizes = {name: value.numel() for name, value in model.named_parameters()}
+    if sum(sizes.get(name, 0) for name in missing) > _MOST_FRESH * sum(sizes.values()):
+        raise IncompatibleError(
+            f"the base's weights are not those of a {type(model).__name__}: "
+            f"{len(missing)} tensors are missing, {missing[0]} among them."
+        )

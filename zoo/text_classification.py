@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.columns import LABEL, recognise
 from zoo.data import CLASS_NAMES, Example, columns_of
-from zoo.errors import DataError, IncompatibleError, UsageError
-from zoo.pretrained import load_config, load_tokenizer, load_weights
+from zoo.errors import DataError, UsageError
+from zoo.pretrained import check_missing, load_config, load_tokenizer, load_weights
 from zoo.tasks import Task
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ _PROBE_PAIRS = (
     ("Shares fell on Friday.", "The talks go on."),
 )
 _SAMPLE = ("A film to remember.",)
-_MOST_FRESH = 0.1
-"""A trunk with a larger share of missing weights is not the checkpoint of this architecture."""
 
 
 class TextClassification(Task):
@@ -249,11 +247,7 @@ with torch.no_grad():
         ]
         sizes = {name: value.numel() for name, value in model.named_parameters()}
         inside = [key for key in missing if key.partition(".")[0] not in outside and key in sizes]
-        if sum(sizes[key] for key in inside) > _MOST_FRESH * sum(sizes.values()):
-            raise IncompatibleError(
-                f"the base's weights are not those of a {type(model).__name__}: "
-                f"{len(inside)} tensors are missing, {inside[0]} among them."
-            )
+        check_missing(model, inside)
         return outside + sorted({key.rpartition(".")[0] for key in inside})
 
     def _label_ids(
