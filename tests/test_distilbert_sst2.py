@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import reviews
+from records import training
 
 from zoo import AdapterRecord, AdapterSpec, pipeline, plugins, sources
 from zoo.dataset import Dataset, open_dataset
@@ -70,7 +71,7 @@ def test_full_and_lora_train_under_the_same_settings_but_for_their_learning_rate
     for setting in ("base", "data", "epochs", "batch_tokens", "max_length", "seed", "limit", "eval_limit"):
         assert getattr(full.spec, setting) == getattr(lora.spec, setting), setting
     assert full.data == lora.data
-    assert full.training.steps == lora.training.steps
+    assert training(full).steps == training(lora).steps
     assert full.spec.learning_rate != lora.spec.learning_rate
 
 
@@ -81,8 +82,8 @@ def test_the_records_hold_what_a_comparison_needs(both: tuple[AdapterRecord, Ada
         assert accuracy is not None
         assert accuracy.low <= accuracy.value <= accuracy.high
         assert accuracy.n == 40
-        assert record.cost.train_seconds > 0
-        assert record.cost.peak_memory_bytes > 0
+        assert record.cost.train_seconds
+        assert record.cost.peak_memory_bytes
     assert full.cost.trainable_parameters == full.cost.total_parameters
     assert lora.cost.trainable_parameters < full.cost.trainable_parameters
 

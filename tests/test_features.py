@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from conftest import FAMILIES
+from records import training
 from test_pipeline import tiny_spec
 
 from zoo import features, pipeline, plugins
@@ -69,27 +70,27 @@ def test_a_probe_trained_on_features_is_the_probe_trained_on_texts(
     monkeypatch.setattr(features, "_frozen_part", lambda run: None)
     plain = train(tiny_models[family], reviews_csv, registry, precision=precision)
     assert trunk_calls
-    tolerance = 1e-5 if cached.training.precision == "fp32" else 2e-2
+    tolerance = 1e-5 if training(cached).precision == "fp32" else 2e-2
     ours, theirs = weights(registry, cached), weights(registry, plain)
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():
         assert float((value - theirs[name]).abs().max()) < tolerance, name
-    assert cached.training.steps == plain.training.steps
-    assert cached.training.loss == pytest.approx(plain.training.loss, abs=tolerance)
+    assert training(cached).steps == training(plain).steps
+    assert training(cached).loss == pytest.approx(training(plain).loss, abs=tolerance)
 
 
 def test_a_trunk_with_dropout_is_run_in_every_step(
     tiny_bert: Path, reviews_csv: Path, registry: Registry, trunk_calls: list[int]
 ) -> None:
     record = train(tiny_bert, reviews_csv, registry, base_dropout="keep")
-    assert len(trunk_calls) == record.training.steps
+    assert len(trunk_calls) == training(record).steps
 
 
 def test_an_adapter_inside_the_trunk_is_never_cached(
     tiny_bert: Path, reviews_csv: Path, registry: Registry, trunk_calls: list[int]
 ) -> None:
     record = pipeline.train(tiny_spec("lora", tiny_bert, reviews_csv), registry)
-    assert len(trunk_calls) == record.training.steps
+    assert len(trunk_calls) == training(record).steps
 
 
 def test_a_pooler_that_the_checkpoint_lacks_is_trained_on_what_lies_below_it(
@@ -105,7 +106,7 @@ def test_a_pooler_that_the_checkpoint_lacks_is_trained_on_what_lies_below_it(
     record = train(base, reviews_csv, registry)
     assert any("pooler" in name for name in weights(registry, record))
     # the embeddings of one token each, and the probe's: nothing to speak of
-    assert len(trunk_calls) == record.training.steps + 1
+    assert len(trunk_calls) == training(record).steps + 1
 
 
 SMALL: dict[str, Any] = {
@@ -152,7 +153,7 @@ def test_a_head_that_reads_every_token_is_trained_on_texts(
     settings = {"num_attention_heads": 2, "classifier_pooling": "mean", **tokens}
     base = base_of(tmp_path / "modernbert", tiny_bert, "modernbert", **settings)
     record = train(base, reviews_csv, registry)
-    assert len(trunk_calls) == record.training.steps
+    assert len(trunk_calls) == training(record).steps
 
 
 def test_what_is_trained_below_the_trunk_is_never_hidden_by_features(
@@ -188,4 +189,4 @@ def test_what_is_trained_below_the_trunk_is_never_hidden_by_features(
     more = {"method": {"my-prompt": find("method")["lora"]}}
     monkeypatch.setattr(plugins, "find", lambda kind: {**find(kind), **more.get(kind, {})})
     record = pipeline.train(tiny_spec("my-prompt", tiny_bert, reviews_csv, max_length=32), registry)
-    assert len(trunk_calls) >= record.training.steps
+    assert len(trunk_calls) >= training(record).steps

@@ -34,7 +34,7 @@ class Chat:
     ):
         check_chats(name, registry)
         self._loaded = load(name, registry)
-        self._precision = choose_precision(self._loaded.record.training.precision)
+        self._precision = choose_precision(self._loaded.record.precision)
         self._base: nn.Module | None = None
         self._sampling = sampling
         self._opening: list[Message] = [{"role": "system", "content": system}] if system else []

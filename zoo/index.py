@@ -18,7 +18,7 @@ from zoo import __version__, cache
 from zoo.registry import Registry, without_collecting
 from zoo.specs import AdapterRecord, BaseId
 
-VERSION = f"{__version__} 2"
+VERSION = f"{__version__} 3"
 """Of the zoo, which judged every record as it read it, and of the layout. Another's index is made again."""
 WORTH_KEEPING = 2_000_000
 """Bytes of a registry.json that is no longer decoded in a moment."""
@@ -54,9 +54,9 @@ class Summary(Struct, frozen=True, array_like=True, gc=False):
     metrics: tuple[Measured, ...]
     flags: tuple[str, ...]
     created: str
-    train_seconds: float
+    train_seconds: float | None
     trainable_parameters: int
-    total_parameters: int
+    total_parameters: int | None
     adapter_bytes: int
 
     def value(self, metric: str) -> float | None:

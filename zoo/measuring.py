@@ -10,7 +10,7 @@ from zoo import sources
 from zoo.data import Division, Example, fingerprint
 from zoo.dataset import divide_rows, read_examples, read_splits
 from zoo.encoding import encode
-from zoo.errors import IncompatibleError
+from zoo.errors import IncompatibleError, NotFoundError
 from zoo.inference import Adapters, LoadedAdapter
 from zoo.registry import Registry
 from zoo.report import Report
@@ -67,7 +67,7 @@ def evaluate_all(
     adapters = Adapters(names, registry)
     held_out = HeldOut(report, data, columns)
     for _, record, task in adapters:
-        choose_precision(precision or record.training.precision)
+        choose_precision(precision or record.precision)
         held_out.rows(record, task)
     several = len(list(adapters)) > 1
     for name, _, _ in adapters:
@@ -89,6 +89,7 @@ class HeldOut:
 
         Raises:
             IncompatibleError: the adapter's own data has changed since: it may have seen the held-out rows.
+            NotFoundError: nobody recorded which data is its own.
             DataError: other data with labels that the adapter does not know.
         """
         if self._data is not None:
@@ -109,6 +110,11 @@ class HeldOut:
         return self._encoded[key][1]
 
     def _division(self, record: AdapterRecord, task: Task) -> Division:
+        if record.data is None:
+            raise NotFoundError(
+                f"nobody recorded which rows '{record.name}' was trained and judged on.",
+                f"zoo evaluate {record.name} --data FILE",
+            )
         spec, location = record.spec, record.data.location
         key = (task.name, location, spec.split, spec.eval_data, tuple(sorted(spec.columns.items())))
         if key not in self._read:
@@ -146,7 +152,7 @@ def _measure(
     record, task = loaded.record, loaded.task
     truth = [{"labels": row.get("label")} for row in held_out.rows(record, task)[1]]
     encoded = held_out.encoded(loaded)
-    precision = choose_precision(precision or record.training.precision)
+    precision = choose_precision(precision or record.precision)
     outputs = loaded.outputs(encoded, precision, report, title)
     metrics = task.measure(outputs, encoded, record.labels)
     baselines = task.baselines(truth, encoded, record.labels)

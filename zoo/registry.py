@@ -176,6 +176,20 @@ class Registry:
                 raise
         return record
 
+    def replace(self, record: AdapterRecord) -> None:
+        """Write what has become of an adapter since it was added: its own file first, which is the truth.
+
+        Raises:
+            NotFoundError: no adapter has that name.
+        """
+        with self._writing():
+            found = self._read()
+            if record.name not in found.adapters:
+                raise NotFoundError(f"no adapter is called '{record.name}'.", "zoo list")
+            _write(self.adapter_folder(record.name) / RECORD_FILE, dump(record))
+            found.adapters[record.name] = _raw(record)
+            self._write(found)
+
     def remove(self, name: str) -> None:
         """Out of the registry, then off the disk.
 

@@ -13,6 +13,8 @@ from msgspec import Struct, field
 
 SCHEMA = 1
 """Version of the record and of registry.json. A newer one is refused."""
+UNKNOWN = "unknown"
+"""The id of a base, the name of a method or task, that an adapter made elsewhere does not tell."""
 
 
 class AdapterSpec(Struct, frozen=True, kw_only=True):
@@ -128,17 +130,17 @@ class Sample(Struct, frozen=True, kw_only=True):
 
 
 class Cost(Struct, frozen=True, kw_only=True):
-    """What the run took. Bytes and seconds are measured, never estimated."""
+    """What the run took. Bytes and seconds are measured, never estimated; None is not known."""
 
-    train_seconds: float
-    evaluate_seconds: float
-    examples_per_second: float
-    peak_memory_bytes: int
-    """Highest resident memory of the process, or allocated memory of the GPU where there is one."""
     trainable_parameters: int
-    total_parameters: int
     adapter_bytes: int
-    hardware: str
+    total_parameters: int | None = None
+    train_seconds: float | None = None
+    evaluate_seconds: float | None = None
+    examples_per_second: float | None = None
+    peak_memory_bytes: int | None = None
+    """Highest resident memory of the process, or allocated memory of the GPU where there is one."""
+    hardware: str | None = None
 
 
 class Training(Struct, frozen=True, kw_only=True):
@@ -157,6 +159,15 @@ class FileId(Struct, frozen=True, kw_only=True):
     sha256: str
 
 
+class HubId(Struct, frozen=True, kw_only=True):
+    """Where on the Hub an adapter is."""
+
+    repo: str
+    revision: str
+    """The commit."""
+    url: str
+
+
 class AdapterRecord(Struct, frozen=True, kw_only=True):
     """The birth certificate of an adapter."""
 
@@ -164,7 +175,8 @@ class AdapterRecord(Struct, frozen=True, kw_only=True):
     spec: AdapterSpec
     """Every setting resolved: running it again is running this adapter again."""
     base: BaseId
-    data: DataId
+    data: DataId | None
+    """None where nobody recorded it."""
     labels: list[str]
     metrics: list[Metric]
     baselines: dict[str, list[Metric]]
@@ -172,7 +184,8 @@ class AdapterRecord(Struct, frozen=True, kw_only=True):
     flags: list[str]
     """Doubts in words: a metric that does not beat a baseline."""
     cost: Cost
-    training: Training
+    training: Training | None
+    """None where nobody recorded it."""
     format: str
     """What loads the folder: `peft`, `transformers`, or `zoo` (`zoo.restore(model, folder)`)."""
     files: dict[str, FileId]
@@ -183,7 +196,16 @@ class AdapterRecord(Struct, frozen=True, kw_only=True):
     """`method` and `task` -> the distribution and version that brought it."""
     samples: list[Sample] = field(default_factory=list)
     """Of a task that writes; empty for one that only measures."""
+    hub: HubId | None = None
+    """Where it was published or pulled from."""
+    origin: str | None = None
+    """Of an adapter that was not trained here: `hub:repo@commit`, or `path:folder`."""
     schema: int = SCHEMA
+
+    @property
+    def precision(self) -> str:
+        """What it was trained in, and works in unless another is asked for."""
+        return self.training.precision if self.training else "auto"
 
     def metric(self, name: str) -> Metric | None:
         return next((metric for metric in self.metrics if metric.name == name), None)

@@ -35,11 +35,12 @@ def correctness(name: str, folder: Path) -> tuple[list[str], np.ndarray]:
 
     loaded = load(name, Registry(folder / "registry.json"))
     record = loaded.record
+    assert record.data is not None
     data = sources.resolve(record.data.location, (), "data", Report())
     rows = open_dataset(loaded.task, data, record.spec, Report()).held_out
     outputs = loaded.outputs(
         loaded.task.encode(rows, loaded.processor, loaded.max_length),
-        record.training.precision,
+        record.precision,
         Report(),
         "predicting",
     )

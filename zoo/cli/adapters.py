@@ -16,6 +16,7 @@ from zoo.index import Summary, listing
 from zoo.options import split_pairs
 from zoo.registry import Registry
 from zoo.report import clock
+from zoo.specs import UNKNOWN, AdapterRecord, DataId
 
 _SORTS = {
     "name": "name",
@@ -111,7 +112,7 @@ def show_command(registry: Registry, name: str, as_json: bool) -> None:
     if as_json:
         print_json(record)
         return
-    spec, cost, data = record.spec, record.cost, record.data
+    spec, cost, base = record.spec, record.cost, record.base
     facts: list[tuple[str, object]] = [
         ("name", record.name),
         (
@@ -119,13 +120,9 @@ def show_command(registry: Registry, name: str, as_json: bool) -> None:
             f"{spec.method} ({', '.join(f'{k}={v}' for k, v in spec.params.items()) or 'no parameters'})",
         ),
         ("task", spec.task),
-        ("base", f"{record.base.id}, from {record.base.package or record.base.location}"),
-        *((f"base {file}", f"sha256:{digest}") for file, digest in record.base.weights.items()),
-        ("data", f"{data.id}, from {data.package or data.location}"),
-        (
-            "rows",
-            f"{data.n_train:,} of {data.n_train_available:,} trained on; judged by: {data.split}",
-        ),
+        ("base", f"{base.id}, from {base.package or base.location}" if base.location else base.id),
+        *((f"base {file}", f"sha256:{digest}") for file, digest in base.weights.items()),
+        *_data_facts(record.data),
         *([("labels", ", ".join(record.labels))] if record.labels else []),
         *(
             (m.name, f"{number(m.value)}  {number(m.low)} to {number(m.high)}  n {m.n}")
@@ -137,17 +134,47 @@ def show_command(registry: Registry, name: str, as_json: bool) -> None:
             for m in metrics
         ),
         *(("doubt", flag) for flag in record.flags),
-        ("trainable", f"{cost.trainable_parameters:,} of {cost.total_parameters:,}"),
         ("size", f"{cost.adapter_bytes:,} bytes"),
-        ("time", f"{clock(cost.train_seconds)}, {cost.examples_per_second:.1f} examples/s, {cost.hardware}"),
-        ("peak memory", f"{cost.peak_memory_bytes / 1e9:.2f} GB"),
-        ("precision", record.training.precision),
-        ("seed", spec.seed),
+        *_training_facts(record),
+        *([("origin", record.origin)] if record.origin else []),
+        *([("on the Hub", f"{record.hub.repo} at {record.hub.revision}")] if record.hub else []),
         ("created", record.created),
-        ("again", record.command),
         ("files", registry.adapter_folder(record.name)),
     ]
     print_facts(facts)
+
+
+def _data_facts(data: DataId | None) -> list[tuple[str, object]]:
+    if data is None:
+        return [("data", UNKNOWN)]
+    return [
+        ("data", f"{data.id}, from {data.package or data.location}"),
+        ("rows", f"{data.n_train:,} of {data.n_train_available:,} trained on; judged by: {data.split}"),
+    ]
+
+
+def _training_facts(record: AdapterRecord) -> list[tuple[str, object]]:
+    """Of an adapter that others made, only what its files tell."""
+    cost = record.cost
+    of_all = f" of {cost.total_parameters:,}" if cost.total_parameters else ""
+    facts: list[tuple[str, object]] = [("trainable", f"{cost.trainable_parameters:,}{of_all}")]
+    if cost.train_seconds is not None:
+        facts.append(
+            (
+                "time",
+                f"{clock(cost.train_seconds)}, {cost.examples_per_second:.1f} examples/s, {cost.hardware}",
+            )
+        )
+    if cost.peak_memory_bytes is not None:
+        facts.append(("peak memory", f"{cost.peak_memory_bytes / 1e9:.2f} GB"))
+    if record.training is None:
+        return [*facts, ("training", UNKNOWN)]
+    return [
+        *facts,
+        ("precision", record.training.precision),
+        ("seed", record.spec.seed),
+        ("again", record.command),
+    ]
 
 
 @click.command(name="rm")
@@ -184,7 +211,8 @@ def _bounds(pairs: tuple[str, ...], flag: str) -> dict[str, float]:
 
 def _sort_key(sort: str, found: list[Summary]) -> Callable[[Summary], Any]:
     if sort in _SORTS:
-        return attrgetter(_SORTS[sort], "name")
+        what = attrgetter(_SORTS[sort])
+        return lambda summary: (what(summary) is None, what(summary) or 0, summary.name)
     metrics = {metric.name for summary in found for metric in summary.metrics}
     if found and sort not in metrics:
         raise UsageError(f"cannot sort by '{sort}': {', '.join([*_SORTS, *sorted(metrics)])}.")

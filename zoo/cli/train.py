@@ -104,9 +104,12 @@ def train_command(
     if as_json:
         print_json(record)
         return
+    cost = record.cost
+    assert cost.train_seconds is not None, "measured just now"
+    assert cost.peak_memory_bytes is not None, "measured just now"
     report.say(
-        f"trained in {clock(record.cost.train_seconds)}, {record.cost.examples_per_second:.1f} examples/s, "
-        f"peak memory {record.cost.peak_memory_bytes / 1e9:.2f} GB"
+        f"trained in {clock(cost.train_seconds)}, {cost.examples_per_second:.1f} examples/s, "
+        f"peak memory {cost.peak_memory_bytes / 1e9:.2f} GB"
     )
     print_metrics("trained", record.metrics, record.baselines)
     for flag in record.flags:
