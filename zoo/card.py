@@ -1,103 +1,140 @@
-"""AdapterRecord -> README.md: a model card with nothing filled in by hand."""
+"""AdapterRecord -> README.md: a model card with nothing filled in by hand.
+
+A card never names a folder of the maker's machine, save where the base is such a folder and only it can load
+the adapter. What it states of the run stands in tables, so that zoo/card_check.py can hold an edited card
+against the record.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+import shlex
+from typing import TYPE_CHECKING, Any
 
-from zoo.plugins import manager
-from zoo.report import clock
-from zoo.specs import AdapterRecord, Metric
+from zoo import plugins
+from zoo.card_facts import base_facts, cost_facts, data_facts, metric_rows, training_facts
+from zoo.errors import NotFoundError, PluginError
+from zoo.front_matter import dump, front_matter
+from zoo.markdown import code, excerpt, fenced, plain, table
+from zoo.public import public
+from zoo.snippets import at_once, usage
+from zoo.specs import UNKNOWN, AdapterRecord
 
-_LONGEST = 600
-"""Characters of a sample that a card shows."""
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from zoo.methods import Method
+    from zoo.tasks import Task
+
+FILE = "README.md"
+_OWN = "adapter-zoo"
+_CHANGE = "_change"
+"""Ends the names of what `Task.change` gives."""
+_PACKAGE = re.compile(r"([A-Za-z0-9][\w.-]*) (\d[\w.+!-]*)")
 
 
-def card(record: AdapterRecord, usage: str, *modules: Any) -> str:
+def render(record: AdapterRecord, repo: str | None = None, licence: str | None = None) -> str:
+    """The card, with the words and the sections of the record's task and method where they are installed.
+
+    Args:
+        repo: the id under which it is on the Hub, or will be: what the snippets open. None is the folder.
+        licence: an id of the Hub; None is the base's own.
+    """
+    task, task_module = _plugin("task", record.spec.task)
+    method, method_module = _plugin("method", record.spec.method)
+    modules = [module for module in (task_module, method_module) if module is not None]
+    python = usage(public(record) if repo else record, task, method, repo)
+    return card(record, python, *modules, task=task, method=method, repo=repo, licence=licence)
+
+
+def card(
+    record: AdapterRecord,
+    usage: str,
+    *modules: ModuleType,
+    task: Task | None = None,
+    method: Method | None = None,
+    repo: str | None = None,
+    licence: str | None = None,
+) -> str:
     """The card's text. `modules` are plugins whose `zoo_card` hook may add sections."""
+    record = public(record)
     sections = [
-        f"---\n{_front_matter(record)}---",
-        f"# {record.name}\n\n{_what(record)}",
-        f"## How good it is\n\n{_metrics_table(record)}",
+        f"---\n{dump(front_matter(record, task, licence))}---",
+        f"# {plain(record.name)}\n\n{_what(record)}",
+        f"## How good it is\n\n{_results(record)}",
         *([f"## What it says\n\n{_samples(record)}"] if record.samples else []),
-        f"## How to load it\n\n```python\n{usage.strip()}\n```",
+        f"## How to load it\n\n{_loading(record, usage, task, repo)}",
         f"## Training\n\n{_training(record)}",
         f"## Data\n\n{_data(record)}",
         f"## Base model\n\n{_base(record)}",
-        f"## Cost\n\n{_cost(record)}",
+        f"## Cost\n\n{table(('cost', 'measured'), cost_facts(record))}",
+        f"## Limits\n\n{_limits(record, task, method)}",
     ]
-    sections += [section.strip() for section in manager(*modules).hook.zoo_card(record=record) if section]
+    hook = plugins.manager(*modules).hook
+    sections += [section.strip() for section in hook.zoo_card(record=record) if section]
     return "\n\n".join(sections) + "\n"
 
 
-def _front_matter(record: AdapterRecord) -> str:
-    import yaml
-
-    on_hub = not record.base.id.startswith("local:")
-    matter: dict[str, Any] = {
-        "library_name": record.format if record.format in ("peft", "transformers") else "adapter-zoo",
-        "tags": ["adapter-zoo", record.spec.method, record.spec.task],
-        "metrics": [metric.name for metric in record.metrics],
-    }
-    if on_hub:
-        relation = "finetune" if record.format == "transformers" else "adapter"
-        matter |= {"base_model": record.base.id, "base_model_relation": relation}
-        matter["tags"].append(f"base_model:{relation}:{record.base.id}")
-    if not record.data.id.startswith("local:"):
-        matter["datasets"] = [record.data.id]
-    if record.base.licence:
-        matter["license"] = record.base.licence
-    text = yaml.safe_dump(matter, sort_keys=True, allow_unicode=True)
-    if yaml.safe_load(text) != matter:  # some control characters only survive escaped
-        text = yaml.safe_dump(matter, sort_keys=True, allow_unicode=False)
-    return str(text)
+def _plugin(kind: str, name: str) -> tuple[Any, ModuleType | None]:
+    """What a plugin makes, and its module; neither where it is not installed or is broken."""
+    try:
+        return plugins.load(kind, name), plugins.load_module(plugins.find(kind)[name])
+    except (NotFoundError, PluginError):
+        return None, None
 
 
 def _what(record: AdapterRecord) -> str:
-    kind = "A fine-tuned model" if record.format == "transformers" else f"A `{record.spec.method}` adapter"
-    what = f"{kind} for the task `{record.spec.task}` on {_code(record.base.id)}."
-    return f"{what} Labels: {', '.join(map(_code, record.labels))}." if record.labels else what
-
-
-def _metrics_table(record: AdapterRecord) -> str:
-    baselines = list(record.baselines)
-    lines = [
-        f"On {record.data.n_held_out:,} held-out rows, with 95% intervals, seed {record.spec.seed}.",
-        "",
-        _table_row("metric", "value", "interval", "n", *baselines),
-        "|---|---|---|---|" + "---|" * len(baselines),
+    spec, whole = record.spec, record.format == "transformers"
+    kind = "A fine-tuned model" if whole else f"A {code(spec.method)} adapter"
+    if spec.method == UNKNOWN:
+        kind = "An adapter of an unknown method"
+    what = [
+        f"{kind} for {'an unknown task' if spec.task == UNKNOWN else f'the task {code(spec.task)}'} on "
+        f"{'an unknown base' if record.base.id == UNKNOWN else code(record.base.id)}."
     ]
-    for metric in record.metrics:
-        beside = [
-            next((b for b in record.baselines[name] if b.name == metric.name), None) for name in baselines
-        ]
-        cells = [_with_interval(b) if b else "" for b in beside]
-        interval = f"{metric.low:.4f} to {metric.high:.4f}"
-        lines.append(_table_row(metric.name, f"{metric.value:.4f}", interval, str(metric.n), *cells))
-    lines += ["", *(f"- **Doubt:** {flag}." for flag in record.flags)]
-    return "\n".join(lines).rstrip()
+    if record.labels:
+        what.append(f"Labels: {', '.join(map(code, record.labels))}.")
+    if record.origin and record.training is None:
+        what.append(f"It was not trained by adapter-zoo, but taken in from {code(record.origin)}.")
+    if record.format == "zoo":
+        what.append("PEFT has no such method: it takes adapter-zoo to load it, see below.")
+    return " ".join(what)
 
 
-def _table_row(*cells: str) -> str:
-    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
+def _results(record: AdapterRecord) -> str:
+    if not record.metrics:
+        return "Unknown: no result is on record."
+    rows = table(metric_rows(record)[0], metric_rows(record)[1:])
+    return "\n\n".join(part for part in (_measured(record), rows, _doubts(record)) if part)
 
 
-def _code(text: str) -> str:
-    """A code span that no text can break out of: labels come from strangers' files."""
-    line = " ".join(text.split())
-    fence = "`" * (max((len(run) for run in re.findall("`+", line)), default=0) + 1)
-    space = " " if "`" in line else ""
-    return f"{fence}{space}{line}{space}{fence}"
+def _measured(record: AdapterRecord) -> str:
+    metrics = record.metrics
+    kinds: dict[str, list[str]] = {}
+    for metric in metrics:
+        kinds.setdefault(plain(metric.interval), []).append(code(metric.name))
+    how = "; ".join(f"{kind} for {', '.join(names)}" for kind, names in kinds.items())
+    how = next(iter(kinds)) if len(kinds) == 1 else how
+    lower = [code(metric.name) for metric in metrics if metric.lower_is_better]
+    changes = [code(metric.name) for metric in metrics if metric.name.endswith(_CHANGE)]
+    rows = f"On {record.data.n_held_out:,} held-out rows" if record.data else "On unknown rows"
+    said = [
+        f"{rows}, with {metrics[0].level:.0%} intervals ({how}).",
+        f"One run, seed {record.spec.seed}." if record.training else "",
+        f"Lower is better: {', '.join(lower)}." if lower else "",
+        f"Differences to the untrained base, example by example: {', '.join(changes)}." if changes else "",
+    ]
+    return " ".join(filter(None, said))
 
 
-def _with_interval(metric: Metric) -> str:
-    return f"{metric.value:.4f} ({metric.low:.4f} to {metric.high:.4f}, n {metric.n})"
+def _doubts(record: AdapterRecord) -> str:
+    return "\n".join(f"- **Doubt:** {plain(flag)}." for flag in record.flags)
 
 
 def _samples(record: AdapterRecord) -> str:
     """Held-out inputs, not chosen by anybody, with both answers."""
     return "\n\n".join(
-        f"**{title}**\n\n{_fenced(text)}"
+        f"**{title}**\n\n{excerpt(text)}"
         for sample in record.samples
         for title, text in (
             ("Asked", sample.prompt),
@@ -108,57 +145,71 @@ def _samples(record: AdapterRecord) -> str:
     )
 
 
-def _fenced(text: str) -> str:
-    """A block that no text can break out of, cut where it gets long, without control characters."""
-    shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
-    clean = "".join(c if c.isprintable() or c == "\n" else " " for c in shown)
-    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", clean)), default=0))
-    return f"{fence}text\n{clean}\n{fence}"
+def _loading(record: AdapterRecord, usage: str, task: Task | None, repo: str | None) -> str:
+    parts = [fenced(usage.strip(), "python")]
+    shorter = at_once(record, task, repo)
+    if shorter:
+        parts.append(f"PEFT finds the base by itself too:\n\n{fenced(shorter, 'python')}")
+    command = task.command(record.name) if task else shlex.join(["zoo", "show", record.name])
+    lines = [*_installs(record), *([shlex.join(["zoo", "pull", repo])] if repo else []), command]
+    return "\n\n".join([*parts, "With the zoo:", fenced("\n".join(lines), "bash")])
+
+
+def _installs(record: AdapterRecord) -> list[str]:
+    """The commands for what is needed beside PEFT: adapter-zoo, and the plugins that are not its own."""
+    found = [_PACKAGE.fullmatch(one) for one in record.plugins.values()]
+    pinned = sorted({f"{one[1]}=={one[2]}" for one in found if one})
+    others = [one for one in pinned if not one.startswith(f"{_OWN}==")]
+    own = next((one for one in pinned if one.startswith(f"{_OWN}==")), _OWN)
+    return [f"pip install {' '.join([own, *others])}"]
 
 
 def _training(record: AdapterRecord) -> str:
-    spec, training = record.spec, record.training
-    params = ", ".join(f"{key}={value}" for key, value in sorted(spec.params.items())) or "none"
-    return (
-        f"- method `{spec.method}`: {params}\n"
-        f"- {spec.epochs:g} epochs, {training.steps} steps, learning rate {spec.learning_rate:g}, "
-        f"at most {spec.batch_tokens} tokens a batch, texts cut at {spec.max_length} tokens\n"
-        f"- precision {training.precision}, base dropout {training.base_dropout}, seed {spec.seed}, "
-        f"last epoch's loss {training.loss:.4f}\n"
-        f"- again: {_code(record.command)}\n"
-        f"- with {', '.join(f'{name} {version}' for name, version in sorted(record.versions.items()))}"
-    )
+    if record.training is None:
+        known = training_facts(record)
+        said = "Unknown: nobody recorded how it was trained."
+        return f"{said}\n\n{table(('setting', 'value'), known)}" if known else said
+    again = f"The command that trains it again:\n\n{fenced(record.command, 'bash')}" if record.command else ""
+    return f"{table(('setting', 'value'), training_facts(record))}\n\n{again}".strip()
 
 
 def _data(record: AdapterRecord) -> str:
-    data = record.data
-    name = f"{data.id}:{data.config}" if data.config else data.id
-    return (
-        f"{_code(name)} ({_whence(data.package, data.revision, data.source)}), fingerprint "
-        f"`{data.fingerprint[:16]}`. Trained on {data.n_train:,} of {data.n_train_available:,} rows; "
-        f"judged by {data.n_held_out:,}: {data.split}."
-    )
+    if record.data is None:
+        return "Unknown: nobody recorded what it was trained on."
+    return f"{table(('data', 'value'), data_facts(record.data))}\n\nJudged by: {plain(record.data.split)}."
 
 
 def _base(record: AdapterRecord) -> str:
-    base = record.base
-    files = "\n".join(f"- `{name}` sha256 `{digest}`" for name, digest in sorted(base.weights.items()))
-    whence = _whence(base.package, base.revision, base.source)
-    return f"{_code(base.id)} ({whence}), a `{base.model_type}`:\n\n{files}"
+    if record.base.id == UNKNOWN:
+        return "Unknown: nobody recorded which base it fits. `zoo check` proposes candidates by its shapes."
+    return table(("base", "value"), base_facts(record.base))
 
 
-def _whence(package: str | None, revision: str | None, source: str) -> str:
-    if package:
-        return f"from the Python package {package}"
-    return f"revision `{revision}`" if revision else f"from source {source}"
-
-
-def _cost(record: AdapterRecord) -> str:
-    cost = record.cost
-    share = 100 * cost.trainable_parameters / cost.total_parameters
-    return (
-        f"Trained in {clock(cost.train_seconds)} ({cost.examples_per_second:.1f} examples/s) "
-        f"on {cost.hardware}; peak memory {cost.peak_memory_bytes / 1e9:.2f} GB. "
-        f"{cost.trainable_parameters:,} of {cost.total_parameters:,} parameters trained ({share:.2f}%); "
-        f"{cost.adapter_bytes / 1e6:.2f} MB saved."
-    )
+def _limits(record: AdapterRecord, task: Task | None, method: Method | None) -> str:
+    data, base = record.data, record.base
+    said = []
+    if record.flags:
+        said.append("Part of its numbers may be chance: see the doubts above.")
+    if record.metrics and record.training:
+        said.append(
+            f"One run with one seed ({record.spec.seed}): the intervals say how far the held-out rows may "
+            "mislead, not how far another seed would differ."
+        )
+    if not record.metrics:
+        said.append("Nothing is known of how good it is.")
+    if data is not None:
+        said.append(f"Trained and measured on {code(data.id)} only; on other data it was not measured.")
+        if data.licence is None:
+            said.append("The licence of the data is not on record.")
+    if task is not None:
+        said += task.limits(record)
+    if record.spec.max_length and record.training:
+        said.append(f"What is longer than {record.spec.max_length:,} tokens is cut.")
+    if record.format != "transformers" and base.weights:
+        whence = f", taken from the Python package {code(base.package)}" if base.package else ""
+        said.append(f"It fits the base's weights of the sha256 above{whence}; on others it was not measured.")
+    if method is not None and method.unmergeable and record.format != "transformers":
+        said.append(f"It cannot be merged into its base: {plain(method.unmergeable)}.")
+    if record.cost.hardware:
+        said.append("Time and memory are those of one machine.")
+    return "\n".join(f"- {one}" for one in said)

@@ -9,6 +9,7 @@ zoo/chat_template.py.
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from zoo.data import Example
 from zoo.errors import DataError
 from zoo.generation import Sampling, answer
 from zoo.pretrained import check_missing, load_config, load_tokenizer, load_weights
+from zoo.snippets import base_arguments, literal
 from zoo.tasks import Task
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class CausalLanguageModelling(Task):
 
     columns = COLUMNS
     peft_type = "CAUSAL_LM"
+    pipeline_tag = "text-generation"
     primary_metric = "loss"
     max_length = 1024
     eval_limit = 500
@@ -246,13 +249,11 @@ class CausalLanguageModelling(Task):
         return found
 
     def usage(self, record: AdapterRecord, restore: str) -> str:
-        whole = record.format == "transformers"
-        base = "folder" if whole else f'"{record.base.reference}"'
         return f"""from transformers import AutoModelForCausalLM, AutoTokenizer
 
-folder = "{record.name}"
+folder = {literal(record.name)}
 tokenizer = AutoTokenizer.from_pretrained(folder)
-model = AutoModelForCausalLM.from_pretrained({base})
+model = AutoModelForCausalLM.from_pretrained({base_arguments(record)})
 {restore}
 messages = [{{"role": "user", "content": "What is an adapter?"}}]
 inputs = tokenizer.apply_chat_template(
@@ -260,7 +261,16 @@ inputs = tokenizer.apply_chat_template(
 )
 answer = model.eval().generate(**inputs, max_new_tokens=128)[0, inputs["input_ids"].shape[1] :]
 print(tokenizer.decode(answer, skip_special_tokens=True))
-""".replace("\n\n\n", "\n\n")
+"""
+
+    def command(self, name: str) -> str:
+        return shlex.join(["zoo", "chat", name])
+
+    def limits(self, record: AdapterRecord) -> list[str]:
+        return [
+            "The numbers say how likely the model finds the answers in the held-out conversations. Whether "
+            "what it writes is true, useful or harmless was not measured."
+        ]
 
 
 def _kept(labels: Tensor) -> Tensor:

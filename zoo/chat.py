@@ -6,11 +6,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from zoo import plugins, sources
+from zoo import base_check
 from zoo.causal_lm import CausalLanguageModelling
 from zoo.chat_template import prompt_ids
 from zoo.conversations import Message
 from zoo.errors import UsageError
+from zoo.folder_check import task_of
 from zoo.generation import Sampling, answer, room
 from zoo.hardware import choose_precision
 from zoo.inference import LoadedAdapter, load
@@ -30,10 +31,19 @@ class Chat:
     """
 
     def __init__(
-        self, name: str, registry: Registry, sampling: Sampling, system: str | None = None, seed: int = 42
+        self,
+        name: str,
+        registry: Registry,
+        sampling: Sampling,
+        system: str | None = None,
+        seed: int = 42,
+        base: str | None = None,
+        allow_other: bool = False,
+        report: Report | None = None,
     ):
         check_chats(name, registry)
-        self._loaded = load(name, registry)
+        self._loaded = load(name, registry, base, allow_other, report)
+        self._asked = base
         self._precision = choose_precision(self._loaded.record.precision)
         self._base: nn.Module | None = None
         self._sampling = sampling
@@ -85,7 +95,7 @@ class Chat:
         if hasattr(model, "disable_adapter"):
             return model, model.disable_adapter()
         if self._base is None:  # a method that cannot step aside: the base once more, beside it
-            self._base = _base_of(self._loaded)
+            self._base = _base_of(self._loaded, self._asked)
             _ready(self._base, self._precision)
         return self._base, nullcontext()
 
@@ -96,15 +106,15 @@ def check_chats(name: str, registry: Registry) -> None:
     Raises:
         UsageError: the task of the adapter does not chat.
     """
-    task = registry.locate(name)[0].spec.task
-    if not isinstance(plugins.load_task(task), CausalLanguageModelling):
+    task = task_of(registry.locate(name)[0])
+    if not isinstance(task, CausalLanguageModelling):
         raise UsageError(
-            f"'{name}' is an adapter for {task}, which does not chat.", f"zoo predict {name} ..."
+            f"'{name}' is an adapter for {task.name}, which does not chat.", f"zoo predict {name} ..."
         )
 
 
-def _base_of(loaded: LoadedAdapter) -> nn.Module:
-    found = sources.resolve(loaded.record.base.location, (), "base", Report())
+def _base_of(loaded: LoadedAdapter, asked: str | None) -> nn.Module:
+    found = loaded.base or base_check.find(loaded.record, asked)
     return loaded.task.load_model(found.folder, loaded.record.labels)[0]
 
 

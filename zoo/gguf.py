@@ -29,10 +29,7 @@ def unpack_gguf(packed: Path, report: Report, *, weights: bool = True) -> Path:
     Raises:
         ZooError: there is no cache folder.
     """
-    parent = cache.folder("gguf")
-    if parent is None:
-        raise ZooError("there is no cache folder to unpack a base into.", "export ZOO_CACHE=FOLDER")
-    folder = parent / f"{packed.stem}-{sha256(packed)[:16]}"
+    folder = unpacked_folder(packed)
     if folder.is_dir():
         return folder
     if not weights:
@@ -40,6 +37,18 @@ def unpack_gguf(packed: Path, report: Report, *, weights: bool = True) -> Path:
         return config if config.is_dir() else _whole(config, lambda beside: _write_config(packed, beside))
     report.say(f"unpacking {packed.name} into {folder}: once, up to {_SEVERAL} seconds")
     return _whole(folder, lambda beside: _write_model(packed, beside))
+
+
+def unpacked_folder(packed: Path) -> Path:
+    """Where `unpack_gguf` puts the weights, or has put them.
+
+    Raises:
+        ZooError: there is no cache folder.
+    """
+    parent = cache.folder("gguf")
+    if parent is None:
+        raise ZooError("there is no cache folder to unpack a base into.", "export ZOO_CACHE=FOLDER")
+    return parent / f"{packed.stem}-{sha256(packed)[:16]}"
 
 
 def _whole(folder: Path, make: Callable[[Path], None]) -> Path:

@@ -1,8 +1,8 @@
 """The life of an adapter as hooks, in the order in which they are called.
 
-A plugin implements any of them with `@hookimpl` in the module that its entry point names. `zoo_train` and
-`zoo_evaluate` are `firstresult`: the chosen method's or task's implementation goes before the core's default,
-and returning None passes on to it.
+A plugin implements any of them with `@hookimpl` in the module that its entry point names. `zoo_train`,
+`zoo_evaluate` and `zoo_publish` are `firstresult`: the chosen method's or task's implementation goes before
+the core's default, and returning None passes on to it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from zoo.methods import Method
     from zoo.run import Run, TrainResult
     from zoo.sources import Source
@@ -54,3 +56,11 @@ def zoo_evaluate(run: Run) -> list[Metric] | None:
 @hookspec
 def zoo_card(record: AdapterRecord) -> str | None:
     """A Markdown section for the model card, added after the core's own sections."""
+
+
+@hookspec(firstresult=True)
+def zoo_publish(record: AdapterRecord, folder: Path, repo: str) -> str | None:
+    """Send `folder` to `repo` and say its address; every gate has let it pass. The core's default is the Hub.
+
+    `record` is the one that goes with it, without what belongs to this machine alone.
+    """

@@ -118,8 +118,14 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """What transformers loads: some folders hold the same weights again, or a probe, under other names."""
+    found = sorted(folder.glob("*.safetensors"))
+    return [path for path in found if path.name.startswith("model")] or found
+
+
 def weight_hashes(folder: Path) -> dict[str, str]:
-    return {path.name: sha256(path) for path in sorted(folder.glob("*.safetensors"))}
+    return {path.name: sha256(path) for path in weight_files(folder)}
 
 
 def file_ids(folder: Path) -> dict[str, FileId]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +14,7 @@ from zoo.data import Example
 from zoo.errors import IncompatibleError, NotFoundError, UsageError
 from zoo.identity import read_config
 from zoo.pretrained import load_weights
+from zoo.snippets import base_arguments, literal
 from zoo.tasks import Task
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class ImageTextRetrieval(Task):
 
     columns = ("image", "text")
     peft_type = None
+    pipeline_tag = "zero-shot-image-classification"
     targets = ("q_proj", "k_proj", "v_proj", "out_proj")
     primary_metric = "mean_recall"
     max_length = 77
@@ -121,7 +124,9 @@ class ImageTextRetrieval(Task):
         images.need_pillow()
         try:
             # torchvision resizes a little differently, and the same picture must be the same on all machines
-            processor = AutoProcessor.from_pretrained(str(folder), local_files_only=True, backend="pil")
+            processor = AutoProcessor.from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False, backend="pil"
+            )
         except (OSError, ValueError) as error:
             raise NotFoundError(
                 f"{folder} has no usable processor: {' '.join(str(error).split())}"
@@ -296,23 +301,33 @@ class ImageTextRetrieval(Task):
         return found
 
     def usage(self, record: AdapterRecord, restore: str) -> str:
-        base = "folder" if record.format == "transformers" else f'"{record.base.reference}"'
         return f"""import torch
 from PIL import Image
 from transformers import AutoModel, AutoProcessor
 
-folder = "{record.name}"
+folder = {literal(record.name)}
 processor = AutoProcessor.from_pretrained(folder, backend="pil")
-model = AutoModel.from_pretrained({base})
+model = AutoModel.from_pretrained({base_arguments(record)}, dtype=torch.float32)
 {restore}
 model.eval()
-pictures = [Image.open("a.png").convert("RGB"), Image.open("b.png").convert("RGB")]
-texts = ["a bowl of cherries"]
+pictures = [Image.new("RGB", (64, 64), "red"), Image.new("RGB", (64, 64), "blue")]  # or Image.open(...)
+texts = ["a red square"]
 cut = {{"padding": "max_length", "truncation": True, "max_length": {record.spec.max_length}}}
 inputs = processor(text=texts, images=pictures, return_tensors="pt", **cut)
 with torch.no_grad():
     print(model(**inputs).logits_per_text.softmax(-1))  # which of the pictures it is
-""".replace("\n\n\n", "\n\n")
+"""
+
+    def command(self, name: str) -> str:
+        return shlex.join(["zoo", "predict", name, "a red square", "--gallery", "FOLDER"])
+
+    def limits(self, record: AdapterRecord) -> list[str]:
+        if not record.metrics:
+            return []
+        return [
+            f"Ranks are among the {record.metrics[0].n:,} held-out pictures: among more of them, the right "
+            "one is harder to find."
+        ]
 
     def _gallery_texts(self, loaded: LoadedAdapter, folder: Path) -> _Gallery:
         frames = captioned.read_folder(folder)
@@ -380,7 +395,7 @@ with torch.no_grad():
                 f"{self.name} wants a model of pictures and texts ({', '.join(self.model_types)}), "
                 f"and {folder} holds one of type '{kind}'."
             )
-        config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
+        config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
         self._side = config.vision_config.image_size
         return config
 

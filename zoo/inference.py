@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo import options, plugins, sources
+from zoo import base_check, options
 from zoo.bases import Bases, options_key
-from zoo.errors import IncompatibleError, NotFoundError
-from zoo.identity import identify, sha256
+from zoo.errors import IncompatibleError, NotFoundError, ZooError
+from zoo.folder_check import WHOLE, check_files, check_head, method_of, task_of
+from zoo.identity import identify
+from zoo.methods import one_line
 from zoo.quiet import quiet_libraries
 from zoo.registry import RECORD_FILE, Registry, read_record
 from zoo.report import Report
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
     from zoo.sources import Resolved
     from zoo.tasks import Task
 
-WHOLE = "transformers"
-"""The format of a folder that is a whole model by itself: fully fine-tuned, or merged."""
+_LONGEST = 200
+"""Characters of another library's message that are repeated."""
 _NOT_OF_A_PROCESSOR = (".safetensors", "adapter_config.json")
 """How the names of files end that a processor, which is loaded from a bare base too, has no use for."""
 
@@ -35,6 +37,8 @@ class LoadedAdapter:
     task: Task
     model: nn.Module
     processor: Any
+    base: Resolved | None
+    """None where the folder is a whole model by itself."""
 
     def outputs(self, encoded: Sequence[Any], precision: str, report: Report, title: str) -> Any:
         from zoo.evaluation import forward
@@ -57,7 +61,16 @@ class LoadedAdapter:
 
 
 @dataclass(frozen=True)
-class _Checked:
+class Bare:
+    """A base without its adapter, or a whole model."""
+
+    model: nn.Module
+    head: Sequence[str]
+    """Its modules without pretrained weights."""
+
+
+@dataclass(frozen=True)
+class Checked:
     """An adapter whose files and base are those that its record names."""
 
     record: AdapterRecord
@@ -67,7 +80,19 @@ class _Checked:
     folder: Path
     base: Resolved | None
     """None where the folder is a whole model by itself."""
+    base_id: BaseId
+    """Which base it really is: with `allow_other` not always the record's."""
     base_key: Hashable
+
+    @property
+    def weights(self) -> Path:
+        """The folder of the base's weights: the adapter's own where that is a whole model."""
+        return self.folder if self.base is None else self.base.folder
+
+    @property
+    def arithmetic(self) -> str:
+        """`fp32`, or `bf16` where the method has its base in fewer bits: how exact its answers are."""
+        return "bf16" if self.base is not None and self.method.load_options(self.params) else "fp32"
 
 
 class Adapters:
@@ -75,14 +100,28 @@ class Adapters:
 
     All are checked first, so that the last one's lost file does not come to light after hours.
 
+    Args:
+        base: a reference to the base to use instead of where each adapter's own was: it must be the same one.
+        allow_other: use a base with other weights all the same, if the shapes fit; the record keeps a note.
+
     Raises:
-        NotFoundError: no such adapter, or its files or its base are gone.
+        NotFoundError: no such adapter, or its files, its base or its plugins are not here.
         IncompatibleError: the base or a file is not the one that the record names.
     """
 
-    def __init__(self, names: Sequence[str], registry: Registry):
+    def __init__(
+        self,
+        names: Sequence[str],
+        registry: Registry,
+        base: str | None = None,
+        allow_other: bool = False,
+        report: Report | None = None,
+    ):
+        self._registry, self._asked, self._allow_other = registry, base, allow_other
+        self._report = report or Report()
         self._bases = Bases()
-        self._identified: dict[str, tuple[Resolved, BaseId]] = {}
+        self._identified: dict[str, BaseId] = {}
+        self._heads: dict[Hashable, Sequence[str]] = {}
         self._processors: dict[Hashable, Any] = {}
         located = {name: registry.locate(name) for name in names}
         self._checked = {name: self._check(record, folder) for name, (record, folder) in located.items()}
@@ -91,13 +130,8 @@ class Adapters:
         """In the order given, each once."""
         return iter([(name, one.record, one.task) for name, one in self._checked.items()])
 
-    def method(self, name: str) -> Method:
-        return self._checked[name].method
-
-    def base(self, name: str) -> Path:
-        """The folder of the base's weights: the adapter's own where that is a whole model."""
-        one = self._checked[name]
-        return one.folder if one.base is None else one.base.folder
+    def __getitem__(self, name: str) -> Checked:
+        return self._checked[name]
 
     def load(self, name: str, *, quantised: bool = True) -> LoadedAdapter:
         """Be done with an adapter before you load the next one, which may use its memory.
@@ -105,35 +139,58 @@ class Adapters:
         Args:
             quantised: where the method has its base so; else the base is loaded as it was published.
         """
+        return self.put_on(name, self.bare(name, quantised=quantised))
+
+    def bare(self, name: str, *, quantised: bool = True) -> Bare:
+        """The first half of `load`: the base by itself."""
         one = self._checked[name]
         quiet_libraries()
         if one.base is None:
-            model, _ = one.task.load_model(one.folder, one.record.labels)
-        elif not quantised:
-            model, _ = one.task.load_model(one.base.folder, one.record.labels)
-        else:
-            base = one.base.folder
-            model = self._bases.take(
-                one.base_key,
-                lambda: one.task.load_model(base, one.record.labels, **one.method.load_options(one.params)),
-            )
-        if one.record.format != WHOLE:
-            model = one.method.restore(model, one.folder, one.params, one.task)
-        return LoadedAdapter(one.record, one.task, model.eval(), self._processor(one))
+            return Bare(*one.task.load_model(one.folder, one.record.labels))
+        base, options = one.base.folder, one.method.load_options(one.params)
+        if not quantised:
+            return Bare(*one.task.load_model(base, one.record.labels))
 
-    def _check(self, record: AdapterRecord, folder: Path) -> _Checked:
-        method, task = plugins.load_method(record.spec.method), plugins.load_task(record.spec.task)
+        def read() -> tuple[nn.Module, list[str]]:
+            model, self._heads[one.base_key] = one.task.load_model(base, one.record.labels, **options)
+            return model, list(self._heads[one.base_key])
+
+        model = self._bases.take(one.base_key, read)
+        return Bare(model, self._heads[one.base_key])
+
+    def put_on(self, name: str, bare: Bare) -> LoadedAdapter:
+        """The second half of `load`: the adapter on the base that `bare` gave.
+
+        Raises:
+            IncompatibleError: it does not fit, or lacks tensors that it needs.
+        """
+        one = self._checked[name]
+        model = bare.model
+        check_head(one.record, one.method, one.folder, model, bare.head)
+        if one.record.format != WHOLE:
+            try:
+                model = one.method.restore(model, one.folder, one.params, one.task)
+            except ZooError:
+                raise
+            except Exception as error:  # peft raises what it likes, with a line for every tensor
+                where = one.base.location if one.base else "its base"
+                raise IncompatibleError(
+                    f"'{one.record.name}' does not load onto {where}: {one_line(error)[:_LONGEST]}",
+                    f"zoo check {one.record.name}",
+                ) from error
+        return LoadedAdapter(one.record, one.task, model.eval(), self.processor(name), one.base)
+
+    def _check(self, record: AdapterRecord, folder: Path) -> Checked:
+        method, task = method_of(record), task_of(record)
         params = options.parse(method.Params, record.spec.params, f"method '{method.name}'")
-        _check_files(record, folder)
+        check_files(record, folder)
         if record.format == WHOLE:
-            return _Checked(record, method, task, params, folder, None, None)
-        base, found = self._identify(record.base.location)
-        if found.weights != record.base.weights:
-            raise IncompatibleError(
-                f"'{record.name}' was trained on {record.base.id}, "
-                f"and {base.location} now holds other weights.",
-                f"zoo show {record.name}",
-            )
+            return Checked(record, method, task, params, folder, None, record.base, None)
+        base = base_check.find(record, self._asked)
+        if base.location not in self._identified:
+            self._identified[base.location] = identify(base)
+        found = self._identified[base.location]
+        record = self._judge(record, folder, base, found)
         key = (
             frozenset(found.weights.items()),
             found.config_sha256,
@@ -142,15 +199,33 @@ class Adapters:
             options_key(method.load_options(params)),
         )
         self._bases.announce(key)
-        return _Checked(record, method, task, params, folder, base, key)
+        return Checked(record, method, task, params, folder, base, found, key)
 
-    def _identify(self, location: str) -> tuple[Resolved, BaseId]:
-        if location not in self._identified:
-            base = sources.resolve(location, (), "base", Report())
-            self._identified[location] = base, identify(base)
-        return self._identified[location]
+    def _judge(self, record: AdapterRecord, folder: Path, base: Resolved, found: BaseId) -> AdapterRecord:
+        """Is it the adapter's own base? The record comes back, with a note where it is not."""
+        other = base_check.difference(record, folder, base, found)
+        if other is not None and not self._allow_other:
+            raise IncompatibleError(other, "--base with the one it was trained on, or --allow-other-base")
+        if other is not None or record.origin is not None or not record.base.weights:
+            base_check.check_fits(record, folder, base)
+        if other is not None:
+            self._report.warn(f"{other} It is used all the same, and its numbers are not the recorded ones.")
+            return base_check.note_other(record, found, self._registry)
+        if not record.base.weights:
+            self._report.warn(
+                f"nobody recorded the weights that '{record.name}' was trained on: "
+                f"whether {base.location} holds them cannot be checked."
+            )
+        elif record.base.config_sha256 not in ("", found.config_sha256):
+            self._report.warn(
+                f"{base.location} holds the weights that '{record.name}' was trained on, with another config."
+                f" Next: zoo verify {record.name}"
+            )
+        return record
 
-    def _processor(self, one: _Checked) -> Any:
+    def processor(self, name: str) -> Any:
+        """The adapter's own tokenizer or processor; strangers often keep an adapter without one."""
+        one = self._checked[name]
         files = frozenset(
             (name, file.sha256)
             for name, file in one.record.files.items()
@@ -158,18 +233,24 @@ class Adapters:
         )
         key = (one.task.name, files or one.folder)
         if key not in self._processors:
-            self._processors[key] = one.task.load_processor(one.folder)
+            try:
+                self._processors[key] = one.task.load_processor(one.folder)
+            except NotFoundError:
+                if one.base is None:
+                    raise
+                return one.task.load_processor(one.base.folder)
         return self._processors[key]
 
 
-def load(name: str, registry: Registry) -> LoadedAdapter:
-    """An adapter on its base, ready to predict.
-
-    Raises:
-        NotFoundError: no such adapter, or its files or its base are gone.
-        IncompatibleError: the base or a file is not the one that the record names.
-    """
-    return Adapters([name], registry).load(name)
+def load(
+    name: str,
+    registry: Registry,
+    base: str | None = None,
+    allow_other: bool = False,
+    report: Report | None = None,
+) -> LoadedAdapter:
+    """An adapter on its base, ready to predict. Arguments and errors are those of `Adapters`."""
+    return Adapters([name], registry, base, allow_other, report).load(name)
 
 
 def predict(
@@ -187,15 +268,6 @@ def restore(model: nn.Module, folder: str | Path) -> nn.Module:
         IncompatibleError: the adapter does not fit the model.
     """
     record = read_record(Path(folder) / RECORD_FILE)
-    method = plugins.load_method(record.spec.method)
+    method = method_of(record)
     params = options.parse(method.Params, record.spec.params, f"method '{method.name}'")
-    return method.restore(model, Path(folder), params, plugins.load_task(record.spec.task)).eval()
-
-
-def _check_files(record: AdapterRecord, folder: Path) -> None:
-    for name, file in record.files.items():
-        path = folder / name
-        if not path.is_file():
-            raise NotFoundError(f"'{record.name}' has lost its file {path}.", f"zoo rm {record.name}")
-        if sha256(path) != file.sha256:
-            raise IncompatibleError(f"{path} is not what was saved: its hash differs from {RECORD_FILE}.")
+    return method.restore(model, Path(folder), params, task_of(record)).eval()

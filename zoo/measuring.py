@@ -55,6 +55,8 @@ def evaluate_all(
     data: str | None = None,
     columns: dict[str, str] | None = None,
     precision: str | None = None,
+    base: str | None = None,
+    allow_other: bool = False,
 ) -> Iterator[tuple[str, Evaluation]]:
     """`evaluate` each in turn, to the same numbers: what they share is read, hashed and encoded once.
 
@@ -64,7 +66,7 @@ def evaluate_all(
     from zoo.hardware import choose_precision
 
     report = report or Report()
-    adapters = Adapters(names, registry)
+    adapters = Adapters(names, registry, base, allow_other, report)
     held_out = HeldOut(report, data, columns)
     for _, record, task in adapters:
         choose_precision(precision or record.precision)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from zoo import probing
 from zoo.errors import IncompatibleError, UsageError
+from zoo.folder_check import WHOLE
 from zoo.identity import file_ids, read_config
-from zoo.inference import WHOLE, Adapters
+from zoo.inference import Adapters
 from zoo.registry import RECORD_FILE, dump
 from zoo.report import Report
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from zoo.registry import Registry
-    from zoo.tasks import Task
 
 TOLERANCES = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 """Largest difference of outputs, relative to the largest, by the type that the weights are saved in."""
@@ -36,15 +37,24 @@ class Merged:
 
 
 def merge(
-    name: str, registry: Registry, folder: Path, report: Report | None = None, *, dtype: str | None = None
+    name: str,
+    registry: Registry,
+    folder: Path,
+    report: Report | None = None,
+    *,
+    dtype: str | None = None,
+    base: str | None = None,
+    allow_other: bool = False,
 ) -> Merged:
     """Write the adapter and its base as one model, with its tokenizer: `transformers` loads it by itself.
 
     A base that was quantised for training is merged as it was published. The folder is read back and compared
-    before it gets its name; one that differs is not kept. The record goes along: `zoo predict FOLDER` works.
+    before it gets its name; one that differs is not kept. The record goes along, with the base that it was
+    merged into, and a probe with the merged model's answers: `zoo predict` and `zoo verify` take the folder.
 
     Args:
         dtype: `float32`, `float16` or `bfloat16`; None is what the base's config says.
+        base: see `Adapters`, and for `allow_other` too.
 
     Raises:
         UsageError: the folder holds something already, or an unknown dtype.
@@ -57,17 +67,22 @@ def merge(
         raise UsageError(f"--dtype is {', '.join(TOLERANCES)}, got '{dtype}'.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} holds something already.", "-o NEW_FOLDER")
-    adapters = Adapters([name], registry)
-    method = adapters.method(name)
+    adapters = Adapters([name], registry, base, allow_other, report)
+    one = adapters[name]
+    method, task, record = one.method, one.task, one.record
     if method.unmergeable:
         raise IncompatibleError(f"{method.name} does not merge: {method.unmergeable}.")
-    loaded = adapters.load(name, quantised=False)
-    labels = loaded.record.labels
-    encoded = loaded.task.encode(loaded.task.probe(), loaded.processor, loaded.max_length)
-    batch = loaded.task.collate(encoded, loaded.processor)
+    bare = adapters.bare(name, quantised=False)
+    length = record.spec.max_length or task.max_length
+    examples, inputs = probing.batches(task, adapters.processor(name), length)
+    trunk = probing.trunk_of(task, bare.model)
+    answers = probing.bare_answers(probing.ask(bare.model, inputs, trunk), bare.head)
+    loaded = adapters.put_on(name, bare)
+    del bare, trunk
+    batch = task.collate(task.encode(examples, loaded.processor, length), loaded.processor)
     before = _outputs(loaded.model, batch)
-    kind = dtype or _published_dtype(adapters.base(name))
-    report.say(f"merging '{name}' into {loaded.record.base.id}")
+    kind = dtype or _published_dtype(one.weights)
+    report.say(f"merging '{name}' into {one.base_id.id}")
     merged = method.merge(loaded.model).to(getattr(torch, kind))
 
     beside = folder.with_name(f".{folder.name}.part")
@@ -77,15 +92,18 @@ def merge(
         merged.save_pretrained(str(beside))
         loaded.processor.save_pretrained(str(beside))
         del merged
-        found = _compare(loaded.task, beside, labels, batch, before)
+        again, _ = task.load_model(beside, record.labels)
+        found = _compare(again, batch, before)
         if not found[0] <= TOLERANCES[kind] * found[1]:
             raise IncompatibleError(
                 f"the merged model differs from the adapter by {found[0]:.2g}, "
                 f"where outputs reach {found[1]:.2g}: it was not kept.",
                 "--dtype float32" if kind != "float32" else None,
             )
-        record = msgspec.structs.replace(loaded.record, format=WHOLE, files=file_ids(beside))
-        (beside / RECORD_FILE).write_bytes(dump(record))
+        expected = probing.ask(again, inputs, probing.trunk_of(task, again))
+        probing.write(beside, examples, inputs, answers, expected, probing.digests(one.weights))
+        made = msgspec.structs.replace(record, base=one.base_id, format=WHOLE, files=file_ids(beside))
+        (beside / RECORD_FILE).write_bytes(dump(made))
         if folder.exists():
             folder.rmdir()
         beside.rename(folder)
@@ -94,27 +112,15 @@ def merge(
     return Merged(folder, *found, dtype=kind)
 
 
-def _compare(
-    task: Task, folder: Path, labels: Any, batch: Any, before: dict[str, Tensor]
-) -> tuple[float, float]:
+def _compare(model: nn.Module, batch: Any, before: dict[str, Tensor]) -> tuple[float, float]:
     """(largest difference, largest output)"""
-    model, _ = task.load_model(folder, labels)
     after = _outputs(model, batch)
     difference = max(float((after[name] - value).abs().max()) for name, value in before.items())
     return difference, max(float(value.abs().max()) for value in before.values())
 
 
 def _outputs(model: nn.Module, batch: Any) -> dict[str, Tensor]:
-    """Every output that is a tensor of real numbers, by name."""
-    import torch
-
-    with torch.inference_mode():
-        outputs = model.float().eval()(**{k: v for k, v in batch.items() if k != "labels"})
-    return {
-        name: value.float()
-        for name, value in outputs.items()
-        if isinstance(value, torch.Tensor) and value.is_floating_point()
-    }
+    return probing.outputs(model.float(), batch)
 
 
 def _published_dtype(base: Path) -> str:

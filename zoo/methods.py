@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,10 @@ class Method(ABC):
     """What loads the folder: `peft`, `transformers`, or `zoo` (`zoo.restore(model, folder)`)."""
     unmergeable: str | None = "it does not say how"
     """Why it cannot become part of the base's own weights; None where `merge` does that."""
+
+    def recognise(self, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The parameters that an adapter_config.json made elsewhere tells; None: it is of another method."""
+        return None
 
     def refuses(self, task: Task, params: Any) -> str | None:
         """The reason why it cannot work on this task, spoken before anything is downloaded."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from zoo.errors import IncompatibleError
+from zoo.errors import IncompatibleError, OptionError
 from zoo.methods import Method, one_line
-from zoo.options import param
+from zoo.options import param, parse
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -40,6 +41,12 @@ class PeftMethod(Method):
 
     format = "peft"
     unmergeable: str | None = None
+    peft_type: str | None = None
+    """What PEFT's configs call the method; None: no config made elsewhere is taken for this method's."""
+    switches: ClassVar[dict[str, bool]] = {}
+    """Fields of PEFT's config that tell the method from others of its type: `{"use_dora": True}`."""
+    config_fields: ClassVar[dict[str, str]] = {}
+    """Parameter -> field of PEFT's config, where the names differ; `targets` are `target_modules`."""
     default_targets: ClassVar[dict[str, list[str]]] = _TARGETS_THAT_PEFT_LACKS
     """Modules to adapt, by model type, where PEFT has no default for the method."""
     bounded_rank: bool = True
@@ -48,6 +55,24 @@ class PeftMethod(Method):
     @abstractmethod
     def config(self, params: Any, task: Task) -> PeftConfig:
         """The PEFT config. `modules_to_save` is filled in by `attach`."""
+
+    def recognise(self, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        is_other = any(bool(config.get(key)) != value for key, value in self.switches.items())
+        if self.peft_type is None or config.get("peft_type") != self.peft_type or is_other:
+            return None
+        fields = {"targets": "target_modules", **self.config_fields}
+        found: dict[str, Any] = {}
+        for name in (field.name for field in dataclasses.fields(self.Params)):
+            value = config.get(fields.get(name, name))
+            if isinstance(value, str):  # of modules a pattern, whose commas separate nothing; else a choice
+                value = [value] if name == "targets" else value.lower()
+            if value is None:
+                continue
+            try:
+                found[name] = getattr(parse(self.Params, {**found, name: value}, self.name), name)
+            except OptionError:  # PEFT allows what the method here does not: it reads its own config anyway
+                continue
+        return found
 
     def fit(self, config: Any, model: nn.Module) -> None:
         """Fill in what PEFT would need to be told about this model, once the targets are settled.
@@ -109,9 +134,18 @@ class PeftMethod(Method):
         (folder / "README.md").unlink(missing_ok=True)  # PEFT's own card; ours is made from the record
 
     def restore(self, model: nn.Module, folder: Path, params: Any, task: Task) -> nn.Module:
-        from peft import PeftModel
+        from peft import PeftModel, get_peft_model_state_dict
 
-        return PeftModel.from_pretrained(model, str(folder))
+        from zoo.tensors import read_header
+
+        adapted = PeftModel.from_pretrained(model, str(folder))
+        path = folder / "adapter_model.safetensors"
+        held = read_header(path)
+        wanted = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+        lacking = [name for name in wanted if name not in held]
+        if lacking:  # PEFT warns, and goes on with random numbers in their place
+            raise IncompatibleError(f"{path} lacks {len(lacking)} tensors, {lacking[0]} first.")
+        return adapted
 
     def merge(self, model: nn.Module) -> nn.Module:
         if self.unmergeable:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from zoo import interrupt, plugins, ranks, sources
+from zoo import interrupt, probing, proving, ranks, sources
 from zoo.dataset import Dataset, open_dataset
 from zoo.errors import Interrupted, UsageError
 from zoo.identity import file_ids, identify
@@ -53,6 +53,7 @@ def train(
     _check_unused(made.name, registry)
     registry.check_writable()
 
+    from zoo.card import render
     from zoo.hardware import choose_precision, keep_memory
     from zoo.preflight import check_fit, count
 
@@ -77,6 +78,7 @@ def train(
     from zoo.compute import silence_dropout
 
     run, head = _load(made, settled, base.folder, dataset, work, report, resume)
+    probe = probing.batches(run.task, run.processor, run.spec.max_length or run.task.max_length)
     hooks = made.hooks()
     start = time.monotonic()
     report.say(f"measuring the untrained base{' with its fresh head' if head else ''}, for comparison")
@@ -85,6 +87,7 @@ def train(
     baselines["untrained"] = hooks.zoo_evaluate(run=few)
     untrained = few.outputs
     before = made.task.samples(run, dataset.held_out)
+    del few  # or it keeps the model in memory while what was saved is proved
     evaluate_seconds = time.monotonic() - start
 
     if made.method.freezes_base and settled.base_dropout == "off":
@@ -113,6 +116,7 @@ def train(
         return registry.get(made.name)
 
     folder = _save(run, base_id, work / "made")
+    proving.prove(run, probe, base.folder, folder)
     samples = [
         Sample(prompt=prompt, expected=expected, before=was, after=now)
         for (prompt, expected, was), (_, _, now) in zip(before, after, strict=True)
@@ -120,7 +124,7 @@ def train(
     record = _record(
         made, run, base_id, dataset, result, counted, metrics, baselines, samples, evaluate_seconds, folder
     )
-    _write_card(made, record, folder)
+    (folder / _CARD).write_text(render(record), encoding="utf-8")
     interrupt.check()
     record = registry.add(record, folder)
     ranks.wait()
@@ -213,7 +217,11 @@ def _record(
             peak_memory_bytes=peak_memory(),
             trainable_parameters=counted.trainable,
             total_parameters=counted.total,
-            adapter_bytes=sum(file.bytes for name, file in files.items() if name.endswith(".safetensors")),
+            adapter_bytes=sum(
+                file.bytes
+                for name, file in files.items()
+                if name.endswith(".safetensors") and name != probing.FILE
+            ),
             hardware=describe(),
         ),
         training=Training(
@@ -231,14 +239,6 @@ def _record(
         samples=samples,
         plugins={"method": made.method_plugin.distribution, "task": made.task_plugin.distribution},
     )
-
-
-def _write_card(made: Plan, record: AdapterRecord, folder: Path) -> None:
-    from zoo.card import card
-
-    usage = made.task.usage(record, made.method.usage())
-    modules = (plugins.load_module(made.task_plugin), plugins.load_module(made.method_plugin))
-    (folder / _CARD).write_text(card(record, usage, *modules), encoding="utf-8")
 
 
 def _check_unused(name: str, registry: Registry) -> None:

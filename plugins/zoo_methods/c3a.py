@@ -29,6 +29,7 @@ class C3a(PeftMethod):
     paper = "Chen et al. 2024, arXiv:2407.19342"
     Params = C3aParams
     learning_rate = 1e-1
+    peft_type = "C3A"
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import C3AConfig

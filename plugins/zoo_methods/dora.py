@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from zoo import Method, hookimpl
 from zoo_methods.lora import Lora
 
@@ -12,7 +14,7 @@ class Dora(Lora):
     name = "dora"
     summary = "LoRA of the directions, and the lengths by themselves"
     paper = "Liu et al. 2024, arXiv:2402.09353"
-    use_dora = True
+    switches: ClassVar[dict[str, bool]] = {"use_dora": True}
 
 
 @hookimpl

@@ -6,7 +6,7 @@ Jung et al. 2025, arXiv:2505.20355.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
@@ -35,6 +35,8 @@ class Gralora(PeftMethod):
     paper = "Jung et al. 2025, arXiv:2505.20355"
     Params = GraloraParams
     learning_rate = 1e-3
+    peft_type = "GRALORA"
+    config_fields: ClassVar[dict[str, str]] = {"k": "gralora_k", "dropout": "gralora_dropout"}
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import GraloraConfig

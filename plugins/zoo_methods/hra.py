@@ -6,7 +6,7 @@ Yuan et al. 2024, arXiv:2405.17484.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
@@ -33,6 +33,8 @@ class Hra(PeftMethod):
     paper = "Yuan et al. 2024, arXiv:2405.17484"
     Params = HraParams
     learning_rate = 5e-3
+    peft_type = "HRA"
+    config_fields: ClassVar[dict[str, str]] = {"gram_schmidt": "apply_GS"}
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import HRAConfig

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
@@ -36,6 +36,8 @@ class IA3(PeftMethod):
     paper = "Liu et al. 2022, arXiv:2205.05638"
     Params = IA3Params
     learning_rate = 1e-2
+    peft_type = "IA3"
+    config_fields: ClassVar[dict[str, str]] = {"feedforward": "feedforward_modules"}
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import IA3Config

@@ -25,6 +25,7 @@ class LNTuning(PeftMethod):
     paper = "Zhao et al. 2023, arXiv:2312.11420"
     Params = LNTuningParams
     learning_rate = 1e-3
+    peft_type = "LN_TUNING"
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import LNTuningConfig

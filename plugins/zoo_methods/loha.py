@@ -31,6 +31,7 @@ class Loha(PeftMethod):
     paper = "Hyeon-Woo et al. 2021, arXiv:2108.06098"
     Params = LohaParams
     learning_rate = 2e-3
+    peft_type = "LOHA"
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import LoHaConfig

@@ -6,7 +6,7 @@ Yeh et al. 2023, arXiv:2309.14859.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
@@ -32,6 +32,8 @@ class Lokr(PeftMethod):
     paper = "Yeh et al. 2023, arXiv:2309.14859"
     Params = LokrParams
     learning_rate = 2e-3
+    peft_type = "LOKR"
+    config_fields: ClassVar[dict[str, str]] = {"factor": "decompose_factor"}
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import LoKrConfig

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
@@ -28,8 +28,10 @@ class Lora(PeftMethod):
     paper = "Hu et al. 2021, arXiv:2106.09685"
     Params: type = LoraParams
     learning_rate = 1e-3
-    use_dora = use_rslora = False
-    """PEFT's switches for the methods that vary this one."""
+    peft_type = "LORA"
+    config_fields: ClassVar[dict[str, str]] = {"alpha": "lora_alpha", "dropout": "lora_dropout"}
+    switches: ClassVar[dict[str, bool]] = {"use_dora": False, "use_rslora": False}
+    """PEFT's for the methods that vary this one."""
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import LoraConfig
@@ -40,8 +42,7 @@ class Lora(PeftMethod):
             lora_alpha=params.alpha,
             lora_dropout=params.dropout,
             target_modules=self.targets(params, task),
-            use_dora=self.use_dora,
-            use_rslora=self.use_rslora,
+            **self.switches,
         )
 
 

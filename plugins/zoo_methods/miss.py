@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
@@ -26,6 +26,8 @@ class Miss(PeftMethod):
     paper = "Kang & Yin 2024, arXiv:2409.15371"
     Params = MissParams
     learning_rate = 1e-3
+    peft_type = "MISS"
+    config_fields: ClassVar[dict[str, str]] = {"dropout": "miss_dropout"}
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import MissConfig

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
@@ -30,6 +30,11 @@ class Oft(PeftMethod):
     paper = "Qiu et al. 2023, arXiv:2306.07280"
     Params = OftParams
     learning_rate = 2e-3
+    peft_type = "OFT"
+    config_fields: ClassVar[dict[str, str]] = {
+        "dropout": "module_dropout",
+        "cayley_neumann": "use_cayley_neumann",
+    }
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import OFTConfig

@@ -6,7 +6,7 @@ The network only helps training: what is saved is the prompt that it wrote.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from zoo import Method, PromptMethod, Task, hookimpl, param
 
@@ -30,6 +30,8 @@ class PTuning(PromptMethod):
     paper = "Liu et al. 2021, arXiv:2103.10385"
     Params = PTuningParams
     learning_rate = 1e-2
+    peft_type = "P_TUNING"
+    config_fields: ClassVar[dict[str, str]] = {"encoder": "encoder_reparameterization_type"}
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import PromptEncoderConfig

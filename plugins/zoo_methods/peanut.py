@@ -6,7 +6,7 @@ Zhong et al. 2024, arXiv:2410.01870.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
@@ -31,6 +31,8 @@ class Peanut(PeftMethod):
     paper = "Zhong et al. 2024, arXiv:2410.01870"
     Params = PeanutParams
     learning_rate = 1e-3
+    peft_type = "PEANUT"
+    config_fields: ClassVar[dict[str, str]] = {"activation": "act_fn"}
     bounded_rank = False  # a network may be wider than what it reads
 
     def config(self, params: Any, task: Task) -> PeftConfig:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from zoo import IncompatibleError, Method, PromptMethod, Task, hookimpl, param
 
@@ -33,6 +33,8 @@ class Prefix(PromptMethod):
     paper = "Li & Liang 2021, arXiv:2101.00190"
     Params = PrefixParams
     learning_rate = 1e-2
+    peft_type = "PREFIX_TUNING"
+    config_fields: ClassVar[dict[str, str]] = {"projection": "prefix_projection"}
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import PrefixTuningConfig

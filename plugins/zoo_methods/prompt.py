@@ -34,6 +34,7 @@ class Prompt(PromptMethod):
     paper = "Lester et al. 2021, arXiv:2104.08691"
     Params = PromptParams
     learning_rate = 3e-2
+    peft_type = "PROMPT_TUNING"
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import PromptTuningConfig

@@ -5,7 +5,7 @@ Fillioux et al. 2025, arXiv:2512.07703.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from zoo import Method, Task, hookimpl
 from zoo_methods.vera import Vera
@@ -20,6 +20,8 @@ class Pvera(Vera):
     name = "pvera"
     summary = "VeRA with a trained distribution of updates"
     paper = "Fillioux et al. 2025, arXiv:2512.07703"
+    peft_type = "PVERA"
+    config_fields: ClassVar[dict[str, str]] = {"dropout": "pvera_dropout"}
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import PveraConfig

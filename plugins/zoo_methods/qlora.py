@@ -31,6 +31,7 @@ class QLora(Lora):
     summary = "LoRA on a base in 4-bit NormalFloat"
     paper = "Dettmers et al. 2023, arXiv:2305.14314"
     Params = QLoraParams
+    peft_type = None  # a config does not tell what its base was kept in
 
     def refuses(self, task: Task, params: Any) -> str | None:
         return None if find_spec("bitsandbytes") else f"it needs bitsandbytes: {_INSTALL}"

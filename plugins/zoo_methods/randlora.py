@@ -6,7 +6,7 @@ Albert et al. 2025, arXiv:2502.00987.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
@@ -30,6 +30,8 @@ class Randlora(PeftMethod):
     paper = "Albert et al. 2025, arXiv:2502.00987"
     Params = RandloraParams
     learning_rate = 1e-3
+    peft_type = "RANDLORA"
+    config_fields: ClassVar[dict[str, str]] = {"alpha": "randlora_alpha", "dropout": "randlora_dropout"}
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import RandLoraConfig

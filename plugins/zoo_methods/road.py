@@ -28,6 +28,7 @@ class Road(PeftMethod):
     paper = "Liao & Monz 2024, arXiv:2409.00119"
     Params = RoadParams
     learning_rate = 5e-3
+    peft_type = "ROAD"
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import RoadConfig

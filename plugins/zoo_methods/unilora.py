@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
@@ -33,6 +33,12 @@ class Unilora(PeftMethod):
     paper = "Li et al. 2025, arXiv:2506.00799"
     Params = UniloraParams
     learning_rate = 1e-2
+    peft_type = "UNILORA"
+    config_fields: ClassVar[dict[str, str]] = {
+        "length": "theta_d_length",
+        "seed": "proj_seed",
+        "dropout": "unilora_dropout",
+    }
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import UniLoraConfig

@@ -6,7 +6,7 @@ Bilican et al. 2025, arXiv:2505.12532.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
@@ -31,6 +31,8 @@ class Waveft(PeftMethod):
     paper = "Bilican et al. 2025, arXiv:2505.12532"
     Params = WaveftParams
     learning_rate = 1e-2
+    peft_type = "WAVEFT"
+    config_fields: ClassVar[dict[str, str]] = {"wavelet": "wavelet_family", "seed": "random_loc_seed"}
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import WaveFTConfig

@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import (
     CLASS_NAMES,
-    AuthError,
+    HUB_TIMEOUT,
     DataError,
     Kind,
     NotFoundError,
     Offer,
     Resolved,
     Source,
-    UnreachableError,
     UsageError,
     ZooError,
     canonical,
     hookimpl,
+    said,
 )
 
 if TYPE_CHECKING:
@@ -59,8 +59,6 @@ _CONFIG_FILES = (
 )
 _BUILDERS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json"}
 """Suffix -> how the datasets client calls the reader of such files."""
-_TIMEOUT = 10.0
-"""Seconds for the first word of the Hub: a machine without network must not wait for minutes."""
 
 
 class Hub(Source):
@@ -123,7 +121,7 @@ class Hub(Source):
         from huggingface_hub import HfApi, snapshot_download
 
         try:
-            info = HfApi().model_info(repo, revision=asked, timeout=_TIMEOUT)
+            info = HfApi().model_info(repo, revision=asked, timeout=HUB_TIMEOUT)
             names = [file.rfilename for file in info.siblings or [] if "/" not in file.rfilename]
             tensors = [name for name in names if name.endswith((".safetensors", ".safetensors.index.json"))]
             # some repositories hold the same weights again under other names (consolidated.safetensors)
@@ -137,7 +135,7 @@ class Hub(Source):
         except ZooError:
             raise
         except Exception as error:
-            raise _said(repo, error) from error
+            raise said(repo, error) from error
         return self._resolved("base", info.id, Path(folder))
 
     def _data(self, repo: str, config: str | None, asked: str | None, rows: bool) -> Resolved:
@@ -145,7 +143,7 @@ class Hub(Source):
         from huggingface_hub import HfApi
 
         try:
-            repo = HfApi().dataset_info(repo, revision=asked, timeout=_TIMEOUT).id
+            repo = HfApi().dataset_info(repo, revision=asked, timeout=HUB_TIMEOUT).id
             folder = _download(repo, asked, ["README.md"])  # this also notes which commit `main` is
             wanted = _wanted(repo, folder, config)
             if rows:
@@ -155,11 +153,11 @@ class Hub(Source):
         except Exception as error:
             cached = _cached_folder(repo, asked, "dataset", ["README.md"])
             if cached is None or not _is_outage(error):
-                raise _said(repo, error) from error
+                raise said(repo, error) from error
             folder = cached
             wanted = _wanted(repo, folder, config)
             if rows and not _holds(folder, wanted):
-                raise _said(repo, error) from error
+                raise said(repo, error) from error
         found = self._resolved("data", repo, folder)
         named = f"hub:{repo}:{config}@{folder.name}" if config else found.location
         return dataclasses.replace(found, config=config, location=named, path=folder if rows else None)
@@ -286,32 +284,6 @@ def _is_outage(error: Exception) -> bool:
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     return not isinstance(error, RepositoryNotFoundError | RevisionNotFoundError)
-
-
-def _said(repo: str, error: Exception) -> ZooError:
-    """The clients' many exceptions, each as the one line that a person needs."""
-    from huggingface_hub import errors
-
-    if isinstance(error, errors.GatedRepoError):
-        return AuthError(
-            f"'{repo}' is gated: its owner must grant access first.",
-            "ask on its page on the Hub, then hf auth login",
-        )
-    if isinstance(error, errors.RevisionNotFoundError):
-        return NotFoundError(f"'{repo}' has no such revision on the Hub.")
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return UnreachableError("the Hub has no such repository, or it is private.")
-    if isinstance(error, errors.OfflineModeIsEnabled):
-        return UnreachableError("it is not in the Hub's cache here, and HF_HUB_OFFLINE forbids asking.")
-    root: BaseException = error
-    while root.__cause__ is not None:
-        root = root.__cause__
-    status = getattr(getattr(root, "response", None), "status_code", None)
-    if status in (401, 403):
-        return AuthError(f"the Hub refuses '{repo}' (HTTP {status}).", "hf auth login")
-    if status is not None:
-        return UnreachableError(f"the Hub failed (HTTP {status}).")
-    return UnreachableError(f"the Hub cannot be reached ({type(root).__name__}).")
 
 
 @hookimpl

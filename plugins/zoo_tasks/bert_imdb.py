@@ -15,6 +15,7 @@ class BertImdb(TextClassification):
     summary = "sentiment of film reviews (IMDB) with a BERT encoder"
     bases = ("hub:google-bert/bert-base-cased", "pip:sentence-transformers/all-MiniLM-L6-v2")
     data = ("hub:stanfordnlp/imdb", "pip:stanfordnlp/imdb")
+    language = "en"
     epochs = 2.0
 
     def clean(self, text: str) -> str:

@@ -19,6 +19,7 @@ class BertMrpc(TextClassification):
     columns = ("sentence1", "sentence2", "label")
     text_columns = ("sentence1", "sentence2")
     labels = ("not_equivalent", "equivalent")
+    language = "en"
     epochs = 5.0
     batch_tokens = 1024
     max_length = 256

@@ -12,6 +12,7 @@ class DistilbertSst2(TextClassification):
     summary = "sentiment of film phrases (SST-2) with DistilBERT"
     bases = ("hub:distilbert/distilbert-base-uncased", "pip:sentence-transformers/all-MiniLM-L6-v2")
     data = ("hub:nyu-mll/glue:sst2",)
+    language = "en"
     epochs = 3.0
     max_length = 128
 

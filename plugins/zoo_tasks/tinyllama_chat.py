@@ -15,6 +15,7 @@ class TinyLlamaChat(CausalLanguageModelling):
         "pip:HuggingFaceTB/SmolLM2-135M-Instruct",
     )
     data = ("hub:databricks/databricks-dolly-15k",)
+    language = "en"
     epochs = 2.0
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zoo import __version__, interrupt
 from zoo.errors import Interrupted, ZooError, did_you_mean
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 _COMMANDS = {
     "train": ("zoo.cli.train", "Train an adapter: zoo train METHOD TASK."),
@@ -20,6 +23,13 @@ _COMMANDS = {
     "predict": ("zoo.cli.use", "What an adapter says of a text."),
     "chat": ("zoo.cli.chat", "Talk to an adapter of a chat model."),
     "merge": ("zoo.cli.merge", "An adapter and its base as one model."),
+    "card": ("zoo.cli.card", "The model card of an adapter, from its record."),
+    "search": ("zoo.cli.search", "Adapters on the Hub: by base, method, task."),
+    "pull": ("zoo.cli.pull", "Fetch an adapter from the Hub: zoo pull REPO."),
+    "import": ("zoo.cli.pull", "Take in an adapter that others made: zoo import PATH."),
+    "publish": ("zoo.cli.publish", "Publish an adapter on the Hub."),
+    "verify": ("zoo.cli.verify", "Does an adapter still do what its record says."),
+    "check": ("zoo.cli.check", "Does an adapter fit a base, and which does it fit."),
     "rm": ("zoo.cli.adapters", "Remove adapters from the registry and the disk."),
     "methods": ("zoo.cli.plugins", "The ways to adapt a base."),
     "tasks": ("zoo.cli.plugins", "What can be learned."),
@@ -28,6 +38,7 @@ _COMMANDS = {
     "plugins": ("zoo.cli.plugins", "Every installed plugin, and which are broken."),
     "plugin": ("zoo.cli.plugin", "Write a plugin, and check that it keeps its promises."),
     "registry": ("zoo.cli.registry", "Care for registry.json."),
+    "doctor": ("zoo.cli.doctor", "What is wrong here, and what mends it."),
 }
 """Command -> its module, imported only when it is called, and its line in `zoo --help`."""
 
@@ -65,6 +76,7 @@ def main() -> None:
     """The console script."""
     interrupt.listen()
     debug = "--debug" in sys.argv[1:2] or os.environ.get("ZOO_DEBUG", "0") not in ("", "0")
+    sys.excepthook = _print_traceback
     try:
         sys.exit(cli.main(standalone_mode=False))
     except ZooError as error:
@@ -98,6 +110,16 @@ def main() -> None:
 
 
 def _fail(message: str, hint: str | None, code: int) -> None:
-    line = " ".join(message.split())
-    print(f"Error: {line}" + (f"\nNext: {hint}" if hint else ""), file=sys.stderr)
+    from zoo.secrets import clean, redact  # strangers' words and addresses with tokens get into messages
+
+    line = " ".join(clean(redact(message)).split())
+    print(f"Error: {line}" + (f"\nNext: {clean(redact(hint))}" if hint else ""), file=sys.stderr)
     sys.exit(code)
+
+
+def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    import traceback
+
+    from zoo.secrets import redact
+
+    sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))

@@ -113,6 +113,7 @@ def show_command(registry: Registry, name: str, as_json: bool) -> None:
         print_json(record)
         return
     spec, cost, base = record.spec, record.cost, record.base
+    claimed = "  as its maker says" if record.origin else ""
     facts: list[tuple[str, object]] = [
         ("name", record.name),
         (
@@ -125,11 +126,11 @@ def show_command(registry: Registry, name: str, as_json: bool) -> None:
         *_data_facts(record.data),
         *([("labels", ", ".join(record.labels))] if record.labels else []),
         *(
-            (m.name, f"{number(m.value)}  {number(m.low)} to {number(m.high)}  n {m.n}")
+            (m.name, f"{number(m.value)}  {number(m.low)} to {number(m.high)}  n {m.n}{claimed}")
             for m in record.metrics
         ),
         *(
-            (f"{name} {m.name}", f"{number(m.value)}  {number(m.low)} to {number(m.high)}  n {m.n}")
+            (f"{name} {m.name}", f"{number(m.value)}  {number(m.low)} to {number(m.high)}  n {m.n}{claimed}")
             for name, metrics in record.baselines.items()
             for m in metrics
         ),

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from zoo.cli.base import base_options
 from zoo.cli.output import printable, registry_option
 from zoo.errors import UsageError
 from zoo.registry import Registry
+from zoo.report import StderrReport
 
 if TYPE_CHECKING:
     from zoo.chat import Chat
@@ -31,6 +33,7 @@ _HELP = "/base turns the adapter off and on, /reset forgets the conversation, /q
     "--top-p", type=float, default=0.95, show_default=True, metavar="X", help="Of the likeliest words."
 )
 @click.option("--seed", type=int, default=42, show_default=True)
+@base_options
 @registry_option
 def chat_command(
     registry: Registry,
@@ -41,6 +44,8 @@ def chat_command(
     temperature: float,
     top_p: float,
     seed: int,
+    base: str | None,
+    allow_other: bool,
 ) -> None:
     """Talk to the adapter NAME.
 
@@ -58,7 +63,7 @@ def chat_command(
 
     from zoo.chat import Chat
 
-    chat = Chat(name, registry, sampling, system, seed)
+    chat = Chat(name, registry, sampling, system, seed, base, allow_other, StderrReport())
     if prompt is not None:
         _answer(chat, prompt)
         return

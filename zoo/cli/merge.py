@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from zoo.cli.base import base_options
 from zoo.cli.output import json_option, print_facts, print_json, registry_option
 from zoo.registry import Registry
 from zoo.report import StderrReport
@@ -17,9 +18,18 @@ from zoo.report import StderrReport
 @click.option(
     "--dtype", metavar="float32|float16|bfloat16", help="Type of the saved weights. Default: the base's own."
 )
+@base_options
 @registry_option
 @json_option
-def merge_command(registry: Registry, name: str, output: str, dtype: str | None, as_json: bool) -> None:
+def merge_command(
+    registry: Registry,
+    name: str,
+    output: str,
+    dtype: str | None,
+    base: str | None,
+    allow_other: bool,
+    as_json: bool,
+) -> None:
     """Write the adapter NAME and its base as one model that transformers loads by itself.
 
     It is read back and must give the adapter's own outputs on a few inputs, or it is not kept.
@@ -28,7 +38,9 @@ def merge_command(registry: Registry, name: str, output: str, dtype: str | None,
 
     from zoo import merging
 
-    merged = merging.merge(name, registry, Path(output), StderrReport(), dtype=dtype)
+    merged = merging.merge(
+        name, registry, Path(output), StderrReport(), dtype=dtype, base=base, allow_other=allow_other
+    )
     facts: dict[str, object] = {"folder": str(merged.folder), "dtype": merged.dtype}
     differences = {"largest_difference": merged.difference, "largest_output": merged.scale}
     if as_json:

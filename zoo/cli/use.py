@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli.base import base_options
 from zoo.cli.columns import column_options
 from zoo.cli.output import (
     json_option,
@@ -54,6 +55,7 @@ _WORTH_A_BAR = 100
     metavar="FOLDER",
     help="Pictures to rank for each TEXT, with captions in metadata.csv to rank for each picture.",
 )
+@base_options
 @registry_option
 @json_option
 def predict_command(
@@ -64,6 +66,8 @@ def predict_command(
     file: str | None,
     columns: tuple[str, ...],
     gallery: Path | None,
+    base: str | None,
+    allow_other: bool,
     as_json: bool,
 ) -> None:
     """What the adapter NAME says of each TEXT, or of each pair of texts."""
@@ -72,16 +76,19 @@ def predict_command(
             "give texts, or pairs of them with --pair, or a file of them with -f, and not both.",
             f"zoo predict {name} 'A fine film.'",
         )
-    from zoo import inference, plugins
+    from zoo import inference
+    from zoo.folder_check import task_of
 
-    task = plugins.load_task(registry.locate(name)[0].spec.task)
+    task = task_of(registry.locate(name)[0])
     inputs: list[Any] = list(texts or pairs) if file is None else _read_inputs(task, file, columns)
     if gallery is not None:
-        _print_ranking(task.rank(inference.load(name, registry), inputs, gallery, StderrReport()), as_json)
+        loaded = inference.load(name, registry, base, allow_other, StderrReport())
+        _print_ranking(task.rank(loaded, inputs, gallery, StderrReport()), as_json)
         return
     _check_inputs(task, inputs, name)
     report = StderrReport() if len(inputs) > _WORTH_A_BAR else Report()
-    rows = inference.predict(inference.load(name, registry), inputs, report)
+    loaded = inference.load(name, registry, base, allow_other, StderrReport())
+    rows = inference.predict(loaded, inputs, report)
     roles = task.text_columns
     given = [dict(zip(roles, (one,) if isinstance(one, str) else one, strict=True)) for one in inputs]
     if as_json:
@@ -122,6 +129,7 @@ def predict_command(
 )
 @column_options
 @click.option("--precision", metavar="auto|bf16|fp32", help="Default: that of the training.")
+@base_options
 @registry_option
 @json_option
 def evaluate_command(
@@ -130,6 +138,8 @@ def evaluate_command(
     data: str | None,
     columns: dict[str, str],
     precision: str | None,
+    base: str | None,
+    allow_other: bool,
     as_json: bool,
 ) -> None:
     """Measure each adapter NAME again on its held-out rows, or on other data.
@@ -140,7 +150,16 @@ def evaluate_command(
 
     report = StderrReport()
     found = dict(
-        measuring.evaluate_all(names, registry, report, data=data, columns=columns, precision=precision)
+        measuring.evaluate_all(
+            names,
+            registry,
+            report,
+            data=data,
+            columns=columns,
+            precision=precision,
+            base=base,
+            allow_other=allow_other,
+        )
     )
     if as_json:
         shown = {

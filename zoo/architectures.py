@@ -1,0 +1,119 @@
+"""The tensors of a model as its config alone has them, for the families that most adapters are made for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Shapes = dict[str, tuple[int, ...]]
+_LARGEST = 10_000_000
+"""No size of a model is larger; the number of layers has its own limit."""
+_MOST_LAYERS = 500
+
+
+def draw(config: Mapping[str, Any]) -> Shapes | None:
+    """Name -> shape of the body's weights; None where the family is not known or the config lacks a size."""
+    family = _FAMILIES.get(str(config.get("model_type")))
+    if family is None or any(isinstance(value, int) and value > _LARGEST for value in config.values()):
+        return None
+    try:
+        found = family(config) if _layers(config) <= _MOST_LAYERS else {}
+    except (KeyError, TypeError, ZeroDivisionError):
+        return None
+    sides = (side for shape in found.values() for side in shape)
+    return found if all(type(side) is int and side > 0 for side in sides) else None
+
+
+def _llama(config: Mapping[str, Any]) -> Shapes:
+    hidden, heads = config["hidden_size"], config["num_attention_heads"]
+    width = config.get("head_dim") or hidden // heads
+    queries, keys = heads * width, (config.get("num_key_value_heads") or heads) * width
+    found: Shapes = {
+        "model.embed_tokens.weight": (config["vocab_size"], hidden),
+        "model.norm.weight": (hidden,),
+    }
+    for layer in range(config["num_hidden_layers"]):
+        at = f"model.layers.{layer}"
+        found[f"{at}.self_attn.q_proj.weight"] = (queries, hidden)
+        found[f"{at}.self_attn.k_proj.weight"] = (keys, hidden)
+        found[f"{at}.self_attn.v_proj.weight"] = (keys, hidden)
+        found[f"{at}.self_attn.o_proj.weight"] = (hidden, queries)
+        for name in ("gate_proj", "up_proj"):
+            found[f"{at}.mlp.{name}.weight"] = (config["intermediate_size"], hidden)
+        found[f"{at}.mlp.down_proj.weight"] = (hidden, config["intermediate_size"])
+        for name in ("input_layernorm", "post_attention_layernorm"):
+            found[f"{at}.{name}.weight"] = (hidden,)
+    return found
+
+
+def _bert(config: Mapping[str, Any]) -> Shapes:
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    found: Shapes = {
+        "embeddings.word_embeddings.weight": (config["vocab_size"], hidden),
+        "embeddings.position_embeddings.weight": (config["max_position_embeddings"], hidden),
+        "embeddings.token_type_embeddings.weight": (config["type_vocab_size"], hidden),
+        **_norm("embeddings.LayerNorm", hidden),
+        **_linear("pooler.dense", hidden, hidden),
+    }
+    for layer in range(config["num_hidden_layers"]):
+        at = f"encoder.layer.{layer}"
+        for name in ("self.query", "self.key", "self.value", "output.dense"):
+            found |= _linear(f"{at}.attention.{name}", hidden, hidden)
+        found |= _linear(f"{at}.intermediate.dense", inner, hidden)
+        found |= _linear(f"{at}.output.dense", hidden, inner)
+        found |= _norm(f"{at}.attention.output.LayerNorm", hidden) | _norm(f"{at}.output.LayerNorm", hidden)
+    return found
+
+
+def _distilbert(config: Mapping[str, Any]) -> Shapes:
+    hidden, inner = config["dim"], config["hidden_dim"]
+    found: Shapes = {
+        "embeddings.word_embeddings.weight": (config["vocab_size"], hidden),
+        "embeddings.position_embeddings.weight": (config["max_position_embeddings"], hidden),
+        **_norm("embeddings.LayerNorm", hidden),
+    }
+    for layer in range(config["n_layers"]):
+        at = f"transformer.layer.{layer}"
+        for name in ("q_lin", "k_lin", "v_lin", "out_lin"):
+            found |= _linear(f"{at}.attention.{name}", hidden, hidden)
+        found |= _linear(f"{at}.ffn.lin1", inner, hidden) | _linear(f"{at}.ffn.lin2", hidden, inner)
+        found |= _norm(f"{at}.sa_layer_norm", hidden) | _norm(f"{at}.output_layer_norm", hidden)
+    return found
+
+
+def _gpt2(config: Mapping[str, Any]) -> Shapes:
+    hidden = config["n_embd"]
+    inner = config.get("n_inner") or 4 * hidden
+    found: Shapes = {
+        "wte.weight": (config["vocab_size"], hidden),
+        "wpe.weight": (config["n_positions"], hidden),
+        **_norm("ln_f", hidden),
+    }
+    for layer in range(config["n_layer"]):
+        at = f"h.{layer}"
+        sides = {"attn.c_attn": (hidden, 3 * hidden), "attn.c_proj": (hidden, hidden)}
+        sides |= {"mlp.c_fc": (hidden, inner), "mlp.c_proj": (inner, hidden)}
+        for name, (inward, outward) in sides.items():  # the other way round than everywhere else
+            found[f"{at}.{name}.weight"], found[f"{at}.{name}.bias"] = (inward, outward), (outward,)
+        found |= _norm(f"{at}.ln_1", hidden) | _norm(f"{at}.ln_2", hidden)
+    return found
+
+
+def _layers(config: Mapping[str, Any]) -> int:
+    return max(config.get(name) or 0 for name in ("num_hidden_layers", "n_layers", "n_layer"))
+
+
+def _linear(name: str, outward: int, inward: int) -> Shapes:
+    return {f"{name}.weight": (outward, inward), f"{name}.bias": (outward,)}
+
+
+def _norm(name: str, width: int) -> Shapes:
+    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+
+
+_FAMILIES: dict[str, Callable[[Mapping[str, Any]], Shapes]] = {
+    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "smollm3"), _llama),
+    **dict.fromkeys(("bert", "roberta", "xlm-roberta", "camembert"), _bert),
+    "distilbert": _distilbert,
+    "gpt2": _gpt2,
+}

@@ -1,0 +1,115 @@
+"""`zoo publish`: an adapter to the Hub."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from zoo.cli.output import json_option, print_facts, print_json, print_rows, registry_option
+from zoo.errors import UsageError
+from zoo.publish_gates import WARNING
+from zoo.publishing import prepared, send
+from zoo.registry import Registry
+from zoo.report import StderrReport
+from zoo.staging import Staged, Terms
+from zoo.uploading import Target
+
+
+@click.command(name="publish")
+@click.argument("name")
+@click.argument("repo", required=False, metavar="[[OWNER/]REPO]")
+@click.option("--public", is_flag=True, help="For everybody to see; else only you can.")
+@click.option(
+    "--dry-run", is_flag=True, help="Say what would be sent, and what every gate says; send nothing."
+)
+@click.option("--create-pr", is_flag=True, help="Propose it as a pull request.")
+@click.option("--revision", metavar="BRANCH", help="To this branch; else main.")
+@click.option("--base-id", metavar="ID", help="The Hub's id of the base, where that is not on record.")
+@click.option("--no-metrics", is_flag=True, help="Publish although it was never measured.")
+@click.option("--license", "licence", metavar="ID", help="As the Hub calls it: apache-2.0; else the base's.")
+@click.option("--message", metavar="TEXT", help="Of the commit.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@registry_option
+@json_option
+def publish_command(
+    registry: Registry,
+    name: str,
+    repo: str | None,
+    public: bool,
+    dry_run: bool,
+    create_pr: bool,
+    revision: str | None,
+    base_id: str | None,
+    no_metrics: bool,
+    licence: str | None,
+    message: str | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Publish an adapter on the Hub: weights, config, card, record and tokenizer, in one commit.
+
+    REPO is OWNER/NAME, or a name in your own account; without it, the adapter's name.
+    """
+    if not (dry_run or yes or sys.stdin.isatty()):
+        raise UsageError("there is no terminal to ask on.", f"zoo publish --yes {name}, or --dry-run")
+    report = StderrReport()
+    terms = Terms(base_id=base_id, licence=licence, without_metrics=no_metrics)
+    with prepared(name, repo, registry, terms, report, trial=dry_run) as (whole, staged):
+        if dry_run:
+            _print_trial(whole, staged, public, as_json)
+            staged.check()
+            return
+        staged.check()
+        _tell(staged, report)
+        if not yes:
+            size = f"{len(staged.files)} files, {sum(staged.files.values()):,} bytes"
+            to = f"the {'public' if public else 'private'} repository {whole}"
+            click.confirm(f"Publish {size}, to {to}?", abort=True, err=True)
+        target = Target(public=public, create_pr=create_pr, revision=revision, message=message)
+        done = send(whole, staged, registry, target, report)
+        if not done.changed:
+            report.say("the Hub has all of it already: nothing was sent")
+        if as_json:
+            print_json({"hub": done.place, "changed": done.changed, **_facts(staged)})
+            return
+        print_facts(
+            [
+                ("published", done.place.url),
+                ("repository", done.place.repo),
+                ("revision", done.place.revision),
+                ("changed", "yes" if done.changed else "no"),
+            ]
+        )
+
+
+def _tell(staged: Staged, report: StderrReport) -> None:
+    for gate in staged.gates:
+        if gate.verdict == WARNING:
+            report.warn(f"{gate.name}: {gate.words}")
+    for name, reason in staged.left_out:
+        report.say(f"left out: {name!r} ({reason})")
+
+
+def _facts(staged: Staged) -> dict[str, Any]:
+    return {
+        "files": staged.files,
+        "left_out": dict(staged.left_out),
+        "gates": [
+            {"name": gate.name, "verdict": gate.verdict, "words": gate.words, "next": gate.hint}
+            for gate in staged.gates
+        ],
+    }
+
+
+def _print_trial(repo: str, staged: Staged, public: bool, as_json: bool) -> None:
+    if as_json:
+        print_json({"repository": repo, "public": public, **_facts(staged)})
+        return
+    rows = [("gate", gate.name, gate.verdict, gate.words) for gate in staged.gates]
+    rows += [("file", name, "sent", f"{size:,} bytes") for name, size in staged.files.items()]
+    rows += [("file", name, "left out", reason) for name, reason in staged.left_out]
+    print_rows(("what", "name", "verdict", "words"), rows)
+    visible = "everybody" if public else "you"
+    click.echo(f"nothing was sent; it would go to {repo}, for {visible} to see", err=True)

@@ -1,0 +1,126 @@
+"""`zoo pull` and `zoo import`: adapters that were made elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.cli.output import json_option, print_facts, print_json, registry_option
+from zoo.errors import IncompatibleError
+from zoo.registry import Registry
+from zoo.report import Report, StderrReport
+
+if TYPE_CHECKING:
+    from zoo.intake import Taken
+
+
+def _name_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--name", help="Name of the adapter here. Default: as it is called there.")(command)
+
+
+@click.command(name="pull")
+@click.argument("reference", metavar="REPO[@REVISION]")
+@_name_option
+@registry_option
+@json_option
+def pull_command(registry: Registry, reference: str, name: str | None, as_json: bool) -> None:
+    """Fetch the adapter REPO from the Hub and register it.
+
+    Only safetensors weights and plain files are fetched, and judged before anything loads them. The base is
+    not fetched; where it is at hand, the adapter is verified on it.
+    """
+    from zoo.pulling import pull
+
+    report = StderrReport()
+    taken = pull(reference, registry, report, name=name)
+    _print(taken, registry, as_json)
+    _verify(taken, registry, report)
+
+
+@click.command(name="import")
+@click.argument("source", metavar="PATH|REPO")
+@_name_option
+@click.option("--task", metavar="NAME", help="The task of the zoo that it was trained for.")
+@click.option("--labels", metavar="A,B", help="Names of its labels, in the order of their numbers.")
+@click.option("--base", metavar="ID|PATH", help="The base that it was trained on, if its files do not say.")
+@click.option("--convert-bin", is_flag=True, help="Convert pickled weights, in a process apart.")
+@registry_option
+@json_option
+def import_command(
+    registry: Registry,
+    source: str,
+    name: str | None,
+    task: str | None,
+    labels: str | None,
+    base: str | None,
+    convert_bin: bool,
+    as_json: bool,
+) -> None:
+    """Take in a PEFT adapter that the zoo did not make: a folder, or a repository of the Hub."""
+    from zoo.described import Asserted
+    from zoo.intake import take
+    from zoo.pulling import pull
+
+    report = StderrReport()
+    named = tuple(label.strip() for label in labels.split(",")) if labels else ()
+    asserted = Asserted(task, named, base)
+    if _is_path(source):
+        path = Path(source.removeprefix("path:")).expanduser()
+        taken = take(path, registry, report, name=name, asserted=asserted, convert=convert_bin)
+        _print(taken, registry, as_json)
+    else:
+        taken = pull(source, registry, report, name=name, asserted=asserted, convert=convert_bin)
+        _print(taken, registry, as_json)
+        _verify(taken, registry, report)
+
+
+def _is_path(source: str) -> bool:
+    """A repository is OWNER/NAME; what is here, or looks like a path, is one."""
+    return not source.startswith("hub:") and (
+        source.startswith(("path:", ".", "/", "~", "\\"))
+        or Path(source).expanduser().exists()
+        or source.count("/") != 1
+    )
+
+
+def _print(taken: Taken, registry: Registry, as_json: bool) -> None:
+    record = taken.record
+    if not taken.is_new:
+        click.echo(f"'{record.name}' is this commit already; nothing was fetched", err=True)
+    if as_json:
+        print_json(record)
+        return
+    print_facts(
+        [
+            ("name", record.name),
+            ("method", record.spec.method),
+            ("task", record.spec.task),
+            ("base", record.base.id),
+            ("trained", f"{record.cost.trainable_parameters:,} parameters"),
+            ("origin", record.origin),
+            ("files", registry.adapter_folder(record.name)),
+        ]
+    )
+
+
+def _verify(taken: Taken, registry: Registry, report: Report) -> None:
+    """
+    Raises:
+        IncompatibleError: the adapter does not do what its probe says. It stays.
+    """
+    if not taken.is_new:
+        return
+    from zoo.pulling import verify_at_hand
+
+    name = taken.record.name
+    verified = verify_at_hand(taken.record, registry, report)
+    if verified is None:
+        return
+    for check, passed, words in verified.findings:
+        report.say(f"{check}: {'passed' if passed else 'FAILED'}: {words}")
+    if not verified.ok:
+        failed = "; ".join(words.rstrip(".") for _, passed, words in verified.findings if not passed)
+        raise IncompatibleError(f"'{name}' was pulled and fails its check: {failed}.", f"zoo rm {name}")

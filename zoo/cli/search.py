@@ -1,0 +1,64 @@
+"""`zoo search`: adapters on the Hub."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from zoo.cli.output import json_option, number, print_json, print_rows
+from zoo.report import StderrReport
+
+_HEADER = ("repo", "base", "method", "task", "metric", "value", "downloads", "updated")
+
+
+@click.command(name="search")
+@click.argument("query", required=False)
+@click.option("--base", metavar="ID", help="On this base: a Hub id, in its new or its old form.")
+@click.option("--method", metavar="NAME", help="Of this method.")
+@click.option("--task", metavar="NAME", help="For this task.")
+@click.option("--author", metavar="NAME", help="Of this person or organisation.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=30, show_default=True, metavar="N", help="At most N."
+)
+@json_option
+def search_command(
+    query: str | None,
+    base: str | None,
+    method: str | None,
+    task: str | None,
+    author: str | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Find adapters on the Hub, the most downloaded first.
+
+    QUERY is part of a repository's name. What is shown is what the publishers' cards say, metrics included.
+    """
+    from zoo.searching import search
+
+    found = search(
+        StderrReport(), query=query, base=base, method=method, task=task, author=author, limit=limit
+    )
+    if as_json:
+        print_json([msgspec.to_builtins(row) for row in found])
+        return
+    print_rows(
+        _HEADER,
+        [
+            (
+                row.repo,
+                row.base,
+                row.method,
+                row.task,
+                row.metric,
+                "" if row.value is None else number(row.value),
+                row.downloads,
+                row.updated,
+            )
+            for row in found
+        ],
+    )
+    if not found:
+        click.echo("no adapter on the Hub fits", err=True)
+    elif len(found) == limit:
+        click.echo(f"the first {limit}; --limit N shows more", err=True)

@@ -1,0 +1,49 @@
+"""`zoo verify NAME...`: does an adapter still do what its record says."""
+
+from __future__ import annotations
+
+import click
+
+from zoo.cli.base import base_option
+from zoo.cli.output import json_option, print_json, print_rows, registry_option
+from zoo.errors import IncompatibleError
+from zoo.registry import Registry
+from zoo.report import StderrReport
+
+
+@click.command(name="verify")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@base_option
+@click.option("--metrics", is_flag=True, help="Measure again, and compare with the recorded intervals.")
+@registry_option
+@json_option
+def verify_command(
+    registry: Registry, names: tuple[str, ...], base: str | None, metrics: bool, as_json: bool
+) -> None:
+    """Load each adapter NAME and compare it with its files, its base and the answers it was saved with.
+
+    A lost or random head, an adapter that does nothing, another base and a changed byte are told apart.
+    """
+    for name in names:
+        registry.locate(name)
+
+    from zoo import verifying
+
+    report = StderrReport()
+    found = [verifying.verify(name, registry, report, base=base, metrics=metrics) for name in names]
+    if as_json:
+        print_json(found)
+    else:
+        print_rows(
+            ("name", "check", "passed", "found"),
+            [
+                (one.name, finding.check, "yes" if finding.passed else "NO", finding.words)
+                for one in found
+                for finding in one.findings
+            ],
+        )
+    failed = [one for one in found if not one.ok]
+    if failed:
+        checks = ", ".join(finding.check for finding in failed[0].findings if not finding.passed)
+        more = f", and {len(failed) - 1} others" if len(failed) > 1 else ""
+        raise IncompatibleError(f"'{failed[0].name}' is not what its record says: {checks}{more}.")

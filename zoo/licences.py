@@ -1,0 +1,29 @@
+"""The licence ids that a card on the Hub may name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from zoo.errors import did_you_mean
+
+_IDS = """
+apache-2.0 mit openrail openrail++ bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0
+bigcode-openrail-m afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear c-uda cc
+cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0
+cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0
+cdla-sharing-1.0 cdla-permissive-1.0 cdla-permissive-2.0 wtfpl ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 eupl-1.1
+eupl-1.2 agpl-3.0 gfdl gpl gpl-2.0 gpl-3.0 lgpl lgpl-2.1 lgpl-3.0 lgpl-lr isc lppl-1.3c ms-pl mpl-2.0
+odc-by odbl open-mdw osl-3.0 postgresql ofl-1.1 ncsa unlicense zlib pddl h-research intel-research
+apple-ascl apple-amlr deepfloyd-if-license fair-noncommercial-research-license llama2 llama3 llama3.1
+llama3.2 llama3.3 llama4 grok2-community gemma unknown other
+"""
+LICENCES = frozenset(_IDS.split())
+
+
+def unknown_licences(given: Iterable[str]) -> list[str]:
+    """A sentence for each that the Hub does not know."""
+    return [
+        f"license '{one}' is no id that the Hub knows.{did_you_mean(one.lower().replace(' ', '-'), LICENCES)}"
+        for one in given
+        if one not in LICENCES
+    ]

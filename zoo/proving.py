@@ -1,0 +1,59 @@
+"""The end of a run: what was saved is loaded as anybody will load it, and must say what was trained."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo import probing
+from zoo.errors import ZooError
+from zoo.probing import TOLERANCES
+
+if TYPE_CHECKING:
+    from zoo.probing import Batches
+    from zoo.run import Run
+
+
+def prove(run: Run, asked: tuple[list[Any], Batches], base: Path, folder: Path) -> None:
+    """Load what a run saved as anybody will, hold it against the trained model, and write the probe.
+
+    The trained model is let go before the base is read again.
+
+    Raises:
+        ZooError: what was saved is not what was trained.
+    """
+    from zoo import compute
+    from zoo.hardware import choose_precision
+
+    examples, inputs = asked
+    method, task = run.method, run.task
+    precision = choose_precision(run.spec.precision)
+    options = method.load_options(run.params)
+    trained = probing.ask(run.model, inputs, precision=precision)
+    learned = {name for name, value in run.model.named_parameters() if value.requires_grad}
+    place = next(run.model.parameters()).device
+    del run.model
+    gc.collect()
+    model, head = task.load_model(base, run.labels, **options)
+    trunk = probing.trunk_of(task, model)
+    bare = probing.bare_answers(probing.ask(model, inputs, trunk), head)
+    if not method.needs_base:
+        del model, trunk
+        model, _ = task.load_model(folder, run.labels)
+        trunk = probing.trunk_of(task, model)
+    model = method.restore(model, folder, run.params, task).eval()
+    expected = probing.ask(model, inputs, trunk)
+    for name, value in model.named_parameters():
+        value.requires_grad_(name in learned)  # what is frozen is rounded in bf16, and must be so alike
+    model.to(place)
+    compute.fit_cpu(model, precision)  # the same attention too: two of them round otherwise
+    tolerance = TOLERANCES["bf16" if options else precision]
+    for difference in probing.compare(probing.ask(model, inputs, precision=precision), trained):
+        if not difference.within(tolerance):
+            raise ZooError(
+                f"what {method.name} saved does not say what was trained: on the same texts {difference}. "
+                "Nothing was registered, and the checkpoints are kept.",
+                f"zoo plugin check {method.name}",
+            )
+    probing.write(folder, examples, inputs, bare, expected, probing.digests(base))
