@@ -323,7 +323,7 @@ def test_a_pulled_adapter_is_verified_where_its_base_is_at_hand(
     commit = hub.put("google-bert/bert-base-cased", base)
     trained = run_process(
         "train", "lora", "bert-imdb", "--base", "hub:google-bert/bert-base-cased", "--data", reviews_csv,
-        "--epochs", 1, "--name", "mine", env=env,
+        "--epochs", 4, "--lr", 0.05, "--name", "mine", env=env,
     )  # fmt: skip
     assert trained.code == 0, trained.err
     published = {path.name: path.read_bytes() for path in (tmp_path / "adapters" / "mine").iterdir()}
@@ -333,7 +333,7 @@ def test_a_pulled_adapter_is_verified_where_its_base_is_at_hand(
     assert done.json["base"]["location"] == f"hub:google-bert/bert-base-cased@{commit}"
     assert ("passed" in done.err, "FAILED" in done.err) == (True, False), done.err
     swapped = bytearray(published[_WEIGHTS])
-    swapped[-20:] = bytes(20)  # an honest record of spoilt weights: only the probe can tell
+    swapped[-2000:] = bytes(2000)  # an honest record of spoilt weights: only the probe can tell
     record = json.loads(published["zoo.json"])
     record["files"][_WEIGHTS]["sha256"] = hashlib.sha256(swapped).hexdigest()
     hub.put("them/spoilt", {**published, _WEIGHTS: bytes(swapped), "zoo.json": dump(record)})

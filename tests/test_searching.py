@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -32,7 +32,7 @@ def results(value: object) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def shelf(hub: LocalHub) -> Iterator[LocalHub]:
+def shelf(hub: LocalHub) -> LocalHub:
     """A Hub with five adapters and a model."""
     ours = card(BERT, "adapter-zoo", "lora", "bert-imdb", **{"model-index": results(0.88)})
     hub.put("anna/lora-imdb", ours, downloads=10)
@@ -41,7 +41,7 @@ def shelf(hub: LocalHub) -> Iterator[LocalHub]:
     hub.put("anna/llama-prefix", card(LLAMA, "adapter-zoo", "prefix"), downloads=5)
     hub.put("eve/strange", card("some/base", "lora", "\x1b[31mred\x1b[0m"), downloads=1)
     hub.put("big/model", {"README.md": b"---\nlicense: mit\n---\n", "config.json": b"{}"}, downloads=999)
-    yield hub
+    return hub
 
 
 def repos(zoo: Zoo, *words: object) -> list[str]:
@@ -125,7 +125,7 @@ def test_offline_is_said(zoo: Zoo) -> None:
 
 
 def test_a_failing_hub_is_one_line(zoo: Zoo, hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zoo.hub.WAIT", 0.01)
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
     hub.down = True
     done = zoo("search", "x")
     assert (done.code, "the Hub failed (HTTP 503)" in done.error) == (3, True)

@@ -8,6 +8,7 @@ import msgspec
 
 from zoo import probing, sources
 from zoo.errors import IncompatibleError, NotFoundError, UnreachableError
+from zoo.identity import weight_hashes
 from zoo.registry import Registry
 from zoo.report import Report
 from zoo.sources import Resolved
@@ -32,6 +33,9 @@ def find(record: AdapterRecord, asked: str | None = None) -> Resolved:
             f"nobody recorded which base '{record.name}' sits on.",
             f"zoo check {record.name} says which fit; then --base FOLDER|ID",
         )
+    copy = _copy_here(record.base)
+    if copy is not None:
+        return copy
     reasons: list[NotFoundError] = []
     for reference in references(record.base):
         try:
@@ -42,6 +46,19 @@ def find(record: AdapterRecord, asked: str | None = None) -> Resolved:
     raise kind(
         f"the base of '{record.name}', {record.base.id}, is not here: {reasons[0]}", "--base FOLDER|ID"
     )
+
+
+def _copy_here(base: BaseId) -> Resolved | None:
+    """The same weights elsewhere on this machine, where those of the recorded place would be fetched."""
+    for reference in references(base):
+        found = sources.at_hand(reference)
+        if found is None or not found.folder.is_dir():
+            continue
+        if found.location == base.location:
+            return None  # the recorded place itself is here
+        if base.weights and weight_hashes(found.folder) == base.weights:
+            return found
+    return None
 
 
 def references(base: BaseId) -> list[str]:

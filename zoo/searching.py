@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import plugins
 from zoo.errors import UnreachableError
 from zoo.gates import clean
-from zoo.hub import client, retrying, said, spoken
+from zoo.hub import client, said, spoken
 from zoo.identity import LEGACY_IDS, canonical
 from zoo.report import Report
 
@@ -69,7 +69,7 @@ def search(
     found: dict[str, ModelInfo] = {}
     with spoken(report):
         for start in starts:
-            for info in _listed(api, [start, *wanted], query, author, limit, report):
+            for info in _listed(api, [start, *wanted], query, author, limit):
                 found.setdefault(info.id, info)
     known = (frozenset(plugins.find("method")), frozenset(plugins.find("task")))
     rows = [_row(info, base, *known) for info in found.values()]
@@ -83,11 +83,10 @@ def _base_tags(base: str) -> list[str]:
 
 
 def _listed(
-    api: HfApi, tags: list[str], query: str | None, author: str | None, limit: int, report: Report
+    api: HfApi, tags: list[str], query: str | None, author: str | None, limit: int
 ) -> list[ModelInfo]:
-    """Page after page, until there are `limit` or no more."""
-
-    def ask() -> list[ModelInfo]:
+    """Page after page, until there are `limit` or no more; the client asks again for one that failed."""
+    try:
         models: Iterable[ModelInfo] = api.list_models(
             filter=tags,
             search=query,
@@ -97,9 +96,6 @@ def _listed(
             expand=list(_EXPAND),  # type: ignore[arg-type]
         )
         return list(islice(models, limit))
-
-    try:
-        return retrying(ask, "asking the Hub", report, patient=False)
     except Exception as error:
         raise said("", error) from error
 

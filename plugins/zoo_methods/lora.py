@@ -28,7 +28,7 @@ class Lora(PeftMethod):
     paper = "Hu et al. 2021, arXiv:2106.09685"
     Params: type = LoraParams
     learning_rate = 1e-3
-    peft_type = "LORA"
+    peft_type: str | None = "LORA"
     config_fields: ClassVar[dict[str, str]] = {"alpha": "lora_alpha", "dropout": "lora_dropout"}
     switches: ClassVar[dict[str, bool]] = {"use_dora": False, "use_rslora": False}
     """PEFT's for the methods that vary this one."""

@@ -119,8 +119,8 @@ def _verify(taken: Taken, registry: Registry, report: Report) -> None:
     verified = verify_at_hand(taken.record, registry, report)
     if verified is None:
         return
-    for check, passed, words in verified.findings:
-        report.say(f"{check}: {'passed' if passed else 'FAILED'}: {words}")
+    for one in verified.findings:
+        report.say(f"{one.check}: {'passed' if one.passed else 'FAILED'}: {one.words}")
     if not verified.ok:
-        failed = "; ".join(words.rstrip(".") for _, passed, words in verified.findings if not passed)
+        failed = "; ".join(one.words.rstrip(".") for one in verified.findings if not one.passed)
         raise IncompatibleError(f"'{name}' was pulled and fails its check: {failed}.", f"zoo rm {name}")
