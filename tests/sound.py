@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from records import make_base, make_record
 
-from zoo import card
+from zoo.cards import card
 from zoo.identity import file_ids, sha256, weight_hashes
 from zoo.registry import Registry
 from zoo.specs import AdapterRecord, BaseId

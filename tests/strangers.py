@@ -57,7 +57,10 @@ def lora_weights(
         tensors[f"{PREFIX}{module}.weight"] = draw.normal(size=shape)
         tensors[f"{PREFIX}{module}.bias"] = np.zeros(shape[0])
     assert tensors
-    return save({name: value.astype(np.float32) for name, value in tensors.items()}, {"format": "pt"})
+    content: bytes = save(
+        {name: value.astype(np.float32) for name, value in tensors.items()}, {"format": "pt"}
+    )
+    return content
 
 
 def adapter_files(base: Path, **changes: Any) -> dict[str, bytes]:
@@ -79,7 +82,7 @@ def put_down(folder: Path, files: Mapping[str, bytes]) -> Path:
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
     """A Hub that the client of this process talks to, with its caches in a folder of the test."""
     from huggingface_hub import constants
-    from huggingface_hub.utils import close_session
+    from huggingface_hub.utils._http import close_session
 
     with LocalHub(tmp_path / "hub", tokens={"hf_mine": "me"}) as served:
         # the template was made of the endpoint that the environment named at import

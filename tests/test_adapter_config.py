@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from zoo.adapter_config import KNOWN, check_config, without_unknown
 from zoo.errors import IncompatibleError
+from zoo.security.adapter_config import KNOWN, check_config, without_unknown
 
 WILD = sorted((Path(__file__).parents[2] / "shared" / "adapters_in_the_wild").glob("*/adapter_config.json"))
 """As strangers wrote them."""

@@ -15,8 +15,8 @@ import pytest
 from local_hub import LocalHub
 from sound import add_sound, local_base
 
-from zoo.base_state import bases
-from zoo.findings import BROKEN, WARNING, Finding
+from zoo.doctor.base_state import bases
+from zoo.doctor.findings import BROKEN, WARNING, Finding
 from zoo.identity import sha256, weight_hashes
 from zoo.registry import Registry
 from zoo.report import Report
@@ -121,8 +121,8 @@ LOOK = """
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from zoo import environment
-from zoo.base_state import bases
+from zoo.doctor import environment
+from zoo.doctor.base_state import bases
 from zoo.registry import Registry, dump
 from zoo.report import Report
 

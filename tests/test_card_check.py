@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from records import make_base, make_metric, make_record
 
-from zoo.card import render
-from zoo.card_check import differs, is_edited, validate
-from zoo.results import same_numbers
+from zoo.cards.card import render
+from zoo.cards.check import differs, is_edited, validate
+from zoo.cards.results import same_numbers
 from zoo.specs import HubId
 
 RECORD = make_record(

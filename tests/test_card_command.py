@@ -9,7 +9,7 @@ import pytest
 from conftest import Result
 from records import add_record, make_base
 
-from zoo.card import render
+from zoo.cards.card import render
 from zoo.registry import Registry
 from zoo.specs import HubId
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zoo.card_merge import carry_over
+from zoo.cards.merge import carry_over
 
 OLD = "---\nbase_model: local\n---\n# a\n\nload a\n\n| n | 1 |\n"
 NEW = "---\nbase_model: me/base\nrevision: abc\n---\n# a\n\nload me/a\nand pull it\n\n| n | 1 |\n"

@@ -16,10 +16,11 @@ import pytest
 from conftest import Result
 from records import add_record
 
-from zoo import chat_template, pipeline
-from zoo.causal_lm import CausalLanguageModelling
-from zoo.chat_template import IGNORED, Encoded, fit
-from zoo.conversations import Message
+from zoo import pipeline
+from zoo.conversation import chat_template
+from zoo.conversation.causal_lm import CausalLanguageModelling
+from zoo.conversation.chat_template import IGNORED, Encoded, fit
+from zoo.conversation.conversations import Message
 from zoo.errors import DataError, IncompatibleError, UsageError
 from zoo.metrics import not_beaten, token_loss, token_loss_change
 from zoo.registry import Registry

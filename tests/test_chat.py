@@ -14,8 +14,8 @@ from conftest import Result, run_process
 from records import add_record
 
 from zoo import pipeline
-from zoo.chat import Chat
-from zoo.generation import Sampling
+from zoo.conversation.chat import Chat
+from zoo.conversation.generation import Sampling
 from zoo.registry import Registry
 from zoo.specs import AdapterSpec
 

@@ -15,13 +15,13 @@ from records import make_base, make_record
 from safetensors.numpy import load_file, save_file
 
 from zoo import options, plugins, sources
-from zoo.compatibility import check, open_base
 from zoo.errors import ZooError
+from zoo.fit.compatibility import check, open_base
+from zoo.fit.targets import targeted
 from zoo.identity import identify, weight_hashes
 from zoo.quiet import quiet_libraries
 from zoo.report import Report
 from zoo.specs import AdapterRecord, BaseId
-from zoo.targets import targeted
 from zoo.testing import TinyModels
 
 TASKS = {"bert": "bert-imdb", "llama": "tinyllama-chat", "clip": "clip-retrieval"}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from zoo.conversations import Message, UnusableError, read_conversations
+from zoo.conversation.conversations import Message, UnusableError, read_conversations
 from zoo.data import read_frames
 from zoo.errors import DataError
 

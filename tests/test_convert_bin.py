@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from zoo.convert_bin import convert
 from zoo.errors import IncompatibleError, NotFoundError
+from zoo.security.convert_bin import convert
 from zoo.tensors import metadata, read_header
 
 CANARY = "hf_" + "canary0" * 5

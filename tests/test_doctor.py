@@ -12,8 +12,8 @@ from conftest import Result, run_process
 from sound import add_sound, local_base
 
 from zoo import plugins
-from zoo.doctor import examine
-from zoo.findings import BROKEN
+from zoo.doctor.findings import BROKEN
+from zoo.doctor.look import examine
 from zoo.plugins import Plugin
 from zoo.registry import Registry
 
@@ -123,7 +123,7 @@ def test_the_process_itself_never_imports_torch(registry: Registry, tiny_bert: P
     code = f"""
 import sys
 from pathlib import Path
-from zoo.doctor import examine
+from zoo.doctor.look import examine
 from zoo.registry import Registry
 
 assert examine(Registry(Path({str(registry.path)!r})), fast=True).findings == []

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import run_process
 
-from zoo import environment
-from zoo.findings import BROKEN, WARNING
+from zoo.doctor import environment
+from zoo.doctor.findings import BROKEN, WARNING
 from zoo.registry import Registry
 
 CANARY = "hf_canaryCANARYcanaryCANARYcanaryCANARY"

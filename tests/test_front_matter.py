@@ -10,8 +10,8 @@ import yaml
 from records import data, make_base, make_data, make_metric, make_record
 
 from zoo import plugins
-from zoo.card import render
-from zoo.front_matter import dump, front_matter, parse, split
+from zoo.cards.card import render
+from zoo.cards.front_matter import dump, front_matter, parse, split
 from zoo.specs import UNKNOWN, AdapterRecord
 
 NASTY = [

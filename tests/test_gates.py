@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from zoo.errors import IncompatibleError
-from zoo.gates import check_file_name, check_incoming, incoming, outgoing
+from zoo.security.gates import check_file_name, check_incoming, incoming, outgoing
 
 SECRET = "hf_" + "AbCdEfGhIjKlMnOpQrStUvWxYz01234567"
 HONEST = {
@@ -71,7 +71,7 @@ def test_an_honest_folder_comes_in_and_goes_out_whole(folder: Path) -> None:
 
 def test_the_gates_import_neither_torch_nor_the_hubs_client() -> None:
     script = (
-        "import sys, zoo.gates, zoo.secrets; zoo.gates.redact('a');"
+        "import sys, zoo.security.gates, zoo.security.secrets; zoo.security.gates.redact('a');"
         "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'peft', 'huggingface_hub')))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -18,8 +18,8 @@ import pytest
 from conftest import Result
 from sound import add_sound, local_base
 
-from zoo.doctor import examine
-from zoo.findings import BROKEN, WARNING, Finding
+from zoo.doctor.findings import BROKEN, WARNING, Finding
+from zoo.doctor.look import examine
 from zoo.plan import plan
 from zoo.registry import Registry
 from zoo.specs import SCHEMA, AdapterSpec, HubId

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from local_hub import LocalHub
 
-from zoo import hub as door
 from zoo.errors import AuthError, IncompatibleError, NotFoundError, UnreachableError, UsageError, ZooError
+from zoo.hub import client as door
 from zoo.report import Report
 
 TOKEN = "hf_canaryCanaryCanaryCanaryCanary1234"

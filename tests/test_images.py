@@ -1,4 +1,4 @@
-"""Pictures of every kind become RGB, and those that cannot are named (zoo/images.py, zoo/pixels.py)."""
+"""Pictures of every kind become RGB, and those that cannot are named (zoo/pictures)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from zoo.errors import DataError
-from zoo.images import look, open_image
-from zoo.pixels import normalised, prepare
+from zoo.pictures.images import look, open_image
+from zoo.pictures.pixels import normalised, prepare
 from zoo.plugins import load_task
 from zoo.report import Report
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zoo.markdown import Table, code, fenced, plain, table, tables
+from zoo.cards.markdown import Table, code, fenced, plain, table, tables
 
 TEXTS = ["a|b", "a`b", "**a**", "a\\b", "\\|", "f1: 0.87", "a_b", "<b>", "- a", "#1", "a & b", "[x](y)"]
 

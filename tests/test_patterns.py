@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from zoo.patterns import is_quick
+from zoo.security.patterns import is_quick
 
 NAME = "base_model.model.model.language_model.layers.31.self_attn.q_proj"
 QUICK = [

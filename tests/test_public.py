@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from records import make_base, make_data, make_record
 
-from zoo.public import is_hub_id, public, without_folder
+from zoo.cards.public import is_hub_id, public, without_folder
 from zoo.specs import UNKNOWN, AdapterRecord
 
 

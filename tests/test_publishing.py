@@ -14,7 +14,7 @@ from conftest import Result, run_process
 from local_hub import LocalHub
 from records import make_base, make_record
 
-from zoo import card
+from zoo.cards import card
 from zoo.identity import file_ids, sha256
 from zoo.registry import Registry
 from zoo.specs import AdapterRecord

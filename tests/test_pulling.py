@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Result, run_process
@@ -15,9 +16,9 @@ from records import add_record
 from strangers import CONFIG, adapter_files, put_down
 from strangers import hub as hub
 
-from zoo.claimed import recorded_files
 from zoo.errors import UsageError
-from zoo.pulling import parse
+from zoo.hub.pulling import parse
+from zoo.intake.claimed import recorded_files
 from zoo.registry import Registry, dump
 from zoo.specs import UNKNOWN
 
@@ -31,7 +32,7 @@ def files(tiny_bert: Path) -> dict[str, bytes]:
     return adapter_files(tiny_bert)
 
 
-def recorded(files: dict[str, bytes], tmp_path: Path, **changes: object) -> dict[str, bytes]:
+def recorded(files: dict[str, bytes], tmp_path: Path, **changes: Any) -> dict[str, bytes]:
     """The same with the record that a zoo would publish beside them."""
     folder = put_down(tmp_path / "recorded", files)
     elsewhere = Registry(tmp_path / "elsewhere" / "registry.json")
@@ -167,7 +168,7 @@ def test_offline_is_said(zoo: Zoo) -> None:
 def test_a_failing_hub_is_asked_again_and_then_said(
     zoo: Zoo, hub: LocalHub, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zoo.hub.WAIT", 0.01)
+    monkeypatch.setattr("zoo.hub.client.WAIT", 0.01)
     hub.put(REPO, files)
     hub.fail("GET", f"/api/models/{REPO}", status=503, times=2)
     assert zoo("pull", REPO).code == 0

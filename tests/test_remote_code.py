@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from zoo.errors import IncompatibleError
-from zoo.remote_code import check_json, check_template
+from zoo.security.remote_code import check_json, check_template
 
 
 def write(tmp_path: Path, content: object, name: str = "tokenizer_config.json") -> Path:

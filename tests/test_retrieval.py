@@ -1,4 +1,4 @@
-"""Recall, ranks, alignment and uniformity (zoo/retrieval.py), beside plain loops that say what they mean."""
+"""Recall, ranks, alignment and uniformity (zoo/pictures), beside plain loops that say what they mean."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from zoo.metrics import not_beaten
-from zoo.retrieval import chance, measure, pairs_of
+from zoo.pictures.retrieval import chance, measure, pairs_of
 from zoo.specs import Metric
 
 

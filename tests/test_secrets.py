@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.secrets import HIDDEN, clean, redact, secret_in
+from zoo.security.secrets import HIDDEN, clean, redact, secret_in
 
 KINDS = {
     "a Hugging Face token": "hf_" + "AbCdEfGhIjKlMnOpQrStUvWxYz01234567",

@@ -16,10 +16,10 @@ from local_hub import LocalHub
 from records import make_base, make_record
 
 from zoo import inference
-from zoo.card import render
+from zoo.cards.card import render
+from zoo.cards.snippets import at_once, base_arguments, literal, usage
 from zoo.pipeline import train
 from zoo.registry import Registry, dump
-from zoo.snippets import at_once, base_arguments, literal, usage
 from zoo.specs import AdapterRecord, AdapterSpec
 from zoo.testing import reviews, write_csv
 from zoo.testing.data import write_conversations, write_pictures

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from sound import HEAD, LORA, add_sound, local_base, save_tensors
 
-from zoo.doctor import examine
-from zoo.findings import BROKEN, WARNING, Finding
+from zoo.doctor.findings import BROKEN, WARNING, Finding
+from zoo.doctor.look import examine
 from zoo.identity import file_ids
 from zoo.registry import Registry
 from zoo.specs import UNKNOWN, BaseId

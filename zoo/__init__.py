@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo.causal_lm import CausalLanguageModelling
+    from zoo.conversation.causal_lm import CausalLanguageModelling
     from zoo.data import CLASS_NAMES
     from zoo.errors import (
         AuthError,
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     )
     from zoo.gguf import unpack_gguf
     from zoo.hookspecs import PLUGIN_API, hookimpl
-    from zoo.hub import HUB_TIMEOUT, said
+    from zoo.hub.client import HUB_TIMEOUT, said
     from zoo.identity import canonical
-    from zoo.image_text import ImageTextRetrieval
     from zoo.inference import restore
     from zoo.layers import Layer, layers_of
     from zoo.methods import Method
     from zoo.options import param
     from zoo.peft_method import TARGETS, PeftMethod, Targets
+    from zoo.pictures.image_text import ImageTextRetrieval
     from zoo.prompt_method import PromptMethod
     from zoo.report import Report
     from zoo.run import Run, TrainResult
@@ -50,7 +50,7 @@ _HOME = {
     "AdapterRecord": "zoo.specs",
     "AdapterSpec": "zoo.specs",
     "BaseId": "zoo.specs",
-    "CausalLanguageModelling": "zoo.causal_lm",
+    "CausalLanguageModelling": "zoo.conversation.causal_lm",
     "Cost": "zoo.specs",
     "DataId": "zoo.specs",
     "Layer": "zoo.layers",
@@ -64,7 +64,7 @@ _HOME = {
     "PromptMethod": "zoo.prompt_method",
     "TARGETS": "zoo.peft_method",
     "Targets": "zoo.peft_method",
-    "ImageTextRetrieval": "zoo.image_text",
+    "ImageTextRetrieval": "zoo.pictures.image_text",
     "IncompatibleError": "zoo.errors",
     "param": "zoo.options",
     "restore": "zoo.inference",
@@ -78,8 +78,8 @@ _HOME = {
     "UnreachableError": "zoo.errors",
     "ZooError": "zoo.errors",
     "hookimpl": "zoo.hookspecs",
-    "HUB_TIMEOUT": "zoo.hub",
-    "said": "zoo.hub",
+    "HUB_TIMEOUT": "zoo.hub.client",
+    "said": "zoo.hub.client",
     "unpack_gguf": "zoo.gguf",
 }
 

@@ -94,7 +94,7 @@ def check_fits(record: AdapterRecord, folder: Path, base: Resolved) -> None:
     Raises:
         IncompatibleError: the adapter has no place there; the message says what does not fit.
     """
-    from zoo import compatibility
+    from zoo.fit import compatibility
 
     verdict = compatibility.check(folder, base.folder, record)
     if verdict.state == "does not fit":

@@ -53,7 +53,7 @@ def train(
     _check_unused(made.name, registry)
     registry.check_writable()
 
-    from zoo.card import render
+    from zoo.cards.card import render
     from zoo.hardware import choose_precision, keep_memory
     from zoo.preflight import check_fit, count
 

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.cards.markdown import single_line
+from zoo.cards.snippets import base_arguments, literal
 from zoo.columns import LABEL, recognise
 from zoo.data import CLASS_NAMES, Example, columns_of
 from zoo.errors import DataError, UsageError
-from zoo.markdown import single_line
 from zoo.pretrained import check_missing, load_config, load_tokenizer, load_weights
-from zoo.snippets import base_arguments, literal
 from zoo.tasks import Task
 
 if TYPE_CHECKING:

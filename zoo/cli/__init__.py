@@ -110,7 +110,10 @@ def main() -> None:
 
 
 def _fail(message: str, hint: str | None, code: int) -> None:
-    from zoo.secrets import clean, redact  # strangers' words and addresses with tokens get into messages
+    from zoo.security.secrets import (  # strangers' words and addresses with tokens get into messages
+        clean,
+        redact,
+    )
 
     line = " ".join(clean(redact(message)).split())
     print(f"Error: {line}" + (f"\nNext: {clean(redact(hint))}" if hint else ""), file=sys.stderr)
@@ -120,6 +123,6 @@ def _fail(message: str, hint: str | None, code: int) -> None:
 def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     import traceback
 
-    from zoo.secrets import redact
+    from zoo.security.secrets import redact
 
     sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))

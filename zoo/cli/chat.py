@@ -16,7 +16,7 @@ from zoo.registry import Registry
 from zoo.report import StderrReport
 
 if TYPE_CHECKING:
-    from zoo.chat import Chat
+    from zoo.conversation.chat import Chat
 
 _HELP = "/base turns the adapter off and on, /reset forgets the conversation, /quit leaves"
 
@@ -57,11 +57,11 @@ def chat_command(
     if prompt is not None and not prompt.strip():
         raise UsageError("--prompt is empty.", f"zoo chat {name} --prompt 'What is an adapter?'")
 
-    from zoo.generation import Sampling
+    from zoo.conversation.generation import Sampling
 
     sampling = Sampling(max_new_tokens, temperature, top_p)
 
-    from zoo.chat import Chat
+    from zoo.conversation.chat import Chat
 
     chat = Chat(name, registry, sampling, system, seed, base, allow_other, StderrReport())
     if prompt is not None:

@@ -26,7 +26,7 @@ def check_command(
     \b
     zoo check lora-bert-imdb --base google-bert/bert-base-cased
     """
-    from zoo import checking
+    from zoo.fit import checking
 
     if names:
         subjects = [checking.subject(name, registry) for name in names]

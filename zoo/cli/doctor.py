@@ -7,7 +7,7 @@ from dataclasses import asdict
 import click
 
 from zoo.cli.output import json_option, print_facts, print_json, print_rows, registry_option
-from zoo.doctor import examine
+from zoo.doctor.look import examine
 from zoo.errors import IncompatibleError
 from zoo.registry import Registry
 from zoo.report import StderrReport

@@ -9,12 +9,12 @@ import click
 
 from zoo.cli.output import json_option, print_facts, print_json, print_rows, registry_option
 from zoo.errors import UsageError
-from zoo.publish_gates import WARNING
-from zoo.publishing import prepared, send
+from zoo.hub.publish_gates import WARNING
+from zoo.hub.publishing import prepared, send
+from zoo.hub.staging import Staged, Terms
+from zoo.hub.uploading import Target
 from zoo.registry import Registry
 from zoo.report import StderrReport
-from zoo.staging import Staged, Terms
-from zoo.uploading import Target
 
 
 @click.command(name="publish")

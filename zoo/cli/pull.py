@@ -14,7 +14,7 @@ from zoo.registry import Registry
 from zoo.report import Report, StderrReport
 
 if TYPE_CHECKING:
-    from zoo.intake import Taken
+    from zoo.intake.take_in import Taken
 
 
 def _name_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,7 +32,7 @@ def pull_command(registry: Registry, reference: str, name: str | None, as_json: 
     Only safetensors weights and plain files are fetched, and judged before anything loads them. The base is
     not fetched; where it is at hand, the adapter is verified on it.
     """
-    from zoo.pulling import pull
+    from zoo.hub.pulling import pull
 
     report = StderrReport()
     taken = pull(reference, registry, report, name=name)
@@ -60,9 +60,9 @@ def import_command(
     as_json: bool,
 ) -> None:
     """Take in a PEFT adapter that the zoo did not make: a folder, or a repository of the Hub."""
-    from zoo.described import Asserted
-    from zoo.intake import take
-    from zoo.pulling import pull
+    from zoo.hub.pulling import pull
+    from zoo.intake.described import Asserted
+    from zoo.intake.take_in import take
 
     report = StderrReport()
     named = tuple(label.strip() for label in labels.split(",")) if labels else ()
@@ -113,7 +113,7 @@ def _verify(taken: Taken, registry: Registry, report: Report) -> None:
     """
     if not taken.is_new:
         return
-    from zoo.pulling import verify_at_hand
+    from zoo.hub.pulling import verify_at_hand
 
     name = taken.record.name
     verified = verify_at_hand(taken.record, registry, report)

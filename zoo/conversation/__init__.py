@@ -1,0 +1,1 @@
+"""Chat models: conversations as they are written, tokenised, learned from and held."""

@@ -1,0 +1,130 @@
+"""Talking to an adapter, and to the base that it sits on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from zoo import base_check
+from zoo.conversation.causal_lm import CausalLanguageModelling
+from zoo.conversation.chat_template import prompt_ids
+from zoo.conversation.conversations import Message
+from zoo.conversation.generation import Sampling, answer, room
+from zoo.errors import UsageError
+from zoo.folder_check import task_of
+from zoo.hardware import choose_precision
+from zoo.inference import LoadedAdapter, load
+from zoo.registry import Registry
+from zoo.report import Report
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Chat:
+    """One conversation. The adapter can be off for a turn and on for the next: both see all that was said.
+
+    Raises:
+        NotFoundError: no such adapter.
+        UsageError: its task does not chat.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        registry: Registry,
+        sampling: Sampling,
+        system: str | None = None,
+        seed: int = 42,
+        base: str | None = None,
+        allow_other: bool = False,
+        report: Report | None = None,
+    ):
+        check_chats(name, registry)
+        self._loaded = load(name, registry, base, allow_other, report)
+        self._asked = base
+        self._precision = choose_precision(self._loaded.record.precision)
+        self._base: nn.Module | None = None
+        self._sampling = sampling
+        self._opening: list[Message] = [{"role": "system", "content": system}] if system else []
+        self.adapted = True
+        self.messages: list[Message] = []
+        self.reset()
+        _ready(self._loaded.model, self._precision)
+        _seed(seed)
+
+    def reset(self) -> None:
+        """Forget what was said, but for the system prompt."""
+        self.messages = list(self._opening)
+
+    def toggle(self) -> bool:
+        """Turn the adapter off, or on again. Returns whether it is on."""
+        self.adapted = not self.adapted
+        return self.adapted
+
+    def say(self, text: str, said: Callable[[str], None] | None = None) -> str:
+        """The answer, which the conversation then holds; `said` is handed it word by word.
+
+        Where the base's positions do not hold the conversation, its earliest turns are forgotten.
+        """
+        self.messages.append({"role": "user", "content": text})
+        self._forget()
+        model, without = self._speaker()
+        with without:
+            found = answer(
+                model, self._loaded.processor, self.messages, self._sampling, self._precision, said
+            )
+        if found.strip():
+            self.messages.append({"role": "assistant", "content": found})
+        else:
+            self.messages.pop()  # stopped before a word: the question was not answered
+        return found
+
+    def _forget(self) -> None:
+        most = room(self._loaded.model, self._sampling)
+        kept = len(self._opening)
+        while len(self.messages) > kept + 1 and len(prompt_ids(self.messages, self._loaded.processor)) > most:
+            del self.messages[kept : kept + 2]
+
+    def _speaker(self) -> tuple[nn.Module, AbstractContextManager[Any]]:
+        """The model, and what has it answer without its adapter where that is wanted."""
+        model = self._loaded.model
+        if self.adapted:
+            return model, nullcontext()
+        if hasattr(model, "disable_adapter"):
+            return model, model.disable_adapter()
+        if self._base is None:  # a method that cannot step aside: the base once more, beside it
+            self._base = _base_of(self._loaded, self._asked)
+            _ready(self._base, self._precision)
+        return self._base, nullcontext()
+
+
+def check_chats(name: str, registry: Registry) -> None:
+    """Before anything is loaded.
+
+    Raises:
+        UsageError: the task of the adapter does not chat.
+    """
+    task = task_of(registry.locate(name)[0])
+    if not isinstance(task, CausalLanguageModelling):
+        raise UsageError(
+            f"'{name}' is an adapter for {task.name}, which does not chat.", f"zoo predict {name} ..."
+        )
+
+
+def _base_of(loaded: LoadedAdapter, asked: str | None) -> nn.Module:
+    found = loaded.base or base_check.find(loaded.record, asked)
+    return loaded.task.load_model(found.folder, loaded.record.labels)[0]
+
+
+def _ready(model: nn.Module, precision: str) -> None:
+    from zoo import compute
+
+    compute.settle(model.requires_grad_(False).eval(), precision)
+
+
+def _seed(seed: int) -> None:
+    from transformers import set_seed
+
+    set_seed(seed)

@@ -1,0 +1,166 @@
+"""Conversations as token ids through a model's own chat template, and which tokens are the assistant's.
+
+A template that marks them (`{% generation %}`) is asked. Of any other the conversation is rendered up to and
+with each answer: what an answer adds to the text is the assistant's, up to and with the token that ends the
+turn. What follows that (a newline, mostly) is never generated, so it is not learned.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zoo.conversation.conversations import Message
+from zoo.errors import IncompatibleError
+
+IGNORED = -100
+"""The label of a token that is not learned."""
+_MARKS = re.compile(r"\{%-?\s*generation\s*-?%\}")
+_ONLY_A_CHAT_MODEL = "--base ID of a chat model (its name often ends in -Chat or -Instruct)"
+
+
+@dataclass(frozen=True)
+class Encoded:
+    ids: list[int]
+    labels: list[int]
+    """The id where the assistant speaks, else -100."""
+    cut: int = 0
+    """Tokens of the prompt that had no room."""
+    lost: int = 0
+    """Tokens of the answer that had none either."""
+
+
+def check_template(tokenizer: Any) -> None:
+    """
+    Raises:
+        IncompatibleError: there is no chat template, or no way to tell whose a token is.
+    """
+    if not tokenizer.chat_template:
+        raise IncompatibleError("the base has no chat template.", _ONLY_A_CHAT_MODEL)
+    if not tokenizer.is_fast:
+        raise IncompatibleError(
+            f"the base's tokenizer ({type(tokenizer).__name__}) does not say which characters a token is of.",
+            _ONLY_A_CHAT_MODEL,
+        )
+
+
+def prompt_ids(messages: Sequence[Message], tokenizer: Any) -> list[int]:
+    """The conversation so far and the opening of the assistant's turn."""
+    text = _render(messages, tokenizer, opened=True)
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def encode(messages: Sequence[Message], tokenizer: Any) -> Encoded:
+    """
+    Raises:
+        IncompatibleError: the template refuses the conversation, or hides where an answer is.
+    """
+    if _MARKS.search(tokenizer.get_chat_template()):
+        marked = _applied(
+            messages, tokenizer, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
+        )
+        ids, mask = marked["input_ids"], marked["assistant_masks"]
+    else:
+        text, spans = _answers(messages, tokenizer)
+        found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        ids = found["input_ids"]
+        # by its end: the offsets of a token that is white space alone may have been trimmed to nothing
+        mask = [any(first < end <= last for first, last in spans) for _, end in found["offset_mapping"]]
+    # the first token has nothing before it that could predict it
+    labels = [
+        one if said and index else IGNORED for index, (one, said) in enumerate(zip(ids, mask, strict=True))
+    ]
+    if all(label == IGNORED for label in labels):
+        raise IncompatibleError("the base's chat template hides the assistant's answers.", _ONLY_A_CHAT_MODEL)
+    return Encoded(list(ids), labels)
+
+
+def fit(encoded: Encoded, max_length: int, bos: int | None) -> Encoded:
+    """Cut to `max_length` from the front: the last answer is what the conversation is for.
+
+    A first token that opens every text stays. An answer that does not fit by itself keeps its beginning, and
+    before it as much of the prompt as a quarter of the room holds.
+    """
+    over = len(encoded.ids) - max_length
+    if over <= 0:
+        return encoded
+    opened = encoded.ids[:1] if encoded.ids[0] == bos else []
+    answer = _last_answer(encoded.labels)
+    start = max(len(opened), min(over + len(opened), answer - max_length // 4))
+    end = start + max_length - len(opened)
+    ids = opened + encoded.ids[start:end]
+    labels = [IGNORED] * len(opened) + encoded.labels[start:end]
+    lost = len(encoded.ids) - end
+    return Encoded(ids, [IGNORED, *labels[1:]], cut=over - lost, lost=lost)
+
+
+def _last_answer(labels: Sequence[int]) -> int:
+    """Where the last run of learned tokens starts."""
+    index = len(labels) - 1
+    while labels[index] == IGNORED:
+        index -= 1
+    while index and labels[index - 1] != IGNORED:
+        index -= 1
+    return index
+
+
+def _answers(messages: Sequence[Message], tokenizer: Any) -> tuple[str, list[tuple[int, int]]]:
+    """The whole text, and the (start, end) of the assistant's characters in it."""
+    text = _render(messages, tokenizer)
+    spans = []
+    cursor = 0
+    for index, message in enumerate(messages):
+        said = message["content"].strip()
+        if message["role"] != "assistant":
+            # passed over, so that an answer is not found in the question that it repeats
+            found = text.find(said, cursor)
+            cursor = max(cursor, found + len(said)) if found >= 0 else cursor
+            continue
+        before = _render(messages[:index], tokenizer, opened=True)
+        through = _render(messages[: index + 1], tokenizer)
+        if through.startswith(before) and text.startswith(through):
+            start, end = len(before), len(through)
+        else:  # a template that writes earlier turns otherwise than the last one
+            start = text.find(said, cursor)
+            if start < 0:
+                raise IncompatibleError("the base's chat template changes the assistant's words.")
+            end = start + len(said) + len(_ending(text[start + len(said) :], tokenizer))
+        spans.append((start, start + len(_without_tail(text[start:end], tokenizer))))
+        cursor = end
+    return text, spans
+
+
+def _ending(rest: str, tokenizer: Any) -> str:
+    """The special token right after an answer, if there is one."""
+    return next((token for token in _special(tokenizer) if rest.startswith(token)), "")
+
+
+def _without_tail(answer: str, tokenizer: Any) -> str:
+    """Without the white space after the token that ends the turn."""
+    bare = answer.rstrip()
+    return bare if bare.endswith(tuple(_special(tokenizer))) else answer
+
+
+def _special(tokenizer: Any) -> list[str]:
+    added = [str(one) for one in tokenizer.added_tokens_decoder.values() if one.special]
+    return sorted({*tokenizer.all_special_tokens, *added}, key=len, reverse=True)
+
+
+def _render(messages: Sequence[Message], tokenizer: Any, *, opened: bool = False) -> str:
+    text: str = _applied(messages, tokenizer, tokenize=False, add_generation_prompt=opened)
+    return text
+
+
+def _applied(messages: Sequence[Message], tokenizer: Any, **options: Any) -> Any:
+    from jinja2 import TemplateError
+
+    try:
+        return tokenizer.apply_chat_template(list(messages), **options)
+    except TemplateError as error:
+        roles = ", ".join(dict.fromkeys(one["role"] for one in messages))
+        raise IncompatibleError(
+            f"the base's chat template refuses a conversation of {roles}: {error}.", _ONLY_A_CHAT_MODEL
+        ) from error

@@ -1,0 +1,1 @@
+"""What is wrong with a zoo, its bases and its machine, and the command that mends each."""

@@ -1,0 +1,259 @@
+"""What this machine is and has: versions, hardware, room, caches, and the way to the Hub.
+
+Nothing here imports torch, which takes seconds and, where it is broken, the whole process with it: a child
+process asks it. Of a token it is said whether there is one, and no more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Any
+
+from zoo import cache, hardware
+from zoo.doctor.findings import BROKEN, WARNING, Finding
+from zoo.registry import Registry
+from zoo.security.secrets import redact
+
+_OWN = "adapter-zoo"
+_LIBRARIES = ("torch", "transformers", "peft", "huggingface_hub", "safetensors", "datasets")
+_CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_tile", "bf16", "asimd")
+"""What decides how quick arithmetic is, as Linux calls it."""
+_LITTLE_ROOM = 2_000_000_000
+"""Bytes free below which the next base or run may not fit."""
+_PROBE_SECONDS = 120.0
+_HUB_SECONDS = 5.0
+_PROBE = """
+import sys
+sys.path[:] = [folder for folder in sys.path if folder]
+import json
+from zoo.hardware import choose_precision, describe, device
+print(json.dumps({"device": f"{device()}, {describe()}", "precision": choose_precision("auto")}))
+"""
+
+Facts = dict[str, str | int]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A child process that imports torch meanwhile."""
+
+    process: subprocess.Popen[str]
+
+    def answer(self) -> tuple[Facts, list[Finding]]:
+        try:
+            out, err = self.process.communicate(timeout=_PROBE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            out, err = self.process.communicate()[0], f"no answer within {_PROBE_SECONDS:.0f} s"
+        try:
+            facts: Facts = json.loads(out)
+        except ValueError:
+            said = (err.strip().splitlines() or [f"it ended with status {self.process.returncode}"])[-1]
+            what = f"torch does not work: {redact(said)}"
+            return {}, [Finding(BROKEN, what, sys.prefix, "pip install --force-reinstall torch")]
+        return facts, []
+
+
+def probe() -> Probe:
+    """Start it first: it is busy for as long as the rest of the look takes."""
+    return Probe(
+        subprocess.Popen(
+            [sys.executable, "-c", _PROBE], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+    )
+
+
+def machine() -> Facts:
+    facts: Facts = {"python": platform.python_version(), "zoo": _version(_OWN)}
+    facts |= {name: _version(name) for name in _LIBRARIES}
+    facts |= {"platform": platform.platform(), "cpu": f"{hardware.cpu_name()}, {os.cpu_count()} threads"}
+    if features := _cpu_features():
+        facts["cpu features"] = features
+    if total := _memory():
+        facts["memory_bytes"] = total
+    return facts
+
+
+def room(registry: Registry) -> Facts:
+    """Where things lie, how much there is, and how much more could be."""
+    facts: Facts = {}
+    home = _client()
+    own = cache.folder("x")
+    places = {
+        "registry": registry.path.parent,
+        "cache": own.parent if own else None,
+        "HF_HOME": Path(home.HF_HOME) if home else None,
+    }
+    for name, folder in places.items():
+        if folder is None:
+            facts[name] = "none"
+            continue
+        facts[name] = str(registry.path if name == "registry" else folder)
+        if name != "registry":
+            facts[f"{name} size_bytes"] = _size(folder)
+        free = _free(folder)
+        if free is not None:
+            facts[f"{name} free_bytes"] = free
+    return facts
+
+
+def hub(ask: bool) -> Facts:
+    """The way to the Hub. `ask` is for one question of it, which takes seconds where nobody answers."""
+    constants = _client()
+    if constants is None:
+        return {"hub": "not asked: its client is not installed"}
+    facts: Facts = {
+        "endpoint": redact(_without_login(constants.ENDPOINT)),
+        "token": _token(constants.HF_TOKEN_PATH),
+    }
+    if constants.HF_HUB_OFFLINE:
+        facts["hub"] = "not asked: HF_HUB_OFFLINE is set"
+    elif not ask:
+        facts["hub"] = "not asked"
+    else:
+        facts["hub"] = "reachable" if _answers(constants.ENDPOINT) else "not reachable"
+    return facts
+
+
+def is_reachable(facts: Facts) -> bool:
+    return facts.get("hub") == "reachable"
+
+
+def shortcomings(facts: Facts) -> list[Finding]:
+    """Libraries that are missing or not of the versions that the zoo asks for, and disks nearly full."""
+    found = [
+        Finding(
+            WARNING, f"only {free / 1e9:.1f} GB are free", str(facts[key.removesuffix(" free_bytes")]), mend
+        )
+        for key, mend in (
+            ("registry free_bytes", "zoo list --sort bytes, then zoo rm NAME"),
+            ("cache free_bytes", "remove what is in it: it is made again when it is needed"),
+            ("HF_HOME free_bytes", "hf cache prune"),
+        )
+        if isinstance(free := facts.get(key), int) and free < _LITTLE_ROOM
+    ]
+    return _unmet() + found
+
+
+def _unmet() -> list[Finding]:
+    try:
+        from packaging.requirements import Requirement
+    except ImportError:  # it comes with transformers, which is then missing too
+        return [_missing(name) for name in _LIBRARIES if _version(name) == "none"]
+    found = []
+    for text in requires(_OWN) or []:
+        wanted = Requirement(text)
+        if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
+            continue
+        installed = _version(wanted.name)
+        if installed == "none" or not wanted.specifier.contains(installed, prereleases=True):
+            found.append(_missing(wanted.name, str(wanted.specifier), installed))
+    return found
+
+
+def _missing(name: str, range_: str = "", installed: str = "none") -> Finding:
+    what = f"the zoo needs {name}{range_}, and {installed} is installed"
+    return Finding(BROKEN, what, sys.prefix, f"pip install '{name}{range_}'")
+
+
+def _client() -> Any:
+    """The settings of the Hub's client, or None where it cannot be imported: that is a finding of its own."""
+    try:
+        from huggingface_hub import constants
+    except ImportError:
+        return None
+    return constants
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _cpu_features() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    line = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    flags = set(line[1].split()) if line else set()
+    return " ".join(name for name in _CPU_FEATURES if name in flags)
+
+
+def _memory() -> int | None:
+    """Bytes that this process may have: the machine's, or less where a container sets a limit."""
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return None
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+    except OSError:
+        return total
+    return min(total, int(limit)) if limit.isdigit() else total
+
+
+def _free(folder: Path) -> int | None:
+    """Bytes free where a folder is, or would be made."""
+    for place in (folder, *folder.parents):
+        try:
+            return shutil.disk_usage(place).free
+        except OSError:
+            continue
+    return None
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the files below a folder. Links are not followed: the Hub's cache is full of them."""
+    total, folders = 0, [str(folder)]
+    while folders:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    found = entry.stat(follow_symlinks=False)
+                    if stat.S_ISDIR(found.st_mode):
+                        folders.append(entry.path)
+                    elif stat.S_ISREG(found.st_mode):
+                        total += found.st_size
+        except OSError:  # not there, not ours, or gone meanwhile
+            continue
+    return total
+
+
+def _token(path: str) -> str:
+    """Looked for and not read through the client, which may fetch or renew one."""
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        if os.environ.get(name, "").strip():
+            return f"present, in {name}"
+    try:
+        return "present, stored" if Path(path).read_bytes().strip() else "none"
+    except OSError:
+        return "none"
+
+
+def _without_login(url: str) -> str:
+    """`http://me:secret@host` names a password."""
+    return re.sub(r"//[^/@]*@", "//", url)
+
+
+def _answers(endpoint: str) -> bool:
+    """Any answer will do, a refusal too."""
+    from huggingface_hub import get_session
+
+    try:
+        get_session().get(f"{endpoint}/api/models", params={"limit": 1}, timeout=_HUB_SECONDS)
+    except Exception:  # of requests, of httpx, of a proxy
+        return False
+    return True

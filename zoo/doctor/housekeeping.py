@@ -1,0 +1,241 @@
+"""registry.json against the folders beside it, and what dead processes left behind.
+
+Each adapter's own zoo.json is the truth, so that where the two differ it is registry.json that is made again.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from zoo import cache
+from zoo.doctor.findings import BROKEN, WARNING, Finding, zoo_command
+from zoo.errors import NotFoundError, ZooError
+from zoo.plan import command
+from zoo.registry import RECORD_FILE, WORK, Registry, read_record
+from zoo.specs import AdapterRecord, AdapterSpec
+
+SPEC_FILE = "spec.json"
+"""Beside the checkpoints of a run, its settings."""
+_MAY_LIVE = 600.0
+"""Seconds in which somebody may still be at work on what lies half made."""
+_OF_PROCESS = re.compile(r"^removed-.*-(\d+)$|\.(\d+)\.tmp$")
+"""How what a process throws away or is making is named: after its number."""
+
+
+def read_all(registry: Registry) -> tuple[dict[str, AdapterRecord], list[Finding]]:
+    """Every record that can be read: of registry.json, else those in the folders, which are the truth."""
+    own = {}
+    for path in sorted(registry.folder.glob(f"*/{RECORD_FILE}")):
+        try:
+            own[path.parent.name] = read_record(path)
+        except (ZooError, OSError):
+            continue
+    try:
+        known = registry.records()
+    except ZooError as error:
+        mend = error.hint or "mend it by hand"
+        if mend == "zoo registry rebuild":
+            mend = zoo_command(registry, "registry", "rebuild")
+        return own, [Finding(BROKEN, str(error), str(registry.path), mend)]
+    found = [
+        finding
+        for name in sorted({*known, *_folders(registry)})
+        for finding in _compare(registry, name, known.get(name), own.get(name))
+    ]
+    return known | own, found
+
+
+def leftovers(registry: Registry) -> list[Finding]:
+    """Runs that did not finish, and what killed processes left half made here and in the caches."""
+    return [*_work(registry), *_lock(registry), *_half_written(registry), *_downloads()]
+
+
+def _folders(registry: Registry) -> list[str]:
+    try:
+        found = [path.name for path in registry.folder.iterdir() if path.is_dir()]
+    except OSError:
+        return []
+    return [name for name in found if name != WORK]
+
+
+def _compare(
+    registry: Registry, name: str, known: AdapterRecord | None, own: AdapterRecord | None
+) -> Iterable[Finding]:
+    folder = registry.adapter_folder(name)
+    rebuild = zoo_command(registry, "registry", "rebuild")
+    if known is None:
+        if own is None and not (folder / RECORD_FILE).is_file():
+            mend = zoo_command(registry, "import", str(folder))
+            if not (folder / "adapter_config.json").is_file():
+                mend = _out_of_the_way(registry, folder)
+            yield Finding(
+                WARNING, f"a folder without {RECORD_FILE}: no adapter of the zoo", str(folder), mend
+            )
+        elif own is None:
+            yield Finding(BROKEN, _unreadable(folder), str(folder), _out_of_the_way(registry, folder))
+        elif own.name != name:
+            right = shlex.quote(str(folder.with_name(own.name)))
+            mend = f"mv {shlex.quote(str(folder))} {right} && {rebuild}"
+            yield Finding(BROKEN, f"its {RECORD_FILE} says it is '{own.name}'", str(folder), mend)
+        else:
+            yield Finding(BROKEN, "an adapter that registry.json does not have", str(folder), rebuild)
+    elif not folder.is_dir():
+        yield Finding(BROKEN, "in registry.json, and its folder is gone", str(folder), again(registry, known))
+    elif own is None:
+        # what is shown of a record as JSON is, byte for byte, its file
+        path = shlex.quote(str(folder / RECORD_FILE))
+        mend = f"{zoo_command(registry, 'show', name, '--json')} > {path}"
+        yield Finding(BROKEN, _unreadable(folder), str(folder), mend)
+    elif own != known:
+        differ = [one for one in known.__struct_fields__ if getattr(own, one) != getattr(known, one)]
+        what = f"{RECORD_FILE} and registry.json differ in {', '.join(differ)}"
+        yield Finding(BROKEN, what, str(folder), rebuild)
+
+
+def _out_of_the_way(registry: Registry, folder: Path) -> str:
+    """Nobody knows what it is, so that it is not for us to say that it may go."""
+    if not any(folder.iterdir()):
+        return f"rmdir {shlex.quote(str(folder))}"
+    return f"mv {shlex.quote(str(folder))} {shlex.quote(str(registry.path.parent))}"
+
+
+def _unreadable(folder: Path) -> str:
+    try:
+        read_record(folder / RECORD_FILE)
+    except NotFoundError:
+        return f"its {RECORD_FILE} is gone"
+    except (ZooError, OSError) as error:
+        return f"{RECORD_FILE} cannot be read: {error}"
+    return f"{RECORD_FILE} changed meanwhile"
+
+
+def again(registry: Registry, record: AdapterRecord) -> str:
+    """The commands that make or fetch an adapter anew under its name.
+
+    They are put together here from its settings: a command that a stranger wrote down is not to be typed.
+    """
+    remove = zoo_command(registry, "rm", "--yes", record.name)
+    if record.hub is not None:
+        where = f"{record.hub.repo}@{record.hub.revision}"
+        return f"{remove} && {zoo_command(registry, 'pull', where, '--name', record.name)}"
+    if record.origin is not None:
+        origin = record.origin.removeprefix("path:").removeprefix("hub:")
+        return f"{remove} && {zoo_command(registry, 'import', origin, '--name', record.name)}"
+    return f"{remove} && {train_again(registry, record.spec, record.name)}"
+
+
+def train_again(registry: Registry, spec: AdapterSpec, name: str, *more: str) -> str:
+    return zoo_command(registry, *shlex.split(command(spec))[1:], "--name", name, *more)
+
+
+def _work(registry: Registry) -> Iterable[Finding]:
+    parent = registry.folder / WORK
+    for folder in sorted(parent.iterdir()) if parent.is_dir() else ():
+        written = _last_written(folder)
+        when = f"last written {_ago(time.time() - written)}"
+        try:
+            spec = msgspec.json.decode((folder / SPEC_FILE).read_bytes(), type=AdapterSpec)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            number = _OF_PROCESS.search(folder.name)
+            if not _is_alive(folder.name) if number else time.time() - written > _MAY_LIVE:
+                mend = f"rm -r {shlex.quote(str(folder))}"
+                yield Finding(WARNING, f"half made and left, {when}", str(folder), mend)
+            continue
+        kept = any(folder.glob("checkpoints/checkpoint-*"))
+        mend = train_again(registry, spec, folder.name, *(["--resume"] if kept else []))
+        without = "" if kept else " and has no checkpoint"
+        yield Finding(WARNING, f"a run that has not finished{without}, {when}", str(folder), mend)
+
+
+def _lock(registry: Registry) -> Iterable[Finding]:
+    """The file stays for ever, and means nothing; held by somebody, it stops every writer."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    path = f"{registry.path}.lock"
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield Finding(
+            WARNING, "another process is writing to the registry now", path, f"fuser {shlex.quote(path)}"
+        )
+    except OSError:  # a file system without locks
+        return
+    finally:
+        os.close(handle)
+
+
+def _half_written(registry: Registry) -> Iterable[Finding]:
+    own = cache.folder("x")
+    found = [
+        *registry.path.parent.glob(f"{registry.path.name}.*.tmp"),
+        *registry.folder.glob("*/*.tmp"),
+        *(own.parent.glob("*/*.tmp") if own else ()),
+    ]
+    for path in sorted(found):
+        if not _is_alive(path.name):
+            mend = f"rm -r {shlex.quote(str(path))}"
+            yield Finding(WARNING, "half written by a process that is gone", str(path), mend)
+
+
+def _downloads() -> Iterable[Finding]:
+    try:
+        from huggingface_hub import constants
+    except ImportError:
+        return
+    parent = Path(constants.HF_HUB_CACHE)
+    stale = []
+    for path in parent.glob("*/blobs/*.incomplete"):
+        try:
+            found = path.stat()
+        except OSError:
+            continue
+        if time.time() - found.st_mtime > _MAY_LIVE:
+            stale.append(found.st_size)
+    if stale:
+        what = f"{len(stale)} downloads that were cut off, {sum(stale) / 1e6:,.1f} MB"
+        mend = f"find {shlex.quote(str(parent))} -name '*.incomplete' -delete"
+        yield Finding(WARNING, what, str(parent), mend)
+
+
+def _is_alive(name: str) -> bool:
+    """Does the process that a name ends with still run? One number may be another's by now: then it waits."""
+    number = _OF_PROCESS.search(name)
+    if number is None or os.name == "nt":
+        return False
+    try:
+        os.kill(int(number[1] or number[2]), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _last_written(folder: Path) -> float:
+    times = [folder.stat().st_mtime]
+    for path in folder.rglob("*"):
+        try:
+            times.append(path.stat().st_mtime)
+        except OSError:  # gone meanwhile
+            continue
+    return max(times)
+
+
+def _ago(seconds: float) -> str:
+    for size, name in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds // size:.0f} {name} ago"
+    return "just now"

@@ -1,0 +1,66 @@
+"""`zoo doctor`: what this machine is, what is wrong with the zoo on it, and what to type. It only looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zoo import plugins
+from zoo.doctor import base_state, environment, housekeeping, soundness
+from zoo.doctor.environment import Facts
+from zoo.doctor.findings import BROKEN, Finding
+from zoo.errors import PluginError
+from zoo.registry import Registry
+from zoo.report import Report
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    facts: Facts
+    """Of the machine. What is counted in bytes has a name that says so."""
+    findings: list[Finding]
+    """What does not work first."""
+
+    @property
+    def broken(self) -> list[Finding]:
+        return [one for one in self.findings if one.state == BROKEN]
+
+
+def examine(registry: Registry, report: Report | None = None, *, fast: bool = False) -> Diagnosis:
+    """Look at everything, change nothing, and survive whatever is found.
+
+    Args:
+        fast: no hash is taken, no card read, torch is not started and the Hub is not asked.
+    """
+    report = report or Report()
+    probe = None if fast else environment.probe()
+    facts = environment.machine()
+    hub = environment.hub(ask=not fast)
+    findings = _broken_plugins()
+    records, steps = housekeeping.read_all(registry)
+    findings += steps
+    findings += soundness.missing_plugins(records)
+    findings += soundness.adapters(registry, records, report, fast=fast)
+    if not fast:
+        findings += soundness.cards(registry, records)
+    findings += base_state.bases(registry, records, report, fast=fast, ask_hub=environment.is_reachable(hub))
+    findings += housekeeping.leftovers(registry)
+    if probe is not None:
+        found, trouble = probe.answer()
+        facts |= found
+        findings += trouble
+    facts |= {"adapters": len(records), **environment.room(registry), **hub}
+    findings += environment.shortcomings(facts)
+    return Diagnosis(facts, sorted(findings, key=lambda one: one.state != BROKEN))
+
+
+def _broken_plugins() -> list[Finding]:
+    found = []
+    for kind in plugins.KINDS:
+        for plugin in plugins.find(kind).values():
+            try:
+                plugins.load(kind, plugin.name)
+            except PluginError as error:
+                package = plugin.distribution.partition(" ")[0]
+                mend = error.hint or f"pip install --upgrade {package}, or pip uninstall {package}"
+                found.append(Finding(BROKEN, str(error), plugin.module, mend))
+    return found

@@ -1,0 +1,146 @@
+"""Are adapters still what their records say: the files, the heads, the plugins that they need."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from zoo import plugins
+from zoo.cards import card
+from zoo.cards import check as card_check
+from zoo.doctor.findings import BROKEN, WARNING, Finding, some, zoo_command
+from zoo.doctor.housekeeping import again
+from zoo.errors import ZooError
+from zoo.identity import sha256
+from zoo.methods import ADAPTER_FILE
+from zoo.registry import Registry
+from zoo.report import Report
+from zoo.specs import UNKNOWN, AdapterRecord
+from zoo.tensors import read_header
+
+_WEIGHTS = ("adapter_model.safetensors", ADAPTER_FILE)
+_HEADED = ("SEQ_CLS", "TOKEN_CLS")
+"""PEFT's task types whose head is drawn anew on every base: without its own, an adapter predicts noise."""
+_HEADS = {"classifier", "score", "classification_head"}
+"""What transformers calls the heads of classifiers. PEFT lists two for each adapter, of which it has one."""
+_MUCH = 2_000_000_000
+"""Bytes that take seconds to hash."""
+_PACKAGE = re.compile(r"([A-Za-z0-9][\w.-]*) (\d[\w.!+-]*)")
+
+Records = Mapping[str, AdapterRecord]
+
+
+def adapters(registry: Registry, records: Records, report: Report, *, fast: bool) -> list[Finding]:
+    """Files that are gone or changed, or hold no head."""
+    here = {name: record for name, record in records.items() if registry.adapter_folder(name).is_dir()}
+    total = sum(file.bytes for record in here.values() for file in record.files.values())
+    if not fast and total > _MUCH:
+        report.say(f"hashing {total / 1e9:.1f} GB of adapters; --fast compares sizes only")
+    return [
+        finding
+        for name, record in here.items()
+        for finding in _adapter(registry, registry.adapter_folder(name), record, fast)
+    ]
+
+
+def _adapter(registry: Registry, folder: Path, record: AdapterRecord, fast: bool) -> Iterator[Finding]:
+    lost, changed = [], []
+    for name, file in record.files.items():
+        path = folder / name
+        try:
+            if path.stat().st_size != file.bytes or (not fast and sha256(path) != file.sha256):
+                changed.append(name)
+        except OSError:
+            lost.append(name)
+    if lost or changed:
+        what = "; ".join(
+            f"{some(names)} {said}"
+            for names, said in (
+                (lost, "is gone" if len(lost) == 1 else "are gone"),
+                (changed, "changed since it was saved"),
+            )
+            if names
+        )
+        yield Finding(BROKEN, what, str(folder), again(registry, record))
+    if any(name.endswith(".safetensors") for name in (*lost, *changed)):
+        return  # of other weights there is no more to say
+    missing = _missing_head(folder, record)
+    if missing is not None:
+        state, what = missing
+        yield Finding(state, what, str(folder), again(registry, record))
+
+
+def _missing_head(folder: Path, record: AdapterRecord) -> tuple[str, str] | None:
+    """Its state and what is missing, from the header of the weights and the adapter's own config."""
+    files = [name for name in record.files if name in _WEIGHTS]
+    if not files:
+        return None
+    try:
+        tensors = [tensor for name in files for tensor in read_header(folder / name)]
+    except ZooError as error:
+        return BROKEN, str(error)
+    held = {part for tensor in tensors for part in tensor.split(".")}
+    config = _config(folder / "adapter_config.json")
+    named = config.get("modules_to_save")
+    saved = {str(one).rpartition(".")[2] for one in named} if isinstance(named, list) else set()
+    heads = saved & _HEADS or (_HEADS if config.get("task_type") in _HEADED else set())
+    if heads and not heads & held:
+        return BROKEN, f"its head is missing: {files[0]} holds no {' and no '.join(sorted(heads))}"
+    if lost := sorted(saved - _HEADS - held):
+        state = WARNING if saved & held else BROKEN
+        return state, f"{files[0]} holds no {' and no '.join(lost)}, which its config says was trained"
+    if record.labels and not config and not _HEADS & held:
+        return WARNING, f"{files[0]} holds no head, unless by a name of its own"
+    return None
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def cards(registry: Registry, records: Records) -> list[Finding]:
+    """Cards that are gone, or that a hand or an older zoo made say otherwise than the records."""
+    gone, differing, example = [], [], ""
+    for name, record in records.items():
+        if record.origin is not None or not registry.adapter_folder(name).is_dir():
+            continue  # others' cards are their own
+        try:
+            text = (registry.adapter_folder(name) / card.FILE).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            gone.append(name)
+            continue
+        if said := card_check.differs(text, record):
+            differing.append(name)
+            example = example or said[0]
+    return [
+        Finding(WARNING, what, some(names), zoo_command(registry, "card", names[0], "--write"))
+        for what, names in (
+            ("no card that can be read", gone),
+            (f"the card is not of the record: {example}", differing),
+        )
+        if names
+    ]
+
+
+def missing_plugins(records: Records) -> list[Finding]:
+    """Methods and tasks of adapters that nobody here brings."""
+    needed: dict[tuple[str, str], list[tuple[str, AdapterRecord]]] = defaultdict(list)
+    for name, record in records.items():
+        needed["method", record.spec.method].append((name, record))
+        needed["task", record.spec.task].append((name, record))
+    found = []
+    for (kind, plugin), users in sorted(needed.items()):
+        if plugin != UNKNOWN and plugin not in plugins.find(kind):
+            brought = _PACKAGE.fullmatch(users[0][1].plugins.get(kind, ""))
+            mend = f"pip install {brought[1]}=={brought[2]}" if brought else f"zoo {kind}s"
+            what = f"the {kind} '{plugin}' is not installed"
+            found.append(Finding(BROKEN, what, some([name for name, _ in users]), mend))
+    return found

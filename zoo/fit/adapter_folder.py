@@ -1,0 +1,53 @@
+"""What the folder of an adapter says of itself, whoever made it: its config and the shapes of its tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import NotFoundError
+from zoo.fit.shapes import Shape, model_files
+from zoo.intake.foreign import PICKLED, WEIGHTS, read_adapter_config
+from zoo.security.gates import CONFIG_FILE
+from zoo.tensors import read_header
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """What an adapter's folder says of itself."""
+
+    config: Mapping[str, Any]
+    shapes: Mapping[str, Shape] | None
+    """Of every tensor; None where the weights are not here."""
+    is_whole: bool
+    """A model by itself, which needs no base: fully fine-tuned, or merged."""
+    missing: str = ""
+    """Why there are no shapes."""
+
+
+def read_adapter(folder: Path) -> Adapter:
+    """
+    Raises:
+        NotFoundError: there is no adapter in it.
+        IncompatibleError: a file is damaged, or is not what its name says.
+    """
+    config = read_adapter_config(folder / CONFIG_FILE) if (folder / CONFIG_FILE).is_file() else None
+    for name in WEIGHTS:
+        if (folder / name).is_file():
+            return Adapter(config or {}, _shapes([folder / name]), is_whole=False)
+    if config is None:
+        if not (folder / "config.json").is_file():
+            raise NotFoundError(f"{folder} holds no adapter: it has no {CONFIG_FILE}.")
+        files = model_files(folder)
+        if not files or not all(path.is_file() for path in files):
+            return Adapter({}, None, is_whole=True, missing="its weights are not here")
+        return Adapter({}, _shapes(files), is_whole=True)
+    pickled = (folder / PICKLED).is_file()
+    missing = f"{PICKLED} is pickled and not read" if pickled else f"it has no {WEIGHTS[0]}"
+    return Adapter(config, None, is_whole=False, missing=missing)
+
+
+def _shapes(paths: Iterable[Path]) -> dict[str, Shape]:
+    return {name: info.shape for path in paths for name, info in read_header(path).items()}

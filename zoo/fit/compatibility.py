@@ -1,0 +1,62 @@
+"""Does this adapter fit that base: exactly, in shape, or not, and why.
+
+From the headers of safetensors files and from configs alone: no torch, no weight is read. What PEFT would
+refuse to load is refused here, in words; so is what it would load in part, with random numbers for the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from zoo.fit.adapter_folder import read_adapter
+from zoo.fit.comparison import compare, compare_bases, compare_whole
+from zoo.fit.hashes import known_weight_hashes
+from zoo.fit.shapes import Base, read_base
+from zoo.specs import AdapterRecord
+
+EXACT, FITS, DOES_NOT_FIT, CANNOT_TELL = "exact", "fits", "does not fit", "unknown"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    state: str
+    """`exact`, `fits`, `does not fit` or `unknown`."""
+    reasons: list[str]
+
+
+def check(folder: Path, base: Path, record: AdapterRecord | None = None, own: Path | None = None) -> Verdict:
+    """
+    Args:
+        own: the base that the adapter was made on, where it is at hand: what pins no size is compared by it.
+
+    Raises:
+        NotFoundError: `folder` holds no adapter, or `base` no config.
+        IncompatibleError: a file of either is damaged, or is not what its name says.
+    """
+    adapter = read_adapter(folder)
+    there = open_base(base)
+    if adapter.is_whole and adapter.shapes is not None:
+        found = compare_whole(adapter.shapes, there)
+    else:
+        found = compare(adapter, there, record)
+        if own is not None and not found.wrong and not found.unknown and own != base:
+            compare_bases(found, open_base(own), there)
+    if found.wrong:
+        return Verdict(DOES_NOT_FIT, found.wrong)
+    if found.unknown:
+        return Verdict(CANNOT_TELL, found.unknown)
+    if record is not None and record.base.weights and not there.drawn:
+        hashes = known_weight_hashes(base)
+        if sorted(hashes.values()) == sorted(record.base.weights.values()):
+            return Verdict(EXACT, found.remarks)
+    if there.drawn:
+        found.remarks.append("judged by the base's config: its weights are not here")
+    return Verdict(FITS, found.remarks)
+
+
+@lru_cache(maxsize=64)
+def open_base(folder: Path) -> Base:
+    """As `zoo.fit.shapes.read_base`, once for all the adapters that a command checks."""
+    return read_base(folder)

@@ -1,0 +1,265 @@
+"""The one door to the Hub's client: its exceptions in our words, its waiting bounded, its log said aloud.
+
+The client retries downloads and uploads of files, and nothing else: `retrying` does it for the rest. What
+becomes a message has every token struck out, in the exceptions behind it too, which `--debug` shows.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import re
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from zoo.errors import AuthError, IncompatibleError, NotFoundError, UnreachableError, UsageError, ZooError
+from zoo.report import Report
+from zoo.security.secrets import clean, redact
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+HUB_TIMEOUT = 10.0
+"""Seconds for the first word of the Hub: a machine without network must not wait for minutes."""
+ATTEMPTS = 5
+WAIT = 1.0
+"""Seconds before the second attempt; twice as many before each further one."""
+LONGEST_WAIT = 120.0
+"""Seconds that the Hub may ask for (Retry-After) before we give up instead."""
+_ANSWER_TIMEOUT = 300.0
+"""Seconds for a whole answer: a commit of many large files takes the Hub minutes."""
+_PASSING = (408, 429, 500, 502, 503, 504)
+_NOT_PASSING = ("LocalProtocolError", "UnsupportedProtocol", "TooManyRedirects", "DecodingError")
+"""What the HTTP library raises for requests that will never do."""
+_ILLEGAL = "Illegal header value"
+_LONGEST_SAID = 200
+"""Characters of what the Hub says that a message repeats."""
+
+T = TypeVar("T")
+
+
+def client() -> HfApi:
+    """The Hub's client, which by itself would wait for an answer for ever."""
+    from huggingface_hub import HfApi, get_session
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    session: Any = get_session()
+    if session.timeout.read is None:
+        session.timeout = (HUB_TIMEOUT, _ANSWER_TIMEOUT, _ANSWER_TIMEOUT, HUB_TIMEOUT)
+    return HfApi(library_name="adapter-zoo")
+
+
+def said(repo: str, error: BaseException) -> ZooError:
+    """The client's many exceptions, each as the one line that a person needs. `repo` may be empty."""
+    from huggingface_hub import errors
+
+    _strike_out(error)
+    what = f"'{repo}'" if repo else "this"
+    status = status_of(error)
+    if isinstance(error, ZooError):
+        return error
+    if isinstance(error, errors.GatedRepoError):
+        return AuthError(
+            f"{what} is gated: its owner must grant access first.",
+            "ask on its page on the Hub, then hf auth login",
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return NotFoundError(f"{what} has no such revision on the Hub.")
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return UnreachableError("the Hub has no such repository, or it is private.")
+    if any(isinstance(one, errors.OfflineModeIsEnabled) for one in _causes(error)):
+        return UnreachableError("it is not in the Hub's cache here, and HF_HUB_OFFLINE forbids asking.")
+    if isinstance(error, errors.LocalTokenNotFoundError):
+        return AuthError(
+            "the Hub wants a token, and this machine has none.", "hf auth login, or set HF_TOKEN"
+        )
+    if isinstance(error, errors.HFValidationError):
+        return UsageError(f"{what} is no repository of the Hub: OWNER/NAME.")
+    if status in (401, 403):
+        return AuthError(f"the Hub refuses {what} (HTTP {status}).", "hf auth login")
+    if status == 412:
+        return ZooError(
+            f"{what} was changed by somebody else meanwhile (HTTP 412).", "the same command again"
+        )
+    if status in (400, 409, 413, 422):
+        return IncompatibleError(f"the Hub does not take {what} (HTTP {status}): {_words(error)}.")
+    if status == 429:
+        asked = _retry_after(error)
+        wait = f" and asks to wait {asked:,.0f} s" if asked else ""
+        return UnreachableError(f"the Hub has had too many requests (HTTP 429){wait}.")
+    if status is not None:
+        return UnreachableError(f"the Hub failed (HTTP {status}).")
+    root = list(_causes(error))[-1]
+    if _ILLEGAL in str(root):
+        return AuthError("the token has characters that no token has.", "hf auth login, or set HF_TOKEN")
+    if _is_cut(error):
+        return UnreachableError(f"the Hub cannot be reached ({type(root).__name__}).")
+    return ZooError(f"the Hub's client failed: {type(root).__name__}: {_line(str(root))}.")
+
+
+def retrying(
+    call: Callable[[], T],
+    what: str,
+    report: Report,
+    *,
+    landed: Callable[[], T | None] | None = None,
+    patient: bool = True,
+) -> T:
+    """`call`, and again after what passes: too many requests, a failing server, a cut connection.
+
+    `landed` answers whether an earlier attempt did its work although its answer was lost: it is asked before
+    `call` is made again. Not `patient` gives up at once where no connection comes about at all.
+
+    Raises:
+        Exception: the client's own, after the last attempt: `said` puts it in words.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            if attempt > 1 and landed is not None and (found := landed()) is not None:
+                return found
+            return call()
+        except Exception as error:
+            wait = _wait(error, attempt)
+            if wait is None or (not patient and _never_connected(error)):
+                raise
+            if attempt == ATTEMPTS:
+                if landed is not None and (found := landed()) is not None:
+                    return found
+                raise
+            report.say(f"{what}: {said('', error)} Again in {wait:.0f} s ({attempt} of {ATTEMPTS - 1}).")
+            time.sleep(wait)
+    raise AssertionError("every attempt returns or raises")
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status behind an exception of the client, however deep."""
+    for one in _causes(error):
+        status = getattr(getattr(one, "response", None), "status_code", None)
+        if isinstance(status, int):
+            return status
+    return None
+
+
+@contextmanager
+def spoken(report: Report) -> Iterator[None]:
+    """What the client logs of its own retries becomes lines of ours, without addresses: some are signed."""
+    logger = logging.getLogger("huggingface_hub")
+    before, propagate = logger.handlers[:], logger.propagate
+    logger.handlers, logger.propagate = [_Spoken(report)], False
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            yield
+        for one in caught:
+            report.say(f"the Hub's client: {_line(str(one.message))}")
+    finally:
+        logger.handlers, logger.propagate = before, propagate
+
+
+class _Spoken(logging.Handler):
+    def __init__(self, report: Report):
+        super().__init__(logging.WARNING)
+        self._report = report
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = re.sub(r"\b(\w+ )?https?://\S+", "", record.getMessage()).replace(" while requesting", "")
+        self._report.say(f"the Hub's client: {_line(line)}")
+
+
+def _wait(error: BaseException, attempt: int) -> float | None:
+    """Seconds until it is worth trying again; None if it never is."""
+    from huggingface_hub import errors
+
+    if any(isinstance(one, ZooError | errors.OfflineModeIsEnabled) for one in _causes(error)):
+        return None
+    status = status_of(error)
+    if status not in _PASSING and not (status is None and _is_cut(error)):
+        return None
+    asked = _retry_after(error)
+    if asked is not None:
+        return asked if asked <= LONGEST_WAIT else None
+    return WAIT * 2.0 ** (attempt - 1) * random.uniform(0.75, 1.25)
+
+
+def _retry_after(error: BaseException) -> float | None:
+    """Seconds, or a date: both forms are allowed."""
+    for one in _causes(error):
+        headers: Any = getattr(getattr(one, "response", None), "headers", {})
+        if not (value := str(headers.get("Retry-After", ""))):
+            continue
+        try:
+            return float(value) if value.isdigit() else _seconds_until(value)
+        except ValueError:
+            return None
+    return None
+
+
+def _seconds_until(date: str) -> float:
+    then: float = parsedate_to_datetime(date).timestamp()
+    return max(0.0, then - time.time())
+
+
+def _is_cut(error: BaseException) -> bool:
+    """Was there no answer, or one that broke off or came from something else than the Hub?"""
+    from huggingface_hub import errors
+
+    http: Any = errors
+    # the client reads the answer to the card's check as JSON before it looks at the status
+    cut = (http.HTTPError, http.LocalEntryNotFoundError, ConnectionError, TimeoutError, json.JSONDecodeError)
+    return any(isinstance(one, cut) for one in _causes(error)) and not _names(error, _NOT_PASSING)
+
+
+def _never_connected(error: BaseException) -> bool:
+    return _names(error, ("ConnectError", "ConnectTimeout"))
+
+
+def _names(error: BaseException, names: tuple[str, ...]) -> bool:
+    """Is one of the causes so called? The HTTP library, and so the class, depends on the client's version."""
+    return any(type(one).__name__ in names for one in _causes(error))
+
+
+def _words(error: BaseException) -> str:
+    """What the server says of a refusal."""
+    for one in _causes(error):
+        if text := getattr(one, "server_message", None):
+            return _line(text)
+    return _line(str(error))
+
+
+def _line(text: str) -> str:
+    line = " ".join(clean(redact(text)).split()).rstrip(".")
+    return line if len(line) <= _LONGEST_SAID else f"{line[:_LONGEST_SAID]}..."
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The exception and what it was raised from; what was merely being handled is no cause."""
+    one: BaseException | None = error
+    while one is not None:
+        yield one
+        one = one.__cause__
+
+
+def _strike_out(error: BaseException) -> None:
+    """A server may repeat the token that it refuses, and a library the header that it cannot send."""
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        one.args = tuple(_struck_out(value) if isinstance(value, str) else value for value in one.args)
+        waiting += [one.__cause__, one.__context__]
+
+
+def _struck_out(text: str) -> str:
+    """The header that cannot be sent is the token, written as Python writes bytes, not known to `redact`."""
+    before, illegal, _ = redact(text).partition(_ILLEGAL)
+    return f"{before}{illegal}" if illegal else before

@@ -1,0 +1,102 @@
+"""An adapter of the registry, past every gate, to the Hub, and its address there into the registry."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+
+from zoo import plugins
+from zoo.cards.public import is_hub_id
+from zoo.errors import PluginError, UsageError, ZooError
+from zoo.hub.staging import Staged, Terms, stage
+from zoo.hub.uploading import Target, Upload, account
+from zoo.registry import Registry
+from zoo.report import Report
+from zoo.specs import AdapterRecord, HubId
+
+NOBODY = "YOUR-ACCOUNT"
+"""Stands for the account in a trial without one."""
+
+
+@dataclass(frozen=True)
+class Published:
+    place: HubId
+    changed: bool
+    """False: the Hub had all of it already."""
+
+
+@contextmanager
+def prepared(
+    name: str, repo: str | None, registry: Registry, terms: Terms, report: Report, *, trial: bool = False
+) -> Iterator[tuple[str, Staged]]:
+    """The repository's id and what would be sent there; the files are gone afterwards.
+
+    `trial` does without an account where there is none to be had.
+
+    Raises:
+        NotFoundError: no adapter has that name.
+        UsageError: `repo` cannot name a repository.
+        AuthError: the account is not known, and `repo` does not name one.
+    """
+    record, source = registry.locate(name)
+    whole = _repository(repo or record.name, report, trial)
+    with tempfile.TemporaryDirectory(prefix="zoo-publish-") as folder:
+        yield whole, stage(record, source, Path(folder), whole, terms, report)
+
+
+def send(repo: str, staged: Staged, registry: Registry, target: Target, report: Report) -> Published:
+    """
+    Raises:
+        IncompatibleError: a gate says no.
+        AuthError: the Hub wants a token, or another one.
+        UnreachableError: the Hub failed for good; what that leaves there is said.
+        ZooError: the repository was changed meanwhile.
+    """
+    staged.check()
+    upload = Upload(target, report)
+    made = plugins.manager(*_modules(staged.record))
+    made.register(upload)
+    url = made.hook.zoo_publish(record=staged.record, folder=staged.folder, repo=repo)
+    place = upload.place or HubId(repo=repo, revision="", url=url)
+    name = staged.record.name
+    if name in registry:
+        registry.replace(msgspec.structs.replace(registry.get(name), hub=place))
+    return Published(place, upload.changed or upload.place is None)
+
+
+def _repository(asked: str, report: Report, trial: bool) -> str:
+    """OWNER/NAME; the owner is who publishes, unless another one is named."""
+    whole = asked
+    if "/" not in asked:
+        try:
+            owner = account(report)
+        except ZooError as error:
+            if not trial:
+                raise
+            report.warn(f"the account is not known: {error}")
+            owner = NOBODY
+        whole = f"{owner}/{asked}"
+    if not is_hub_id(whole):
+        raise UsageError(
+            f"'{whole}' cannot name a repository: letters and digits, then '.', '_' and '-' too.",
+            "zoo publish NAME OWNER/OTHER",
+        )
+    return whole
+
+
+def _modules(record: AdapterRecord) -> list[ModuleType]:
+    """The plugins that made it may publish it in their own way; they need not be installed here."""
+    found: list[Any] = []
+    for kind, name in (("task", record.spec.task), ("method", record.spec.method)):
+        try:
+            found.append(plugins.load_module(plugins.find(kind)[name]))
+        except (KeyError, PluginError):
+            continue
+    return found

@@ -1,0 +1,251 @@
+"""Adapters from the Hub: listed, fetched at one commit, judged, registered; the base is left where it is."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo import sources
+from zoo.cards.public import is_hub_id
+from zoo.errors import IncompatibleError, NotFoundError, UsageError, ZooError
+from zoo.hub.client import HUB_TIMEOUT, client, retrying, said, spoken
+from zoo.identity import identify, sha256
+from zoo.intake.described import Asserted
+from zoo.intake.foreign import PICKLED, WEIGHTS, check_has_weights
+from zoo.intake.take_in import Taken, check_new_name, convert_weights, enter, plain_name, staging
+from zoo.registry import RECORD_FILE, Registry
+from zoo.report import Report
+from zoo.security.gates import CONFIG_FILE, check_file_name, incoming
+from zoo.specs import UNKNOWN, AdapterRecord, HubId
+from zoo.tensors import named
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+    from zoo.verifying import Verification
+
+_ROOM = 1.1
+"""Times the size of the files: what must be free on the disk."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A file as the Hub announces it."""
+
+    name: str
+    size: int
+    sha256: str | None
+    """Of a file in LFS."""
+    blob: str | None
+    """git's hash, of any other."""
+
+
+def pull(
+    reference: str,
+    registry: Registry,
+    report: Report,
+    *,
+    name: str | None = None,
+    asserted: Asserted | None = None,
+    convert: bool = False,
+) -> Taken:
+    """Fetch `OWNER/NAME`, or `OWNER/NAME@REVISION`, and register it.
+
+    Args:
+        name: `None` is the repository's, numbered if it is taken.
+        convert: pickled weights are fetched and converted, in a process that can do nothing else.
+
+    Raises:
+        NotFoundError: there is none, or the Hub cannot be reached.
+        AuthError: it is gated, or the token is refused.
+        IncompatibleError: a gate said no.
+    """
+    repo, revision = parse(reference)
+    here = _have(registry, repo, revision, name) if revision else None
+    if here is not None:  # a commit never changes: no need to ask
+        return Taken(here, is_new=False)
+    check_new_name(name, registry)
+    with _Client(repo, report) as hub:
+        repo, commit, files = hub.listing(revision)
+        here = _have(registry, repo, commit, name)
+        if here is not None:
+            return Taken(here, is_new=False)
+        wanted = _wanted(repo, files, convert)
+        total = sum(file.size for file in wanted)
+        report.say(f"{repo} at {commit[:12]}: {len(wanted)} of {len(files)} files, {total:,} bytes")
+        with staging(registry) as work:
+            if shutil.disk_usage(work).free < total * _ROOM:
+                raise ZooError(f"{registry.folder} has no room for {total:,} bytes.", "zoo rm NAME")
+            made = work / "made"
+            made.mkdir()
+            for file in wanted:
+                hub.fetch(file, commit, work / "fetched", made)
+            if convert:
+                (made / PICKLED).rename(work / PICKLED)
+                convert_weights(work / PICKLED, made)
+            return enter(
+                made,
+                registry,
+                report,
+                name=name or plain_name(repo.rpartition("/")[2]),
+                origin=f"hub:{repo}@{commit}",
+                asserted=asserted or Asserted(),
+                where=repo,
+                hub=HubId(repo=repo, revision=commit, url=f"{hub.endpoint}/{repo}"),
+            )
+
+
+def verify_at_hand(record: AdapterRecord, registry: Registry, report: Report) -> Verification | None:
+    """`zoo verify` where the base is at hand; None where it is not, or is another than the adapter's."""
+    if record.base.id == UNKNOWN or UNKNOWN in (record.spec.method, record.spec.task):
+        return None
+    found = sources.at_hand(record.base.location) or sources.at_hand(record.base.id)
+    if found is None:
+        report.say(f"its base {record.base.id} is not here; zoo verify {record.name} fetches it")
+        return None
+    base = sources.resolve(found.location, (), "base", Report())
+    if record.base.weights and identify(base).weights != record.base.weights:
+        report.warn(f"{base.location} holds other weights than the base that it was trained on.")
+        return None
+    from zoo.verifying import verify
+
+    return verify(record.name, registry, report, base=base.location)
+
+
+def parse(reference: str) -> tuple[str, str | None]:
+    """
+    Raises:
+        UsageError: it is no repository of the Hub.
+    """
+    repo, at, revision = reference.removeprefix("hub:").partition("@")
+    if not is_hub_id(repo) or (at and not revision.strip()) or not revision.isprintable():
+        raise UsageError(
+            f"'{named(reference)}' is no repository of the Hub.", "zoo pull OWNER/NAME[@REVISION]"
+        )
+    return repo, revision or None
+
+
+def _have(registry: Registry, repo: str, commit: str | None, name: str | None) -> AdapterRecord | None:
+    """The adapter that is that commit already, under the name that was asked for if one was."""
+    for _, record in registry.each():
+        hub = record.hub
+        if hub and (hub.repo.lower(), hub.revision) == (repo.lower(), commit) and name in (None, record.name):
+            return record
+    return None
+
+
+def _wanted(repo: str, files: list[Listed], convert: bool) -> list[Listed]:
+    """What is fetched of a repository: an adapter's files, or those of a whole model with a record.
+
+    Raises:
+        NotFoundError: it holds no adapter.
+        IncompatibleError: a file's name is hostile, or its weights are pickled or another tool's.
+    """
+    names = set(incoming(file.name for file in files))
+    everything = {file.name for file in files}
+    if CONFIG_FILE in names or WEIGHTS[1] in names:
+        # beside an adapter some keep the whole model that it was merged into
+        names = {name for name in names if not name.startswith("model")}
+        remedy = f"zoo import {repo} --convert-bin"
+        check_has_weights(repo, everything, convert=convert, remedy=remedy)
+    elif RECORD_FILE not in names:
+        raise _no_adapter(repo, everything)
+    if convert:
+        if PICKLED not in everything:
+            raise UsageError(f"{repo} has no {PICKLED} to convert.", "leave out --convert-bin")
+        names.add(PICKLED)
+    return [file for file in files if file.name in names]
+
+
+def _no_adapter(repo: str, names: set[str]) -> NotFoundError:
+    inner = sorted(name.rpartition("/")[0] for name in names if name.endswith(f"/{CONFIG_FILE}"))
+    if inner:
+        folders = ", ".join(map(named, inner[:3]))
+        return NotFoundError(
+            f"{repo} has no adapter at its top, but in {folders}.", "fetch that folder, then zoo import it"
+        )
+    if "config.json" in names:
+        return NotFoundError(f"{repo} is a whole model, not an adapter.", f"--base hub:{repo} trains on it")
+    return NotFoundError(f"{repo} holds no adapter: it has no {CONFIG_FILE}.", "zoo search")
+
+
+class _Client(AbstractContextManager["_Client"]):
+    """The Hub's client for one repository, its exceptions in our words."""
+
+    def __init__(self, repo: str, report: Report):
+        self._repo, self._report = repo, report
+        self._api: HfApi = client()
+        self._aloud = spoken(report)
+        self.endpoint = self._api.endpoint
+
+    def __enter__(self) -> _Client:
+        self._aloud.__enter__()
+        return self
+
+    def __exit__(self, *what: Any) -> None:
+        self._aloud.__exit__(*what)
+
+    def listing(self, revision: str | None) -> tuple[str, str, list[Listed]]:
+        """The repository's id as the Hub has it, the commit, and its files with their sizes.
+
+        Raises:
+            ZooError: what `said` makes of the client's exceptions.
+        """
+        try:
+            info = retrying(
+                lambda: self._api.model_info(
+                    self._repo, revision=revision, timeout=HUB_TIMEOUT, files_metadata=True
+                ),
+                "asking the Hub",
+                self._report,
+                patient=False,
+            )
+        except Exception as error:
+            raise said(self._repo, error) from error
+        if not is_hub_id(info.id) or not info.sha or not info.sha.isalnum():
+            raise IncompatibleError(f"the Hub describes {self._repo} as what it cannot be.")
+        files = []
+        for one in info.siblings or []:
+            lfs = one.lfs.sha256 if one.lfs else None
+            files.append(Listed(one.rfilename, one.size or 0, lfs, one.blob_id))
+        return info.id, info.sha, files
+
+    def fetch(self, file: Listed, commit: str, work: Path, made: Path) -> None:
+        """Into `made`, once its content is what was announced.
+
+        Raises:
+            IncompatibleError: it is something else.
+            ZooError: what `said` makes of the client's exceptions.
+        """
+        check_file_name(file.name)
+        try:
+            path = Path(self._api.hf_hub_download(self._repo, file.name, revision=commit, local_dir=work))
+        except OSError as error:
+            if "onsistency check" not in str(error):  # the client's word for less, or more, than announced
+                raise said(self._repo, error) from error
+            raise IncompatibleError(
+                f"{self._repo}: {file.name} has not the size that was announced."
+            ) from error
+        except Exception as error:
+            raise said(self._repo, error) from error
+        if path.stat().st_size != file.size:
+            raise IncompatibleError(
+                f"{self._repo}: {file.name} has {path.stat().st_size:,} bytes; {file.size:,} were announced.",
+                "the same command again; if it stays, tell its owner",
+            )
+        if file.sha256 not in (None, sha256(path)) or (not file.sha256 and file.blob != _blob(path)):
+            raise IncompatibleError(
+                f"{self._repo}: {file.name} is not what was announced: its hash differs.",
+                "the same command again; if it stays, tell its owner",
+            )
+        path.rename(made / file.name)
+
+
+def _blob(path: Path) -> str:
+    """git's hash of a file."""
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()

@@ -1,0 +1,142 @@
+"""Adapters on the Hub, found by the tags of their cards: the base they sit on, the method, the task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from zoo import plugins
+from zoo.errors import UnreachableError
+from zoo.hub.client import client, said, spoken
+from zoo.identity import LEGACY_IDS, canonical
+from zoo.report import Report
+from zoo.security.gates import clean
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi, ModelInfo
+
+LIBRARIES = ("adapter-zoo", "peft")
+"""Tags that an adapter has whose base nobody asked about: our cards', and those of PEFT's own."""
+_ON = "base_model:adapter:"
+_EXPAND = ("author", "cardData", "downloads", "lastModified", "pipeline_tag", "tags")
+_LONGEST = 200
+"""Characters of a stranger's word."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """An adapter on the Hub as its card describes it. All of it is its publisher's word, without controls."""
+
+    repo: str
+    base: str
+    method: str
+    task: str
+    metric: str
+    """Its first metric, as its publisher measured it."""
+    value: float | None
+    downloads: int
+    updated: str
+
+
+def search(
+    report: Report,
+    *,
+    query: str | None = None,
+    base: str | None = None,
+    method: str | None = None,
+    task: str | None = None,
+    author: str | None = None,
+    limit: int = 30,
+) -> list[Found]:
+    """The most downloaded first.
+
+    Args:
+        base: a Hub id, in its new or its old form: cards have both.
+        query: words in the repository's name.
+
+    Raises:
+        UnreachableError: the Hub cannot be asked.
+    """
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    if HF_HUB_OFFLINE:
+        raise UnreachableError("searching asks the Hub, and HF_HUB_OFFLINE forbids that.", "HF_HUB_OFFLINE=0")
+    wanted = [tag for tag in (method, task) if tag]
+    starts = _base_tags(base) if base else LIBRARIES
+    api = client()
+    found: dict[str, ModelInfo] = {}
+    with spoken(report):
+        for start in starts:
+            for info in _listed(api, [start, *wanted], query, author, limit):
+                found.setdefault(info.id, info)
+    known = (frozenset(plugins.find("method")), frozenset(plugins.find("task")))
+    rows = [_row(info, base, *known) for info in found.values()]
+    rows.sort(key=lambda row: (-row.downloads, row.repo))
+    return rows[:limit]
+
+
+def _base_tags(base: str) -> list[str]:
+    ours = canonical(base)
+    return [_ON + name for name in (ours, *(old for old, new in LEGACY_IDS.items() if new == ours))]
+
+
+def _listed(
+    api: HfApi, tags: list[str], query: str | None, author: str | None, limit: int
+) -> list[ModelInfo]:
+    """Page after page, until there are `limit` or no more; the client asks again for one that failed."""
+    try:
+        models: Iterable[ModelInfo] = api.list_models(
+            filter=tags,
+            search=query,
+            author=author,
+            sort="downloads",
+            limit=limit,
+            expand=list(_EXPAND),  # type: ignore[arg-type]
+        )
+        return list(islice(models, limit))
+    except Exception as error:
+        raise said("", error) from error
+
+
+def _row(info: ModelInfo, asked: str | None, methods: frozenset[str], tasks: frozenset[str]) -> Found:
+    tags = [tag for tag in info.tags or [] if isinstance(tag, str)]
+    card = dict(vars(info.card_data)) if info.card_data else {}
+    metric, value = _metric(info)
+    updated = info.last_modified
+    return Found(
+        repo=_word(info.id),
+        base=_word(_base(card, tags) or (canonical(asked) if asked else "")),
+        method=_word(next((tag for tag in tags if tag in methods), "")),
+        task=_word(next((tag for tag in tags if tag in tasks), info.pipeline_tag or "")),
+        metric=_word(metric),
+        value=value,
+        downloads=info.downloads or 0,
+        updated=updated.date().isoformat() if updated else "",
+    )
+
+
+def _base(card: dict[str, Any], tags: list[str]) -> str:
+    named = card.get("base_model")
+    first = named[0] if isinstance(named, list) and named else named
+    tagged = next((tag.removeprefix(_ON) for tag in tags if tag.startswith(_ON)), "")
+    return first if isinstance(first, str) else tagged
+
+
+def _metric(info: ModelInfo) -> tuple[str, float | None]:
+    """Of the card's model-index, in whatever form a stranger wrote it."""
+    for result in _results(info):
+        value = getattr(result, "metric_value", None)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return str(getattr(result, "metric_type", "")), float(value)
+    return "", None
+
+
+def _results(info: ModelInfo) -> Iterator[Any]:
+    results = info.card_data.eval_results if info.card_data else None
+    yield from results if isinstance(results, list) else ()
+
+
+def _word(text: object) -> str:
+    return " ".join(clean(str(text)).split())[:_LONGEST]

@@ -1,0 +1,154 @@
+"""What of an adapter goes to the Hub: a folder fit for strangers, and what every gate says to it.
+
+The files are gathered in a folder of their own: the adapter's stays as it was trained, with the place on this
+disk where its base lies, and what is sent names the base as the Hub does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from zoo.cards import card
+from zoo.cards.front_matter import parse, split
+from zoo.cards.merge import carry_over
+from zoo.cards.public import public
+from zoo.errors import IncompatibleError
+from zoo.hub.publish_gates import (
+    FAILED,
+    PASSED,
+    Gate,
+    base_gate,
+    card_gate,
+    licence_gate,
+    metrics_gate,
+    unchanged_gate,
+)
+from zoo.identity import file_ids
+from zoo.registry import RECORD_FILE, dump
+from zoo.report import Report
+from zoo.security.gates import CONFIG_FILE, clean, outgoing, redact, secret_in
+from zoo.security.untrusted import read_text
+from zoo.specs import AdapterRecord, BaseId
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the person says of an adapter that its record does not."""
+
+    base_id: str | None = None
+    licence: str | None = None
+    without_metrics: bool = False
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What is ready to be sent, if no gate says no."""
+
+    record: AdapterRecord
+    """As the world sees it."""
+    folder: Path
+    left_out: list[tuple[str, str]]
+    """Name and reason."""
+    gates: list[Gate]
+
+    @property
+    def files(self) -> dict[str, int]:
+        """Name -> bytes."""
+        return {path.name: path.stat().st_size for path in sorted(self.folder.iterdir())}
+
+    def check(self) -> None:
+        """
+        Raises:
+            IncompatibleError: a gate says no; all that do are named.
+        """
+        failed = [gate for gate in self.gates if gate.verdict == FAILED]
+        if failed:
+            words = clean(redact(" ".join(f"{gate.name}: {gate.words}." for gate in failed)))
+            hint = (failed[0].hint or "").replace("NAME", self.record.name, 1)
+            raise IncompatibleError(f"'{self.record.name}' cannot be published. {words}", hint or None)
+
+
+def stage(
+    record: AdapterRecord, source: Path, folder: Path, repo: str, terms: Terms, report: Report
+) -> Staged:
+    """Fill `folder`, which is empty, with what of `source` is published to `repo`, and ask every gate."""
+    unchanged = unchanged_gate(record, source)
+    base, about_base = base_gate(record.base, terms.base_id, report)
+    shown = public(msgspec.structs.replace(record, base=base, hub=None))
+    licence = terms.licence or _stated(source / card.FILE)
+    gates = [licence_gate(record, licence), about_base, metrics_gate(record, terms.without_metrics)]
+    try:
+        allowed = outgoing(source)
+        files, left_out = allowed.files, allowed.left_out
+    except IncompatibleError as error:
+        gates.append(Gate("files", FAILED, str(error).rstrip("."), error.hint))
+        return Staged(shown, folder, [], [*gates, unchanged])
+    for path in files:
+        if path.name not in (RECORD_FILE, card.FILE):
+            _put(path, folder / path.name, base)
+    ids = file_ids(folder)
+    shown = msgspec.structs.replace(shown, files={name: ids[name] for name in record.files if name in ids})
+    (folder / RECORD_FILE).write_bytes(dump(shown))
+    text = _card(record, shown, source, repo, licence)
+    (folder / card.FILE).write_text(text, encoding="utf-8")
+    gates += [card_gate(text, shown), _files_gate(folder, source, record), unchanged]
+    return Staged(shown, folder, left_out, gates)
+
+
+def _put(path: Path, target: Path, base: BaseId) -> None:
+    if path.name == CONFIG_FILE:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config |= {"base_model_name_or_path": base.id, "revision": base.revision}
+        target.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        return
+    try:
+        os.link(path, target)  # weights may be large, and nothing writes to them here
+    except OSError:
+        shutil.copyfile(path, target)
+
+
+def _card(record: AdapterRecord, shown: AdapterRecord, source: Path, repo: str, licence: str | None) -> str:
+    """Made from the record, with what somebody wrote into the one beside the adapter."""
+    new = card.render(shown, repo, licence)
+    path = source / card.FILE
+    if not path.is_file() or path.is_symlink():
+        return new
+    text = read_text(path)
+    # one that was pulled is the published one, which names its repository and its licence
+    known = record.hub.repo if record.hub and record.hub.repo in text else None
+    return carry_over(text, card.render(msgspec.structs.replace(record, hub=None), known, _stated(path)), new)
+
+
+def _stated(path: Path) -> str | None:
+    """The licence in the card's own front matter: stated once, it need not be stated again."""
+    if not path.is_file() or path.is_symlink():
+        return None
+    try:
+        found = parse(split(read_text(path))[0] or "").get("license")
+    except (ValueError, IncompatibleError):  # a gate says so
+        return None
+    names = found if isinstance(found, list) else [found]
+    return ", ".join(one for one in names if isinstance(one, str)) or None
+
+
+def _files_gate(folder: Path, source: Path, record: AdapterRecord) -> Gate:
+    """The files that were written for the Hub: no secret, and no place on this disk."""
+    places = [str(source.absolute()), f"{Path.home()}/"]
+    if record.base.location.startswith("path:/"):
+        places.append(record.base.location.removeprefix("path:"))
+    for name in (CONFIG_FILE, RECORD_FILE, card.FILE):
+        if not (folder / name).is_file():
+            continue
+        content = (folder / name).read_bytes()
+        if kind := secret_in(content):
+            return Gate("files", FAILED, f"{name} would hold {kind}")
+        if place := next((one for one in places if one.encode() in content), None):
+            return Gate("files", FAILED, f"{name} names a folder of this machine, {place}")
+    names = sorted(path.name for path in folder.iterdir())
+    return Gate("files", PASSED, f"{len(names)}, without secrets, the weights finite")

@@ -1,0 +1,194 @@
+"""One commit on the Hub with all files of a folder, or none: the core's `zoo_publish`.
+
+The Hub applies a commit whole. What may be lost is its answer, so the remote is asked what it holds before
+anything is sent a second time; and the commit names its parent, so that what somebody else sends meanwhile is
+refused rather than mixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo import __version__
+from zoo.errors import Interrupted, UnreachableError, UsageError
+from zoo.hookspecs import hookimpl
+from zoo.hub.client import client, retrying, said, spoken, status_of
+from zoo.hub.remote import Remote, is_same
+from zoo.report import Report
+from zoo.specs import AdapterRecord, HubId
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelInfo, RepoFile
+
+_MAIN = "main"
+_STALE, _SERVER_FAILS = 412, 500
+"""HTTP statuses: of a commit whose parent is not the last one; below the second, the server has answered."""
+_AGAIN = "the same command again: it looks first what has arrived"
+
+
+@dataclass(frozen=True)
+class Target:
+    """How a repository is to be written to."""
+
+    public: bool = False
+    create_pr: bool = False
+    revision: str | None = None
+    """A branch; None is `main`."""
+    message: str | None = None
+
+
+def account(report: Report) -> str:
+    """The name on the Hub of who publishes.
+
+    Raises:
+        AuthError: there is no token, or the Hub refuses it.
+        UnreachableError: the Hub does not answer.
+    """
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    try:
+        return str(retrying(client().whoami, "signing in", report, patient=False)["name"])
+    except OfflineModeIsEnabled as error:
+        raise UnreachableError(
+            "HF_HUB_OFFLINE forbids asking the Hub.", "unset HF_HUB_OFFLINE, or zoo publish --dry-run NAME"
+        ) from error
+    except Exception as error:
+        raise said("your token", error) from error
+
+
+class Upload:
+    """`place` says where it went, and `changed` whether the Hub did not have it before."""
+
+    def __init__(self, target: Target, report: Report):
+        self.place: HubId | None = None
+        self.changed = False
+        self._target, self._report = target, report
+        self._branch = target.revision or _MAIN
+        self._made = self._unsure = False
+
+    @hookimpl(trylast=True)
+    def zoo_publish(self, record: AdapterRecord, folder: Path, repo: str) -> str:
+        account(self._report)
+        self._remote = Remote(repo, self._report)
+        self._files = {path.name: path for path in sorted(folder.iterdir())}
+        try:
+            with spoken(self._report):
+                self.place = self._publish(record)
+        except KeyboardInterrupt as stop:
+            raise Interrupted(f"stopped while publishing. {self._state()}", _AGAIN) from stop
+        except Exception as error:
+            found = said(repo, error)
+            raise type(found)(f"{found} {self._state()}", found.hint or _AGAIN) from error
+        return self.place.url
+
+    def _publish(self, record: AdapterRecord) -> HubId:
+        remote, target = self._remote, self._target
+        info = remote.info()
+        if info is None:
+            info, self._made = remote.create(private=not target.public), True
+        self._check_visibility(info)
+        head = info.sha if self._branch == _MAIN else remote.head(self._branch, info.sha)
+        there = remote.tree(head)
+        stale = [name for name in remote.recorded(there, head) if name in there and name not in self._files]
+        if self._is_whole(there, stale):
+            return self._at(head)
+        before = remote.pull_requests() if target.create_pr else {}
+        for number, proposed in before.items():
+            if self._is_whole(remote.tree(proposed), stale):
+                return self._at(proposed, number)
+        place = self._commit(record, head, stale, before)
+        self.changed = True
+        return place
+
+    def _commit(
+        self, record: AdapterRecord, head: str | None, stale: list[str], before: Mapping[int, str]
+    ) -> HubId:
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+        repo, pr = self._remote.repo, self._target.create_pr
+        additions = [CommitOperationAdd(name, path) for name, path in self._files.items()]
+        operations: list[Any] = [*additions, *map(CommitOperationDelete, stale)]
+        if stale:
+            self._report.say(f"taken away, for this version has none: {', '.join(stale)}")
+        # the client tries each file again by itself
+        client().preupload_lfs_files(repo, additions, revision=self._branch, create_pr=pr, free_memory=False)
+        message = self._target.message or f"Publish {record.name} with adapter-zoo {__version__}"
+
+        def landed() -> HubId | None:
+            return self._landed(head, stale, before)
+
+        def commit() -> HubId:
+            self._unsure = True
+            try:
+                done = client().create_commit(
+                    repo,
+                    operations,
+                    commit_message=message,
+                    revision=self._branch,
+                    create_pr=pr,
+                    parent_commit=head,
+                )
+            except Exception as error:
+                if (status_of(error) or _SERVER_FAILS) < _SERVER_FAILS:  # an answer: it was not applied
+                    found = landed() if status_of(error) == _STALE else None
+                    self._unsure = False
+                    if found is not None:
+                        return found  # an attempt whose answer was lost came in late
+                raise
+            self._unsure = False
+            return self._at(done.oid, done.pr_num)
+
+        return retrying(commit, "the commit", self._report, landed=landed)
+
+    def _check_visibility(self, info: ModelInfo) -> None:
+        """
+        Raises:
+            UsageError: everybody would see what was not said to be public.
+        """
+        repo = self._remote.repo
+        if not info.private and not self._target.public:
+            raise UsageError(
+                f"'{repo}' is public, and publishing is private unless asked for.",
+                "--public, or another repository",
+            )
+        if info.private and self._target.public:
+            self._report.warn(f"'{repo}' is private and stays so; its settings on the Hub change that")
+
+    def _is_whole(self, there: Mapping[str, RepoFile], stale: list[str]) -> bool:
+        """Is it all there as we have it, and what we have no longer is not?"""
+        return not any(name in there for name in stale) and all(
+            name in there and is_same(there[name], path) for name, path in self._files.items()
+        )
+
+    def _landed(self, head: str | None, stale: list[str], before: Mapping[int, str]) -> HubId | None:
+        """Where the commit is whose answer was lost, if it is anywhere."""
+        remote = self._remote
+        remote.patient = False  # who asks this asks again
+        if self._target.create_pr:
+            new = {
+                number: commit for number, commit in remote.pull_requests().items() if number not in before
+            }
+            places = [self._at(commit, number) for number, commit in sorted(new.items())]
+        else:
+            info = remote.info(self._branch)
+            places = [self._at(info.sha)] if info and info.sha != head else []
+        found = next((one for one in places if self._is_whole(remote.tree(one.revision), stale)), None)
+        self._unsure = False
+        return found
+
+    def _at(self, commit: str | None, number: int | None = None) -> HubId:
+        url = f"{client().endpoint}/{self._remote.repo}"
+        if number is not None:
+            url = f"{url}/discussions/{number}"
+        elif self._branch != _MAIN:
+            url = f"{url}/tree/{self._branch}"
+        return HubId(repo=self._remote.repo, revision=commit or "", url=url)
+
+    def _state(self) -> str:
+        """What a person must know of the remote when it went wrong."""
+        if self._unsure:
+            return "Whether the commit arrived is not known."
+        return f"'{self._remote.repo}' {'was made, and is empty' if self._made else 'is as it was'}."

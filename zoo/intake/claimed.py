@@ -1,0 +1,102 @@
+"""What a stranger's zoo.json claims, believed as far as what lies beside it bears it out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from zoo import plugins
+from zoo.cards.public import is_hub_id, public
+from zoo.errors import IncompatibleError, ZooError
+from zoo.identity import canonical, file_ids, sha256
+from zoo.intake.foreign import WEIGHTS
+from zoo.peft_method import PeftMethod
+from zoo.registry import RECORD_FILE, read_record
+from zoo.security.gates import CONFIG_FILE, check_file_name, clean
+from zoo.security.untrusted import read_object
+from zoo.specs import UNKNOWN, AdapterRecord, BaseId, FileId
+from zoo.tensors import named
+
+CARD_FILE = "README.md"
+_LARGEST = 1 << 22
+_NEEDED = {"peft": (CONFIG_FILE, WEIGHTS[0]), "zoo": (WEIGHTS[1],), "transformers": ("config.json",)}
+"""Format -> the files without which it is none."""
+
+
+def claimed(folder: Path) -> AdapterRecord:
+    """The record in a stranger's folder, with its text cleaned and no path of a machine in it.
+
+    Raises:
+        NotFoundError: there is none.
+        ZooError: it is damaged, or something beside it is not what it says; the message names what.
+    """
+    path = folder / RECORD_FILE
+    if path.is_file() and path.stat().st_size > _LARGEST:
+        raise IncompatibleError(f"{RECORD_FILE} has more than {_LARGEST:,} bytes")
+    record = read_record(path)
+    _check_files(record, folder)
+    record = public(msgspec.convert(_cleaned(msgspec.to_builtins(record)), AdapterRecord))
+    if record.format == "peft":
+        _check_config(record, read_object(folder / CONFIG_FILE))
+    base = _reachable(record.base)
+    return msgspec.structs.replace(
+        record,
+        base=base,
+        spec=msgspec.structs.replace(record.spec, base=base.location or None),
+        files=recorded_files(folder),
+    )
+
+
+def recorded_files(folder: Path) -> dict[str, FileId]:
+    """Hashes of what an adapter is made of: the card may be edited, and the record is not in itself."""
+    return {name: file for name, file in file_ids(folder).items() if name not in (CARD_FILE, RECORD_FILE)}
+
+
+def _check_files(record: AdapterRecord, folder: Path) -> None:
+    if record.format not in _NEEDED:
+        raise IncompatibleError(f"'{clean(record.format)}' is no format that the zoo knows")
+    for name in _NEEDED[record.format]:
+        if not (folder / name).is_file():
+            raise IncompatibleError(f"a '{record.format}' adapter has a {name}, and it is not there")
+    for name in {**record.files, **recorded_files(folder)}:
+        check_file_name(name)
+        if name not in record.files:
+            raise IncompatibleError(f"{name} is not among its files")
+        if not (folder / name).is_file():
+            raise IncompatibleError(f"its file {name} is missing")
+        if sha256(folder / name) != record.files[name].sha256:
+            raise IncompatibleError(f"{name} has another hash")
+
+
+def _check_config(record: AdapterRecord, config: dict[str, Any]) -> None:
+    """The record and PEFT's own config are about one adapter."""
+    base = config.get("base_model_name_or_path")
+    told = canonical(base) if isinstance(base, str) else ""
+    ours = canonical(record.base.id)
+    if is_hub_id(told) and is_hub_id(ours) and told.lower() != ours.lower():
+        raise IncompatibleError(f"its base is {ours}, and {CONFIG_FILE} says {told}")
+    try:
+        method = plugins.load_method(record.spec.method)
+    except ZooError:
+        return  # a stranger's own method: nothing here knows its type
+    peft_type = method.peft_type if isinstance(method, PeftMethod) else None
+    if peft_type and config.get("peft_type") != peft_type:
+        kind = named(str(config.get("peft_type")))
+        raise IncompatibleError(f"its method is {record.spec.method}, and {CONFIG_FILE} is of a {kind}")
+
+
+def _reachable(base: BaseId) -> BaseId:
+    """A base of the Hub is found there; of another, only what it was is known."""
+    if base.location.startswith("hub:"):
+        return msgspec.structs.replace(base, source="hub")
+    return msgspec.structs.replace(base, location="", source=UNKNOWN)
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {clean(key): _cleaned(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_cleaned(one) for one in value]
+    return clean(value) if isinstance(value, str) else value

@@ -1,0 +1,264 @@
+"""What the files of an adapter tell of it where no record does. The rest is unknown, and said to be."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from zoo import plugins, sources
+from zoo.cards.public import is_hub_id
+from zoo.errors import IncompatibleError, NotFoundError, UsageError
+from zoo.fit.pins import sort_tensors
+from zoo.identity import LEGACY_IDS, canonical, identify, read_config
+from zoo.intake.claimed import recorded_files
+from zoo.intake.foreign import WEIGHTS, read_adapter_config
+from zoo.report import Report
+from zoo.security.gates import CONFIG_FILE, clean
+from zoo.sources import Resolved
+from zoo.specs import UNKNOWN, AdapterRecord, AdapterSpec, BaseId, Cost
+from zoo.tensors import named, read_header
+
+_HEADS = ("classifier", "score", "classification_head")
+"""What transformers calls the last layer of a classifier."""
+_CACHED = re.compile(r"models--([\w.-]+?)--([\w.-]+)[\\/]snapshots[\\/]([0-9a-f]{40})")
+"""A base that was loaded from the Hub's cache by its path."""
+_COMMIT = re.compile(r"[0-9a-f]{7,40}")
+_VERSION = re.compile(r"[\w.+@-]{1,40}")
+_NO_NAMES = re.compile(r"(\d*|default|model|snapshots|checkpoint-?\d*)", re.IGNORECASE)
+"""Folders whose name says nothing of the model in them."""
+_NOBODY_KNOWS = BaseId(
+    id=UNKNOWN, source=UNKNOWN, location="", model_type=UNKNOWN, config_sha256="", weights={}
+)
+
+
+@dataclass(frozen=True)
+class Asserted:
+    """What the person says of an adapter whose files do not tell it."""
+
+    task: str | None = None
+    labels: tuple[str, ...] = ()
+    base: str | None = None
+
+
+def describe(folder: Path, asserted: Asserted, report: Report) -> tuple[AdapterRecord, list[str]]:
+    """The record of a PEFT folder that nobody recorded, and what to know about it. Its name is not filled in.
+
+    Raises:
+        NotFoundError: there is no task, or no base, of the name that was asserted.
+        IncompatibleError: the task, the labels or the base do not fit the adapter.
+    """
+    config = read_adapter_config(folder / CONFIG_FILE)
+    shapes = {name: info.shape for name, info in read_header(folder / WEIGHTS[0]).items()}
+    method, params, remarks = _method(config)
+    base, at_hand, more = _base(folder, config, asserted.base, report)
+    remarks += more
+    kind = config.get("task_type")
+    task = asserted.task or UNKNOWN
+    if asserted.task:
+        _check_task(asserted.task, kind)
+    else:
+        remarks.append(_task_remark(kind))
+    labels, more = _labels(kind, _head_rows(shapes), asserted.labels, folder, at_hand)
+    files = recorded_files(folder)
+    version = str(config.get("peft_version", ""))
+    record = AdapterRecord(
+        name="",
+        spec=AdapterSpec(method=method, task=task, base=base.location or None, params=params),
+        base=base,
+        data=None,
+        labels=labels,
+        metrics=[],
+        baselines={},
+        flags=[],
+        cost=Cost(
+            trainable_parameters=sum(map(math.prod, shapes.values())),
+            adapter_bytes=files[WEIGHTS[0]].bytes,
+        ),
+        training=None,
+        format="peft",
+        files=files,
+        command="",
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        versions={"peft": version} if _VERSION.fullmatch(version) else {},
+        plugins={},
+    )
+    return record, [*remarks, *more]
+
+
+def assert_on(record: AdapterRecord, asserted: Asserted, report: Report) -> AdapterRecord:
+    """A believed record with what the person knows better."""
+    if asserted.task:
+        plugins.load_task(asserted.task)
+        record = msgspec.structs.replace(
+            record, spec=msgspec.structs.replace(record.spec, task=asserted.task)
+        )
+    if asserted.labels:
+        record = msgspec.structs.replace(record, labels=list(asserted.labels))
+    if asserted.base:
+        base, _ = _asserted_base(asserted.base, report)
+        spec = msgspec.structs.replace(record.spec, base=base.location)
+        record = msgspec.structs.replace(record, base=base, spec=spec)
+    return record
+
+
+def _method(config: Mapping[str, Any]) -> tuple[str, dict[str, Any], list[str]]:
+    found = [
+        (plugin.name, params)
+        for plugin, method, _ in plugins.load_all("method")
+        if method is not None and (params := method.recognise(config)) is not None
+    ]
+    if not found:
+        kind = named(str(config["peft_type"]))
+        return UNKNOWN, {}, [f"no method here makes {kind} adapters: it is kept, and the zoo cannot load it"]
+    name, params = found[0]
+    others = [f"it may be {other}'s too" for other, _ in found[1:]]
+    return name, params, others
+
+
+def _base(
+    folder: Path, config: Mapping[str, Any], asserted: str | None, report: Report
+) -> tuple[BaseId, Resolved | None, list[str]]:
+    if asserted:
+        base, at_hand = _asserted_base(asserted, report)
+        return base, at_hand, []
+    said = config.get("base_model_name_or_path")
+    told = clean(said).strip() if isinstance(said, str) else ""
+    revision = config.get("revision")
+    if not _is_id(told):
+        cached = _CACHED.search(told)
+        if cached:
+            told, revision = f"{cached[1]}/{cached[2]}", cached[3]
+    remarks = []
+    if not _is_id(told):
+        from_card, at = _card_base(folder)
+        if from_card is None:
+            return _NOBODY_KNOWS, None, [_base_remark(told)]
+        remarks.append(f"its base is the one that its card names, {from_card}")
+        told, revision = from_card, at
+    if not isinstance(revision, str) or not _COMMIT.fullmatch(revision):
+        revision = None
+    base = _hub_base(told, revision)
+    at_hand = sources.at_hand(base.location) or sources.at_hand(base.id)
+    if at_hand is not None and at_hand.folder.is_dir():
+        kind = named(str(read_config(at_hand.folder).get("model_type", UNKNOWN)))
+        base = msgspec.structs.replace(base, model_type=kind, licence=at_hand.licence)
+    return base, at_hand, remarks
+
+
+def _asserted_base(asserted: str, report: Report) -> tuple[BaseId, Resolved | None]:
+    """With its hashes where it is at hand: who names the base says that these are its weights."""
+    if sources.at_hand(asserted) is not None:
+        at_hand = sources.resolve(asserted, (), "base", report)
+        return identify(at_hand), at_hand
+    bare, _, revision = asserted.removeprefix("hub:").partition("@")
+    if not _is_id(bare):
+        raise NotFoundError(
+            f"the base '{asserted}' is no model folder here, and no id of the Hub.",
+            "--base FOLDER|OWNER/NAME",
+        )
+    return _hub_base(bare, revision or None), None
+
+
+def _hub_base(told: str, revision: str | None) -> BaseId:
+    base_id = canonical(told)
+    at = f"@{revision}" if revision else ""
+    return msgspec.structs.replace(
+        _NOBODY_KNOWS, id=base_id, source="hub", location=f"hub:{base_id}{at}", revision=revision
+    )
+
+
+def _is_id(text: str) -> bool:
+    """A name without an owner is one only where the Hub still redirects it: else it is somebody's folder."""
+    return text.lower() in LEGACY_IDS or is_hub_id(text)
+
+
+def _card_base(folder: Path) -> tuple[str | None, str | None]:
+    """The base and its revision as the card of an adapter names them, whose config names a folder."""
+    from huggingface_hub import metadata_load
+
+    card = folder / "README.md"
+    try:
+        matter = metadata_load(card) if card.is_file() else None
+    except Exception:  # a stranger's YAML: what cannot be read tells nothing
+        return None, None
+    told = matter.get("base_model") if isinstance(matter, dict) else None
+    if isinstance(told, list) and len(told) == 1:
+        told = told[0]
+    bare, _, revision = told.partition("@") if isinstance(told, str) else ("", "", "")
+    return (bare, revision or None) if _is_id(bare) else (None, None)
+
+
+def _base_remark(told: str) -> str:
+    if not told:
+        return "its config names no base: --base FOLDER|ID says which, or ask zoo check"
+    parts = [part for part in re.split(r"[\\/]", told) if part not in (".", "..")]
+    telling = [part for part in parts if not _NO_NAMES.fullmatch(part)]
+    likely = f", perhaps of {named(telling[-1])}" if telling else ""
+    return (
+        f"its base is '{named(told)}', a folder of its maker's machine{likely}: "
+        "--base FOLDER|ID says which model that is"
+    )
+
+
+def _check_task(name: str, kind: object) -> None:
+    task = plugins.load_task(name)
+    if isinstance(kind, str) and task.peft_type and task.peft_type != kind:
+        raise IncompatibleError(
+            f"the task '{name}' is of the kind {task.peft_type}, and the adapter is {named(kind)}.",
+            "zoo tasks",
+        )
+
+
+def _task_remark(kind: object) -> str:
+    if not isinstance(kind, str):
+        return "its config tells no task: --task NAME makes it one of the zoo's"
+    fits = [plugin.name for plugin, task, _ in plugins.load_all("task") if task and task.peft_type == kind]
+    which = f": --task {'|'.join(fits)} makes it one of the zoo's" if fits else ", which no task here does"
+    return f"what it was trained for is unknown ({named(kind)}){which}"
+
+
+def _head_rows(shapes: Mapping[str, tuple[int, ...]]) -> int | None:
+    """Classes that the trained head tells apart; a head of two layers ends in the narrower one."""
+    rows = [
+        shape[0]
+        for name, shape in sort_tensors(shapes).whole.items()
+        if len(shape) == 2 and name.endswith("weight") and any(part in _HEADS for part in name.split("."))
+    ]
+    return min(rows, default=None)
+
+
+def _labels(
+    kind: object, rows: int | None, asserted: Sequence[str], folder: Path, base: Resolved | None
+) -> tuple[list[str], list[str]]:
+    if asserted:
+        if rows is not None and len(asserted) != rows:
+            raise UsageError(
+                f"{len(asserted)} labels are given, and the adapter's head has {rows}.",
+                "--labels with one name for each, in the order of their numbers",
+            )
+        return list(asserted), []
+    if rows is None:
+        lost = kind == "SEQ_CLS"
+        return [], ["its file holds no trained head: what it says of a text is noise"] if lost else []
+    for place in (folder, base.folder if base else None):
+        names = _names(place) if place else []
+        if len(names) == rows:
+            return names, []
+    names = [f"LABEL_{number}" for number in range(rows)]
+    return names, [f"what its {rows} labels mean is unknown: --labels A,B names them"]
+
+
+def _names(folder: Path) -> list[str]:
+    """Of the config of a model; none where they are the numbers that transformers fills in."""
+    if not (folder / "config.json").is_file():
+        return []
+    found = read_config(folder).get("id2label")
+    names = [clean(str(name)) for name in found.values()] if isinstance(found, dict) else []
+    return [] if any(re.fullmatch(r"LABEL_\d+", name) for name in names) else names

@@ -1,0 +1,105 @@
+"""What a folder of strangers is: a PEFT adapter with weights, or by its keys another tool's work.
+
+Nothing here reads weights, and no torch is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import IncompatibleError, NotFoundError
+from zoo.security.gates import CONFIG_FILE, check_not_pickled
+from zoo.security.untrusted import read_object
+from zoo.tensors import named
+
+WEIGHTS = ("adapter_model.safetensors", "adapter.safetensors")
+"""PEFT's, and those of a method that PEFT lacks."""
+PICKLED = "adapter_model.bin"
+_LARGEST_CONFIG = 1 << 20
+_OTHERS: tuple[tuple[frozenset[str], str], ...] = (
+    (frozenset({"fine_tune_type"}), "is MLX-LM's"),
+    (frozenset({"lora_parameters"}), "is MLX-LM's"),
+    (frozenset({"lora_layers"}), "is MLX-LM's"),
+    (frozenset({"config", "model_class"}), "is of the adapters library (AdapterHub)"),
+    (frozenset({"config", "hidden_size", "model_name"}), "is of the adapters library (AdapterHub)"),
+    (frozenset({"_class_name"}), "is diffusers' config of a whole model"),
+    (frozenset({"architectures", "model_type"}), "is the config of a whole model"),
+)
+"""Keys that give a tool away, the surest first."""
+_SELF_NAMES = ("format", "adapter_type", "architecture", "type", "name")
+_OTHER_WEIGHTS = {
+    "adapters.safetensors": "MLX-LM's weights",
+    "adapters.npz": "MLX-LM's weights",
+    "pytorch_adapter.bin": "weights of the adapters library (AdapterHub)",
+    "pytorch_lora_weights.safetensors": "diffusers' weights",
+    "pytorch_lora_weights.bin": "diffusers' weights",
+}
+_SHOWN_KEYS = 6
+
+
+def read_adapter_config(path: Path) -> dict[str, Any]:
+    """PEFT's config, with every kind of another thing named for what it is.
+
+    Raises:
+        NotFoundError: there is none.
+        IncompatibleError: it is not PEFT's.
+    """
+    if not path.is_file():
+        raise NotFoundError(
+            f"{path.parent} holds no {CONFIG_FILE}: it is no adapter of PEFT.{_elsewhere(path.parent)}"
+        )
+    if path.stat().st_size > _LARGEST_CONFIG:
+        raise IncompatibleError(f"{path} has more than {_LARGEST_CONFIG:,} bytes: it is no adapter's config.")
+    config = read_object(path)
+    kind = _foreign(config)
+    if kind:
+        raise IncompatibleError(f"{path} {kind}, not PEFT's: it has no peft_type.")
+    return config
+
+
+def _foreign(config: Mapping[str, Any]) -> str | None:
+    """Whose config it is, if not PEFT's."""
+    if isinstance(config.get("peft_type"), str):
+        return None
+    for keys, whose in _OTHERS:
+        if keys <= config.keys():
+            return whose
+    for key in _SELF_NAMES:
+        if isinstance(config.get(key), str):
+            return f"is another tool's ({key} '{named(config[key])}')"
+    shown = [named(str(key)) for key in config]
+    more = f" and {len(shown) - _SHOWN_KEYS} more" if len(shown) > _SHOWN_KEYS else ""
+    return f"is another tool's (its keys are {', '.join(shown[:_SHOWN_KEYS]) or 'none'}{more})"
+
+
+def check_has_weights(where: str, names: Iterable[str], *, convert: bool, remedy: str) -> None:
+    """Are there weights that are taken in? `where` is the folder or repository, for the message.
+
+    Raises:
+        NotFoundError: there are none at all.
+        IncompatibleError: they are pickled, or another tool's.
+    """
+    found = set(names)
+    if found.intersection(WEIGHTS) or (convert and PICKLED in found):
+        return
+    for name, whose in _OTHER_WEIGHTS.items():
+        if name in found:
+            raise IncompatibleError(f"{where} holds {whose} ({name}), not PEFT's.")
+    try:
+        check_not_pickled(found, remedy)
+    except IncompatibleError as error:
+        raise IncompatibleError(f"{where}: {error}", error.hint) from None
+    raise NotFoundError(
+        f"{where} has no weights beside its {CONFIG_FILE}: {WEIGHTS[0]} is missing.",
+        "fetch the whole folder (git lfs pull, in a clone)",
+    )
+
+
+def _elsewhere(folder: Path) -> str:
+    """Strangers keep several adapters in one folder, and checkpoints."""
+    if not folder.is_dir():
+        return ""
+    inner = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG_FILE}"))
+    return f" There are some in {', '.join(map(named, inner[:3]))}." if inner else ""

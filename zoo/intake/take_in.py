@@ -1,0 +1,226 @@
+"""Adapters that others made come in: judged, described and registered, all of it or nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from zoo import sources
+from zoo.errors import IncompatibleError, NotFoundError, UsageError, ZooError
+from zoo.fit.compatibility import DOES_NOT_FIT, check
+from zoo.intake.claimed import claimed, recorded_files
+from zoo.intake.described import Asserted, assert_on, describe
+from zoo.intake.foreign import PICKLED, WEIGHTS, check_has_weights, read_adapter_config
+from zoo.registry import RECORD_FILE, Registry, check_name
+from zoo.report import Report
+from zoo.security.adapter_config import check_config, without_unknown
+from zoo.security.gates import CONFIG_FILE, check_file, check_incoming, incoming
+from zoo.specs import UNKNOWN, AdapterRecord, HubId
+
+_LONGEST_NAME = 80
+
+
+@dataclass(frozen=True)
+class Taken:
+    record: AdapterRecord
+    is_new: bool = True
+    """False where it was here already."""
+
+
+@contextmanager
+def staging(registry: Registry) -> Iterator[Path]:
+    """An empty folder on the registry's disk, gone afterwards with whatever is still in it.
+
+    Raises:
+        ZooError: nothing can be written there.
+    """
+    registry.check_writable()
+    work = registry.work_folder("")
+    work.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="intake-", dir=work))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def take(
+    path: Path,
+    registry: Registry,
+    report: Report,
+    *,
+    name: str | None = None,
+    asserted: Asserted | None = None,
+    convert: bool = False,
+) -> Taken:
+    """Copy the adapter in the folder `path` into the registry.
+
+    Args:
+        name: `None` is the folder's, numbered if it is taken.
+        convert: pickled weights are converted, in a process that can do nothing else.
+
+    Raises:
+        NotFoundError: no folder, no config or no weights.
+        IncompatibleError: a gate said no, or it is another tool's.
+    """
+    check_new_name(name, registry)
+    if path.is_file():
+        raise UsageError(f"{path} is a file; an adapter is a folder.", f"zoo import {path.parent}")
+    if not path.is_dir():
+        raise NotFoundError(f"there is no folder {path}.", "zoo import FOLDER, or zoo import OWNER/NAME")
+    path = path.resolve()
+    names = [one.name for one in sorted(path.iterdir())]
+    if RECORD_FILE not in names:
+        check_config(read_adapter_config(path / CONFIG_FILE), str(path / CONFIG_FILE))
+        check_has_weights(str(path), names, convert=convert, remedy=f"zoo import {path} --convert-bin")
+    with staging(registry) as work:
+        made = work / "made"
+        made.mkdir()
+        for one in incoming(names):
+            check_file(path / one)
+            shutil.copyfile(path / one, made / one)
+        if convert:
+            convert_weights(path / PICKLED, made)
+        return enter(
+            made,
+            registry,
+            report,
+            name=name or plain_name(path.name),
+            origin=f"path:{path}",
+            asserted=asserted or Asserted(),
+            where=str(path),
+        )
+
+
+def convert_weights(pickled: Path, made: Path) -> None:
+    """
+    Raises:
+        IncompatibleError: there is nothing to convert, or it holds more than tensors.
+    """
+    if (made / WEIGHTS[0]).exists():
+        raise UsageError(f"{pickled.parent} has safetensors weights already.", "leave out --convert-bin")
+    from zoo.security.convert_bin import convert
+
+    convert(pickled, made / WEIGHTS[0])
+
+
+def enter(
+    made: Path,
+    registry: Registry,
+    report: Report,
+    *,
+    name: str,
+    origin: str,
+    asserted: Asserted,
+    where: str,
+    hub: HubId | None = None,
+) -> Taken:
+    """Judge what lies in `made`, a folder that `staging` gave, and register it.
+
+    Args:
+        where: what the folder is called in messages: where its files came from.
+
+    Raises:
+        IncompatibleError: a gate said no.
+    """
+    record = _judged(made, report, asserted, where)
+    record = msgspec.structs.replace(record, name=name, origin=origin, hub=hub, files=recorded_files(made))
+    for path in made.iterdir():
+        path.chmod(0o644)
+    return Taken(registry.add(record, made))
+
+
+def check_new_name(name: str | None, registry: Registry) -> None:
+    """
+    Raises:
+        UsageError: it cannot name an adapter, or names one already.
+    """
+    if name is not None and (check_name(name) in registry or registry.adapter_folder(name).exists()):
+        raise UsageError(f"an adapter is already called '{name}'.", f"--name OTHER, or zoo rm {name}")
+
+
+def plain_name(text: str) -> str:
+    """An adapter's name made of a stranger's: `my adapter (final)` -> `my-adapter-final`."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:_LONGEST_NAME].rstrip("-._")
+    try:
+        return check_name(plain)
+    except UsageError:
+        return f"adapter-{plain}".rstrip("-")
+
+
+def _judged(made: Path, report: Report, asserted: Asserted, where: str) -> AdapterRecord:
+    try:
+        remarks = check_incoming(made)
+        _drop_unknown(made / CONFIG_FILE)
+        record, doubt = _claim(made)
+        remarks += doubt
+        if record is None:
+            record, more = describe(made, asserted, report)
+            remarks += more
+        else:
+            record = assert_on(record, asserted, report)
+        remarks += _misfit(made, record, insist=asserted.base is not None)
+    except ZooError as error:
+        raise _as_of(error, made, where) from None
+    for remark in remarks:
+        report.warn(f"{remark}.")
+    return record
+
+
+def _claim(made: Path) -> tuple[AdapterRecord | None, list[str]]:
+    """The record that is there and to be believed, or why it is not.
+
+    Raises:
+        IncompatibleError: without it nothing tells what the files are.
+    """
+    if not (made / RECORD_FILE).is_file():
+        return None, []
+    try:
+        return claimed(made), []
+    except ZooError as error:
+        reason = str(error).rstrip(".")
+    if not (made / CONFIG_FILE).is_file():
+        raise IncompatibleError(f"{made / RECORD_FILE} cannot be believed: {reason}.")
+    (made / RECORD_FILE).unlink()
+    return None, [f"its {RECORD_FILE} is not believed, and neither are its metrics: {reason}"]
+
+
+def _misfit(made: Path, record: AdapterRecord, *, insist: bool) -> list[str]:
+    """A remark where the base is at hand and the adapter has no place on it.
+
+    Raises:
+        IncompatibleError: so it is, and the person named that base.
+    """
+    base = sources.at_hand(record.base.location or record.base.id)
+    if base is None or not base.folder.is_dir() or record.base.id == UNKNOWN:
+        return []
+    verdict = check(made, base.folder, record)
+    if verdict.state != DOES_NOT_FIT:
+        return []
+    said = f"it does not fit {base.location}: {'; '.join(verdict.reasons).rstrip('.')}"
+    if insist:
+        raise IncompatibleError(f"{said}.", "--base with the model that it was trained on")
+    return [said]
+
+
+def _drop_unknown(path: Path) -> None:
+    """Keys of a newer PEFT or of nobody's: remarked on by the gate, and gone before PEFT sees the file."""
+    if path.is_file():
+        kept, dropped = without_unknown(read_adapter_config(path))
+        if dropped or path.read_bytes().startswith(b"\xef\xbb\xbf"):  # PEFT reads no byte order mark
+            path.write_text(json.dumps(kept, indent=2, sort_keys=True), encoding="utf-8")
+
+
+def _as_of(error: ZooError, made: Path, where: str) -> ZooError:
+    """The error as told of the place that the files came from: the copy will be gone when it is read."""
+    hint = error.hint and error.hint.replace(str(made), where)
+    return type(error)(str(error).replace(f"{made}{os.sep}", f"{where}: ").replace(str(made), where), hint)

@@ -1,0 +1,1 @@
+"""Pictures and their captions: read, prepared, embedded by two towers, ranked."""

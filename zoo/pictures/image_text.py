@@ -1,0 +1,431 @@
+"""Tasks that bring pictures and their captions together in one space, with a model of two towers."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from zoo.cards.snippets import base_arguments, literal
+from zoo.data import Example
+from zoo.errors import IncompatibleError, NotFoundError, UsageError
+from zoo.identity import read_config
+from zoo.pictures import captioned, images
+from zoo.pictures.contrastive import compute_in_parts, contrastive_loss, distinct, label, parts, right_answers
+from zoo.pretrained import load_weights
+from zoo.tasks import Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    from pandas import DataFrame
+    from torch import Tensor, nn
+
+    from zoo.inference import LoadedAdapter
+    from zoo.pictures.retrieval import Pairs
+    from zoo.report import Report
+    from zoo.sources import Resolved
+    from zoo.specs import AdapterRecord, Metric
+
+_PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+_HOTTEST = 100.0
+"""CLIP's largest factor on similarities (its `logit_scale` is the logarithm)."""
+_BOTH = "both"
+_TOWERS = {"vision": "vision_model", "text": "text_model"}
+_FEW = 200
+"""Pictures to judge by below which a record says that they are few."""
+_MATCHES = 10
+_PROBE = ("a red square", "the sea at night, and above it a very small moon", "why")
+
+
+class ImageTextRetrieval(Task):
+    """A plugin gives names and defaults.
+
+    One example is a picture with all its captions; encoded, each of its pairs has a row. A row's `length` is
+    1, so that `batch_tokens` counts the pairs of a batch: each is told apart from all others in it, and a
+    large batch is a harder and better exercise. Accumulating batches averages their losses and adds no
+    contrast.
+
+    The temperature is the base's own `logit_scale`: frozen wherever the method freezes the base, and where it
+    is trained kept at 100 or below, as CLIP does. Pictures are not augmented.
+    """
+
+    columns = ("image", "text")
+    peft_type = None
+    pipeline_tag = "zero-shot-image-classification"
+    targets = ("q_proj", "k_proj", "v_proj", "out_proj")
+    primary_metric = "mean_recall"
+    max_length = 77
+    batch_tokens = 128
+    measured_together = True
+    model_types: tuple[str, ...] = ("clip", "siglip")
+
+    def __init__(self) -> None:
+        self._part: int | None = None
+        self._side = 224
+
+    def resolve_targets(self, asked: Sequence[str]) -> Sequence[str] | str:
+        """`vision` or `text` stand for the modules of one tower, `both` for all; other names are modules."""
+        towers = [word for word in asked if word in _TOWERS]
+        modules = [word for word in asked if word not in (*_TOWERS, _BOTH)] or list(self.targets)
+        if _BOTH in asked or len(set(towers)) != 1:
+            return modules
+        return rf".*{_TOWERS[towers[0]]}\..*\.({'|'.join(map(re.escape, modules))})"
+
+    def frames(self, data: Resolved) -> dict[str, DataFrame]:
+        if data.source == "local" and data.path is not None:
+            found = captioned.read_folder(data.path)
+            if found:
+                return found
+            captioned.check_is_data(data.path)
+        return super().frames(data)
+
+    def examples(
+        self, frames: Mapping[str, DataFrame], columns: Mapping[str, str], location: str, report: Report
+    ) -> tuple[dict[str, list[Example]], list[str]]:
+        return captioned.examples(frames, columns, location, report), []
+
+    def key(self, example: Example) -> str:
+        return "\0".join((example["digest"], *sorted(example["texts"])))
+
+    def inputs(self, example: Example) -> tuple[str, ...]:
+        return tuple(example["texts"])
+
+    def relabel(self, splits: dict[str, list[Example]], names: Sequence[str], trained: Sequence[str]) -> None:
+        return
+
+    def example(self, text: str) -> Example:
+        """A picture where `text` is the path of one, else a caption."""
+        if Path(text).suffix.lower() not in images.SUFFIXES:
+            return {"texts": [text]}
+        if not Path(text).is_file():
+            raise NotFoundError(f"there is no file '{text}'.")
+        return {"image": text, "texts": []}
+
+    def probe(self) -> list[Example]:
+        return [
+            {
+                "image": images.made(number),
+                "name": f"probe {number}",
+                "digest": f"probe {number}",
+                "texts": [text],
+                "number": number,
+                "numbers": [number],
+            }
+            for number, text in enumerate(_PROBE)
+        ]
+
+    def load_processor(self, folder: Path) -> Any:
+        from transformers import AutoProcessor
+
+        if not any((folder / file).is_file() for file in _PROCESSOR_FILES):
+            raise NotFoundError(f"{folder} has no image processor ({' or '.join(_PROCESSOR_FILES)}).")
+        images.need_pillow()
+        try:
+            # torchvision resizes a little differently, and the same picture must be the same on all machines
+            processor = AutoProcessor.from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False, backend="pil"
+            )
+        except (OSError, ValueError) as error:
+            raise NotFoundError(
+                f"{folder} has no usable processor: {' '.join(str(error).split())}"
+            ) from error
+        if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
+            raise NotFoundError(f"{folder} has no processor of both pictures and texts.")
+        return processor
+
+    def load_model(self, folder: Path, labels: Sequence[str], **options: Any) -> tuple[nn.Module, list[str]]:
+        from transformers import AutoModel
+
+        model, missing = load_weights(AutoModel, folder, self._config(folder), **options)
+        if missing:
+            raise IncompatibleError(
+                f"the base's weights are not those of a {type(model).__name__}: "
+                f"{len(missing)} tensors are missing, {min(missing)} among them."
+            )
+        return model, []
+
+    def empty_model(self, folder: Path, labels: Sequence[str]) -> tuple[nn.Module, list[str]]:
+        import torch
+        from transformers import AutoModel
+
+        with torch.device("meta"):
+            return AutoModel.from_config(self._config(folder)), []
+
+    def blank(self, tokens: int, length: int) -> dict[str, Tensor]:
+        import torch
+
+        pixels = torch.zeros((tokens, 3, self._side, self._side), device="meta")
+        return {
+            "input_ids": torch.zeros((tokens, length), dtype=torch.long, device="meta"),
+            "pixel_values": pixels,
+        }
+
+    def encode(self, examples: Sequence[Example], processor: Any, max_length: int) -> list[dict[str, Any]]:
+        from zoo.pictures.pixels import prepare
+
+        pictures = {one["digest"]: one["image"] for one in examples}
+        pixels = dict(zip(pictures, prepare(pictures, processor.image_processor), strict=True))
+        texts = self._tokens([text for one in examples for text in one["texts"]], processor, max_length)
+        encoded = []
+        for one in examples:
+            for number in one["numbers"]:
+                tokens = next(texts)
+                # the name goes first: it tells at once that such rows are no columns of whole numbers
+                row = {"name": one["name"], "pixels": pixels[one["digest"]], **tokens}
+                encoded.append({**row, "length": 1, "labels": label(one["number"], number)})
+        return encoded
+
+    def collate(self, encoded: Sequence[Mapping[str, Any]], processor: Any) -> dict[str, Tensor]:
+        """`pixel_values` of the batch's distinct pictures, in the order in which the pairs name them."""
+        import torch
+
+        from zoo.pictures.pixels import normalised
+
+        labels = torch.tensor([one["labels"] for one in encoded])
+        firsts, _ = distinct(parts(labels)[0])
+        pixels = [encoded[row]["pixels"] for row in firsts.tolist()]
+        return {
+            **self._padded(encoded, processor),
+            "pixel_values": normalised(pixels, processor.image_processor),
+            "labels": labels,
+        }
+
+    def loss(self, outputs: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
+        total = contrastive_loss(outputs.logits_per_image.float(), labels)
+        return total / (len(labels) if num_items_in_batch is None else num_items_in_batch)
+
+    def live_metric(self, outputs: Any, labels: Tensor) -> tuple[str, Tensor, int] | None:
+        best = outputs.logits_per_text.argmax(1)
+        return "recall@1 in the batch", right_answers(labels).T.gather(1, best[:, None]).sum(), len(labels)
+
+    def after_step(self, model: nn.Module) -> None:
+        """Keep a trained temperature where CLIP keeps it. SigLIP sets no such bound."""
+        import math
+
+        import torch
+
+        scale = getattr(model, "logit_scale", None)
+        if model.config.model_type == "clip" and scale is not None and scale.requires_grad:
+            with torch.no_grad():
+                scale.clamp_(max=math.log(_HOTTEST))
+
+    def make_do(self, model: nn.Module, budget: int) -> str | None:
+        """The contrast of the whole batch from half as many pairs at a time as before."""
+        part = (self._part or budget) // 2
+        if part < 1:
+            return None
+        self._part = part
+        compute_in_parts([getattr(model, name) for name in _TOWERS.values()], part)
+        return f"{part} pairs at a time, each twice, and still the contrast of {budget}"
+
+    def results(self, outputs: Any, labels: Tensor | None) -> Tensor:
+        """The embeddings of each pair's picture and caption, side by side."""
+        import torch
+
+        assert labels is not None, "collate labels every pair"
+        _, places = distinct(parts(labels)[0])
+        return torch.cat([outputs.image_embeds[places].float(), outputs.text_embeds.float()], 1)
+
+    def measure(
+        self, outputs: np.ndarray, encoded: Sequence[Mapping[str, Any]], labels: Sequence[str]
+    ) -> list[Metric]:
+        from zoo.pictures.retrieval import measure
+
+        width = outputs.shape[1] // 2
+        return measure(outputs[:, :width], outputs[:, width:], _pairs(encoded))
+
+    def baselines(
+        self, train: Sequence[Mapping[str, Any]], held_out: Sequence[Mapping[str, Any]], labels: Sequence[str]
+    ) -> dict[str, list[Metric]]:
+        from zoo.pictures.retrieval import chance
+
+        return {"chance": chance(_pairs(held_out))}
+
+    def baseline_words(self, train: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> dict[str, str]:
+        return {"chance": "ranking at random", "untrained": "the untouched base"}
+
+    def remarks(self, encoded: Iterable[Mapping[str, Any]], max_length: int) -> list[str]:
+        cut = sum(one["cut"] for one in encoded)
+        return [f"{cut:,} captions have more than {max_length} tokens and are cut."] if cut else []
+
+    def doubts(
+        self, metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]], words: Mapping[str, str]
+    ) -> list[str]:
+        # alignment and uniformity describe the embeddings: one is had at the other's expense
+        ranks = [one for one in metrics if not one.name.endswith(("alignment", "uniformity"))]
+        flags = super().doubts(ranks, baselines, words)
+        n, found = metrics[0].n, next(one for one in metrics if one.name == self.primary_metric)
+        if n >= _FEW:
+            return flags
+        return [
+            *flags,
+            f"only {n} pictures to judge by: {found.name} lies between {found.low:.2f} and {found.high:.2f}, "
+            "and among so few the right one is easily found",
+        ]
+
+    def predictions(self, outputs: np.ndarray, labels: Sequence[str]) -> list[dict[str, Any]]:
+        """The similarity of each row's picture and caption."""
+        width = outputs.shape[1] // 2
+        similarities = (outputs[:, :width] * outputs[:, width:]).sum(1)
+        return [{"similarity": float(one)} for one in similarities]
+
+    def predict(self, loaded: LoadedAdapter, inputs: Sequence[str], report: Report) -> list[dict[str, Any]]:
+        raise UsageError(
+            f"{self.name} finds pictures for a text, or captions for a picture, in a gallery.",
+            f"zoo predict {loaded.record.name} 'A TEXT' --gallery FOLDER",
+        )
+
+    def rank(
+        self, loaded: LoadedAdapter, queries: Sequence[str], gallery: Path, report: Report
+    ) -> list[dict[str, Any]]:
+        """For each text the gallery's nearest pictures, for each picture its nearest captions."""
+        asked = [self.example(query) for query in queries]
+        if not gallery.is_dir():
+            raise NotFoundError(f"there is no folder '{gallery}'.")
+        if any("image" in one for one in asked):
+            texts = self._gallery_texts(loaded, gallery)
+        if any("image" not in one for one in asked):
+            pictures = self._gallery_pictures(loaded, gallery, report)
+        found = []
+        for query, one in zip(queries, asked, strict=True):
+            if "image" in one:
+                answers, embedded = texts, self._embed_images([query], loaded)
+            else:
+                answers, embedded = pictures, self._embed_texts([query], loaded)
+            similarities = (embedded @ answers.embeddings.T)[0]
+            best = similarities.argsort()[::-1][:_MATCHES]
+            matches = [{"match": answers.names[i], "similarity": float(similarities[i])} for i in best]
+            found.append({"query": query, "matches": matches})
+        return found
+
+    def usage(self, record: AdapterRecord, restore: str) -> str:
+        return f"""import torch
+from PIL import Image
+from transformers import AutoModel, AutoProcessor
+
+folder = {literal(record.name)}
+processor = AutoProcessor.from_pretrained(folder, backend="pil")
+model = AutoModel.from_pretrained({base_arguments(record)}, dtype=torch.float32)
+{restore}
+model.eval()
+pictures = [Image.new("RGB", (64, 64), "red"), Image.new("RGB", (64, 64), "blue")]  # or Image.open(...)
+texts = ["a red square"]
+cut = {{"padding": "max_length", "truncation": True, "max_length": {record.spec.max_length}}}
+inputs = processor(text=texts, images=pictures, return_tensors="pt", **cut)
+with torch.no_grad():
+    print(model(**inputs).logits_per_text.softmax(-1))  # which of the pictures it is
+"""
+
+    def command(self, name: str) -> str:
+        return shlex.join(["zoo", "predict", name, "a red square", "--gallery", "FOLDER"])
+
+    def limits(self, record: AdapterRecord) -> list[str]:
+        if not record.metrics:
+            return []
+        return [
+            f"Ranks are among the {record.metrics[0].n:,} held-out pictures: among more of them, the right "
+            "one is harder to find."
+        ]
+
+    def _gallery_texts(self, loaded: LoadedAdapter, folder: Path) -> _Gallery:
+        frames = captioned.read_folder(folder)
+        if frames is None:
+            raise NotFoundError(
+                f"{folder} has no {captioned.METADATA[0]}, so no captions to rank for a picture."
+            )
+        texts = captioned.captions(frames, str(folder))
+        return _Gallery(texts, self._embed_texts(texts, loaded))
+
+    def _gallery_pictures(self, loaded: LoadedAdapter, folder: Path, report: Report) -> _Gallery:
+        found = sorted(str(path) for path in folder.iterdir() if path.suffix.lower() in images.SUFFIXES)
+        paths = captioned.readable(found, str(folder), report)
+        if not paths:
+            raise NotFoundError(f"{folder} holds no picture ({', '.join(images.SUFFIXES)}).")
+        return _Gallery([Path(path).name for path in paths], self._embed_images(paths, loaded))
+
+    def _embed_images(self, paths: Sequence[str], loaded: LoadedAdapter) -> np.ndarray:
+        from zoo.pictures.pixels import cut, normalised
+
+        processor = loaded.processor.image_processor
+        return _embedded(
+            loaded.model.get_image_features,
+            (
+                {"pixel_values": normalised(cut(part, processor), processor)}
+                for part in _split(paths, self.batch_tokens)
+            ),
+        )
+
+    def _embed_texts(self, texts: Sequence[str], loaded: LoadedAdapter) -> np.ndarray:
+        tokens = list(self._tokens(texts, loaded.processor, loaded.max_length))
+        batches = (self._padded(part, loaded.processor) for part in _split(tokens, self.batch_tokens))
+        return _embedded(loaded.model.get_text_features, batches)
+
+    def _tokens(self, texts: Sequence[str], processor: Any, max_length: int) -> Iterator[dict[str, Any]]:
+        """Each text's tokens, cut before the last one, which ends a text and is what CLIP reads."""
+        columns = processor.tokenizer(list(texts), verbose=False) if texts else {}
+        for values in zip(*columns.values(), strict=True):
+            cut = len(values[0]) > max_length
+            if cut:
+                values = tuple([*value[: max_length - 1], value[-1]] for value in values)
+            yield {**dict(zip(columns, values, strict=True)), "cut": int(cut)}
+
+    def _padded(self, encoded: Sequence[Mapping[str, Any]], processor: Any) -> dict[str, Tensor]:
+        tokenizer = processor.tokenizer
+        names = [name for name in tokenizer.model_input_names if name in encoded[0]]
+        # a model that takes no mask has learned with the padding, always up to the full length
+        whole = "attention_mask" not in names
+        return dict(
+            tokenizer.pad(
+                {name: [one[name] for one in encoded] for name in names},
+                padding="max_length" if whole else True,
+                max_length=tokenizer.model_max_length if whole else None,
+                return_attention_mask=not whole,
+                return_tensors="pt",
+            )
+        )
+
+    def _config(self, folder: Path) -> Any:
+        from transformers import AutoConfig
+
+        kind = read_config(folder).get("model_type", "unnamed")
+        if kind not in self.model_types:
+            raise IncompatibleError(
+                f"{self.name} wants a model of pictures and texts ({', '.join(self.model_types)}), "
+                f"and {folder} holds one of type '{kind}'."
+            )
+        config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        self._side = config.vision_config.image_size
+        return config
+
+
+class _Gallery(NamedTuple):
+    names: list[str]
+    embeddings: np.ndarray
+
+
+def _pairs(encoded: Sequence[Mapping[str, Any]]) -> Pairs:
+    from zoo.pictures.retrieval import pairs_of
+
+    numbers = [parts(one["labels"]) for one in encoded]
+    return pairs_of([picture for picture, _ in numbers], [caption for _, caption in numbers])
+
+
+def _split(rows: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _embedded(features: Any, batches: Iterable[Mapping[str, Tensor]]) -> np.ndarray:
+    """Embeddings of unit length, in fp32: (examples, width)."""
+    import torch
+    from torch.nn.functional import normalize
+
+    place = next(features.__self__.parameters()).device
+    with torch.inference_mode():
+        found = [
+            normalize(features(**{name: value.to(place) for name, value in batch.items()}).pooler_output)
+            for batch in batches
+        ]
+    embeddings: np.ndarray = torch.cat(found).float().cpu().numpy()
+    return embeddings

@@ -1,0 +1,241 @@
+"""What a stranger's adapter_config.json may say before PEFT reads it.
+
+PEFT 0.21 hands some values on: it imports the module in `auto_mapping.parent_library` and in `megatron_core`,
+loads other adapters (`adapters` of X-LoRA, pickled ones too), another model (`shadow_model`) and files
+(`prompt_tuning_init_state_dict_path`), and matches patterns against the names of modules. So keys outside
+`KNOWN` are taken out, and what these few keys may say is spelled out below.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from zoo.errors import IncompatibleError
+from zoo.security.patterns import is_quick
+
+_FIELDS = """
+ab_svd_init act_fn adapter_layers adapter_len adapters alora_invocation_tokens alpha alpha_pattern apply_GS
+arrow_config asa_importance_beta asa_schedule_exponent asa_target_subspaces asa_uncertainty_beta auto_mapping
+auxiliary_loss_weight base_model_name_or_path beta1 beta2 bias block_share block_size block_size_pattern
+boft_block_num boft_block_size boft_dropout boft_n_butterfly_factor cayley_neumann_eps coft config_A_B
+config_C config_D_E corda_config cpt_mask cpt_token_ids cpt_tokens_type_mask d_initial decompose_both
+decompose_factor decomposition_method deft_dropout delora_lambda deltaT depth effective_rank enable_softmax
+enable_softmax_topk encoder_dropout encoder_hidden_size encoder_num_layers encoder_reparameterization_type
+ensure_weight_tying eps eva_config exclude_modules fan_in_fan_out feedforward_modules final_warmup
+frod_dropout generator_seed global_scaling_weight gralora_dropout gralora_k group_size hidden_size
+hira_dropout hybrid_r inference_mode init_ia3_weights init_logits_std init_lora_weights init_r init_scale
+init_theta_d_bound init_v_bound init_vector_bank_bound init_warmup init_weights kasa_config lambda_pattern
+layer_replication layers_pattern layers_to_transform layerwise_scalings loftq_config lora_alpha lora_bias
+lora_dropout lora_ga_config mask_interval mask_type megatron_config megatron_core mini_r miss_dropout
+module_dropout modules_to_save monteclora_config n_frequency n_frequency_pattern n_skills n_splits n_tasks
+num_B num_attention_heads num_cayley_neumann_terms num_frozen_tokens num_layers num_ranks num_subspaces
+num_tasks num_transformer_submodules num_vectors num_virtual_tokens oft_block_size opt_loss_decay_factor
+opt_projection_epsilon opt_projection_format_epsilon opt_weighted_loss_type orth_reg_weight para peft_type
+peft_version poly_type prefix_projection progressbar proj_seed projection_prng_key projection_seed
+prompt_tuning_init prompt_tuning_init_state_dict_path prompt_tuning_init_task prompt_tuning_init_text
+proportional_parameters psoft_alpha psoft_dropout psoft_mag_a psoft_mag_b psoft_orth psoft_svd
+psoft_svd_lowrank_niter pvera_dropout qalora_group_size r randlora_alpha randlora_dropout random_loc_seed
+random_seed rank_dropout rank_dropout_scale rank_pattern regularization_alpha revision runtime_config
+runtime_offload_base_weight sample_at_inference save_indices save_only_topk_weights save_precomputed_indices
+save_projection scaling scaling_pass_value select_top shadow_alpha shadow_dropout shadow_hidden_size
+shadow_intermediate_size shadow_model shadow_num_attention_heads shadow_num_hidden_layers share_embeddings
+softmax_temperature sparse sparse_rate sparsity stride_A subspace_rank svd_threshold target_modules
+target_parameters target_r target_svd_config task_type tfinal theta_d_length tinit tinylora_dropout token_dim
+token_indices tokenizer_kwargs tokenizer_name_or_path top_k_lora topk total_step trainable_token_indices u
+unilora_dropout update_hidden_size use_asa use_bdlora use_cayley_neumann use_dora use_dynamic_rank
+use_effective_conv2d use_idwt use_qalora use_rslora use_trainable_adapters variant vblora_dropout
+vector_length velora_config vera_dropout very_sparse wavelet_family weight_tying xlora_depth xlora_dropout_p
+xlora_size
+"""
+KNOWN = frozenset(_FIELDS.split())
+"""Every field of every config class of PEFT 0.21; a test compares it with the PEFT that is installed."""
+_LIBRARIES = ("transformers", "diffusers")
+"""What PEFT may import a base's class from."""
+_DOTTED = re.compile(r"[A-Za-z]\w*(\.[A-Za-z_]\w*)*")
+_CLASS = re.compile(r"[A-Z]\w*")
+_TYPE = re.compile(r"[A-Z][A-Z0-9_]{1,40}")
+_PATTERN_KEYS = (
+    "target_modules",
+    "exclude_modules",
+    "feedforward_modules",
+    "layers_pattern",
+    "modules_to_save",
+    "target_parameters",
+    "alpha_pattern",
+    "rank_pattern",
+    "lambda_pattern",
+    "block_size_pattern",
+    "n_frequency_pattern",
+    "target_svd_config",
+)
+"""Whose texts, lists' items or dictionaries' keys PEFT matches as regular expressions."""
+_LONGEST_PATTERN = 2_000
+_MOST_PATTERNS = 20_000
+_LARGEST = 10_000_000
+"""No size, rank or count of a method comes near it; PEFT sets memory aside before it sees the weights."""
+_NO_SIZES = ("seed", "prng_key", "token_ids", "token_indices", "invocation_tokens", "total_step", "deltaT")
+_MOST_LAYERS = 2_000
+_DEEPEST = 8
+_REMEDY = "take it out of a copy of the folder, then zoo import the copy"
+
+
+def check_config(config: Mapping[str, Any], where: str) -> None:
+    """Every value that PEFT would act on. `where` names the file in a message.
+
+    Raises:
+        IncompatibleError: it would run code, read files of this machine, load another model or adapter,
+            or take all memory or time.
+    """
+    bad = _refuser(where)
+    for path, value in _walk(config, bad):
+        key = path.rpartition(".")[2]
+        if key == "trust_remote_code" and value:
+            raise bad(f"sets {path}: it asks to run code from a repository")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise bad(f"has the value {value} for {path}")
+        is_size = path.partition(".")[0] in KNOWN and not any(word in path for word in _NO_SIZES)
+        if is_size and type(value) is int and abs(value) > _LARGEST:
+            raise bad(f"asks for {path} = {value:,}: that would take all memory")
+    for key, check in _CHECKS.items():
+        if config.get(key):
+            check(config[key], bad)
+    _check_patterns(config, bad)
+
+
+def without_unknown(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The config as PEFT may read it, and the keys that were taken out: those of a newer PEFT or of nobody's.
+
+    PEFT would drop them too, unless it is newer than this list and acts on them.
+    """
+    return {key: value for key, value in config.items() if key in KNOWN}, sorted(config.keys() - KNOWN)
+
+
+_Refuser = Callable[[str], IncompatibleError]
+
+
+def _refuser(where: str) -> _Refuser:
+    return lambda what: IncompatibleError(f"{where} {what}.", _REMEDY)
+
+
+def _walk(value: Any, bad: _Refuser, path: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Every value with the dotted path of its keys."""
+    if depth > _DEEPEST:
+        raise bad(f"is nested deeper than {_DEEPEST} levels at {path[:80]}")
+    if path:
+        yield path, value
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _walk(inner, bad, f"{path}.{_shown(key)}" if path else _shown(key), depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _walk(inner, bad, path or "it", depth + 1)
+
+
+def _shown(value: object) -> str:
+    """A stranger's text for a message: short, and on one line."""
+    text = str(value)
+    text = text if text.isprintable() else ascii(text)[1:-1]
+    return text if len(text) <= 120 else f"{text[:120]}..."
+
+
+def _check_mapping(mapping: Any, bad: _Refuser) -> None:
+    library = mapping.get("parent_library") if isinstance(mapping, Mapping) else mapping
+    name = mapping.get("base_model_class") if isinstance(mapping, Mapping) else None
+    if library is not None and not (
+        isinstance(library, str)
+        and _DOTTED.fullmatch(library)
+        and library.partition(".")[0] in _LIBRARIES
+        and "dynamic_module" not in library
+    ):
+        raise bad(
+            f"makes PEFT import '{_shown(library)}' (auto_mapping.parent_library), which may run any code"
+        )
+    if name is not None and not (isinstance(name, str) and _CLASS.fullmatch(name)):
+        raise bad(
+            f"makes PEFT call '{_shown(name)}' (auto_mapping.base_model_class), which is no model class"
+        )
+
+
+def _check_megatron(value: Any, bad: _Refuser) -> None:
+    if value != "megatron.core":  # PEFT writes this one into every LoRA, and imports it only with a config
+        raise bad(f"makes PEFT import '{_shown(value)}' (megatron_core): any code may run")
+
+
+def _refuse(key: str, why: str) -> Callable[[Any, _Refuser], None]:
+    def check(value: Any, bad: _Refuser) -> None:
+        raise bad(f"sets {key} = '{_shown(value)}': {why}")
+
+    return check
+
+
+def _check_shadow(value: Any, bad: _Refuser) -> None:
+    if value != "mirror":
+        raise bad(f"makes PEFT load another model, '{_shown(value)}' (shadow_model)")
+
+
+def _check_type(value: Any, bad: _Refuser) -> None:
+    if not (isinstance(value, str) and _TYPE.fullmatch(value)):
+        raise bad(f"has no PEFT type but '{_shown(value)}'")
+
+
+def _check_reference(key: str) -> Callable[[Any, _Refuser], None]:
+    """A path of its author's disk is not here, and harmless; a network share is told who looks at it."""
+
+    def check(value: Any, bad: _Refuser) -> None:
+        if not isinstance(value, str) or len(value) > 4_096 or not value.isprintable():
+            raise bad(f"has a {key} that is no name of a model: '{_shown(value)}'")
+        if value.startswith(("\\\\", "//")):
+            raise bad(f"has a {key} on another machine, '{_shown(value)}'")
+
+    return check
+
+
+def _check_tokenizer_kwargs(value: Any, bad: _Refuser) -> None:
+    """PEFT hands them to the tokenizer's loader, which reads files and tells addresses by such names."""
+    for key in value if isinstance(value, Mapping) else [value]:
+        if key not in ("use_fast", "padding_side", "truncation_side", "add_prefix_space", "legacy"):
+            raise bad(f"sets tokenizer_kwargs.{_shown(key)}, which is handed to the tokenizer's loader")
+
+
+def _check_replication(value: Any, bad: _Refuser) -> None:
+    try:
+        layers = sum(end - start for start, end in value)
+    except (TypeError, ValueError):
+        raise bad("has a layer_replication that is no list of ranges") from None
+    if layers > _MOST_LAYERS:
+        raise bad(f"asks for {layers:,} layers (layer_replication): that would take all memory")
+
+
+_CHECKS: dict[str, Callable[[Any, _Refuser], None]] = {
+    "peft_type": _check_type,
+    "task_type": _check_type,
+    "auto_mapping": _check_mapping,
+    "megatron_core": _check_megatron,
+    "megatron_config": _refuse("megatron_config", "PEFT then imports and calls Megatron with it"),
+    "adapters": _refuse("adapters", "PEFT then fetches and loads other adapters, past these checks"),
+    "shadow_model": _check_shadow,
+    "prompt_tuning_init_state_dict_path": _refuse(
+        "prompt_tuning_init_state_dict_path", "PEFT then reads that file, which may be pickled"
+    ),
+    "tokenizer_kwargs": _check_tokenizer_kwargs,
+    "base_model_name_or_path": _check_reference("base_model_name_or_path"),
+    "tokenizer_name_or_path": _check_reference("tokenizer_name_or_path"),
+    "revision": _check_reference("revision"),
+    "layer_replication": _check_replication,
+}
+
+
+def _check_patterns(config: Mapping[str, Any], bad: _Refuser) -> None:
+    for key in _PATTERN_KEYS:
+        value = config.get(key)
+        patterns = [value] if isinstance(value, str) else list(value) if value else []
+        if len(patterns) > _MOST_PATTERNS:
+            raise bad(f"has {len(patterns):,} names in {key}; {_MOST_PATTERNS:,} are allowed")
+        for pattern in patterns:
+            if not isinstance(pattern, str) or len(pattern) > _LONGEST_PATTERN:
+                raise bad(f"has no name of a module in {key} but '{_shown(pattern)}'")
+            if not is_quick(pattern):
+                raise bad(f"has a pattern in {key} that may be tried for hours: '{_shown(pattern)}'")
