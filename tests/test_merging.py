@@ -6,13 +6,14 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from conftest import Result, reviews, write_csv
 from torch import nn
 
-from zoo import AdapterSpec, pipeline, plugins
+from zoo import AdapterSpec, pipeline, plugins, probing
 from zoo.registry import Registry
 
 Zoo = Callable[..., Result]
@@ -155,3 +156,18 @@ def test_a_merged_folder_names_the_base_that_it_was_merged_into(
     record = json.loads((tmp_path / "merged" / "zoo.json").read_text(encoding="utf-8"))
     assert record["base"]["id"] == "local:other"
     assert "used on another base than its own: local:other" in record["flags"][-1]
+
+
+def test_what_stands_in_padding_decides_nothing(merge: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There a model says what it likes: rounding alone made a merged chat model seem another one."""
+    seen = []
+    outputs = probing.outputs
+
+    def spy(model: nn.Module, batch: Any) -> Any:
+        seen.append(bool(batch["attention_mask"].all()))
+        return outputs(model, batch)
+
+    monkeypatch.setattr(probing, "outputs", spy)
+    assert merge("lora").code == 0
+    assert len(seen) >= 6
+    assert all(seen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from zoo.registry import Registry
+
+    Outputs = list[dict[str, Tensor]]
 
 TOLERANCES = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 """Largest difference of outputs, relative to the largest, by the type that the weights are saved in."""
@@ -79,8 +81,7 @@ def merge(
     answers = probing.bare_answers(probing.ask(bare.model, inputs, trunk), bare.head)
     loaded = adapters.put_on(name, bare)
     del bare, trunk
-    batch = task.collate(task.encode(examples, loaded.processor, length), loaded.processor)
-    before = _outputs(loaded.model, batch)
+    before = _outputs(loaded.model, inputs)
     kind = dtype or _published_dtype(one.weights)
     report.say(f"merging '{name}' into {one.base_id.id}")
     merged = method.merge(loaded.model).to(getattr(torch, kind))
@@ -93,7 +94,7 @@ def merge(
         loaded.processor.save_pretrained(str(beside))
         del merged
         again, _ = task.load_model(beside, record.labels)
-        found = _compare(again, batch, before)
+        found = _compare(_outputs(again, inputs), before)
         if not found[0] <= TOLERANCES[kind] * found[1]:
             raise IncompatibleError(
                 f"the merged model differs from the adapter by {found[0]:.2g}, "
@@ -112,15 +113,19 @@ def merge(
     return Merged(folder, *found, dtype=kind)
 
 
-def _compare(model: nn.Module, batch: Any, before: dict[str, Tensor]) -> tuple[float, float]:
+def _compare(after: Outputs, before: Outputs) -> tuple[float, float]:
     """(largest difference, largest output)"""
-    after = _outputs(model, batch)
-    difference = max(float((after[name] - value).abs().max()) for name, value in before.items())
-    return difference, max(float(value.abs().max()) for value in before.values())
+    pairs = [
+        (now[name], value) for now, was in zip(after, before, strict=True) for name, value in was.items()
+    ]
+    difference = max(float((now - value).abs().max()) for now, value in pairs)
+    return difference, max(float(value.abs().max()) for _, value in pairs)
 
 
-def _outputs(model: nn.Module, batch: Any) -> dict[str, Tensor]:
-    return probing.outputs(model.float(), batch)
+def _outputs(model: nn.Module, inputs: probing.Batches) -> Outputs:
+    """Of each input by itself: what a model says where there is only padding means nothing."""
+    model.float()
+    return [probing.outputs(model, batch) for batch in inputs]
 
 
 def _published_dtype(base: Path) -> str:
