@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from zoo.security.gates import clean
+from zoo.security.secrets import clean
 
 _LONGEST = 600
 """Characters of a sample that are shown."""

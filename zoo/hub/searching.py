@@ -12,7 +12,7 @@ from zoo.errors import UnreachableError
 from zoo.hub.client import client, said, spoken
 from zoo.identity import LEGACY_IDS, canonical
 from zoo.report import Report
-from zoo.security.gates import clean
+from zoo.security.secrets import clean
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, ModelInfo

@@ -20,7 +20,8 @@ from zoo.identity import LEGACY_IDS, canonical, identify, read_config
 from zoo.intake.claimed import recorded_files
 from zoo.intake.foreign import WEIGHTS, read_adapter_config
 from zoo.report import Report
-from zoo.security.gates import CONFIG_FILE, clean
+from zoo.security.gates import CONFIG_FILE
+from zoo.security.secrets import clean
 from zoo.sources import Resolved
 from zoo.specs import UNKNOWN, AdapterRecord, AdapterSpec, BaseId, Cost
 from zoo.tensors import named, read_header

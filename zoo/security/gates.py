@@ -17,9 +17,7 @@ from typing import Any
 from zoo.errors import IncompatibleError
 from zoo.security.adapter_config import check_config, without_unknown
 from zoo.security.remote_code import check_json, check_template
-from zoo.security.secrets import clean as clean
-from zoo.security.secrets import redact as redact
-from zoo.security.secrets import secret_in as secret_in
+from zoo.security.secrets import secret_in
 from zoo.security.untrusted import read_object, read_text
 from zoo.tensors import check_finite, named, read_header
 
