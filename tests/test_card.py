@@ -230,13 +230,13 @@ def test_the_limits_are_those_of_the_record_and_its_task() -> None:
     assert "true, useful or harmless was not measured" in section(chat, "Limits")
 
 
-def test_the_zoos_command_fits_the_task() -> None:
+def test_the_zoos_command_fits_the_task_and_the_name_that_pull_gives() -> None:
     def command(task: str) -> str:
         return section(render(record_with_spec(task=task), "me/mine"), "How to load it")
 
-    assert "zoo predict lora-bert-imdb 'A film to remember.'" in command("bert-imdb")
-    assert "zoo predict lora-bert-imdb --pair " in command("bert-mrpc")
-    assert "zoo chat lora-bert-imdb" in command("tinyllama-chat")
+    assert "zoo predict mine 'A film to remember.'" in command("bert-imdb")
+    assert "zoo predict mine --pair " in command("bert-mrpc")
+    assert "zoo chat mine" in command("tinyllama-chat")
     assert "--gallery FOLDER" in command("clip-retrieval")
 
 

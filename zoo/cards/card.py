@@ -150,7 +150,8 @@ def _loading(record: AdapterRecord, usage: str, task: Task | None, repo: str | N
     shorter = at_once(record, task, repo)
     if shorter:
         parts.append(f"PEFT finds the base by itself too:\n\n{fenced(shorter, 'python')}")
-    command = task.command(record.name) if task else shlex.join(["zoo", "show", record.name])
+    name = repo.rpartition("/")[2] if repo else record.name  # `zoo pull` calls it after its repository
+    command = task.command(name) if task else shlex.join(["zoo", "show", name])
     lines = [*_installs(record), *([shlex.join(["zoo", "pull", repo])] if repo else []), command]
     return "\n\n".join([*parts, "With the zoo:", fenced("\n".join(lines), "bash")])
 

@@ -50,9 +50,7 @@ def metrics_gate(record: AdapterRecord, without: bool) -> Gate:
         return Gate("metrics", PASSED, f"{first.name} {first.value:.4f} on {first.n:,} rows")
     if without:
         return Gate("metrics", WARNING, "it was not measured, and is published so")
-    return Gate(
-        "metrics", FAILED, "it was not measured", "zoo evaluate NAME, or zoo publish NAME --no-metrics"
-    )
+    return Gate("metrics", FAILED, "it was not measured", "zoo publish NAME --no-metrics")
 
 
 def base_gate(base: BaseId, asserted: str | None, report: Report) -> tuple[BaseId, Gate]:
