@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from zoo.cards.snippets import base_arguments, literal
 from zoo.data import Example
 from zoo.errors import IncompatibleError, NotFoundError, UsageError
 from zoo.identity import read_config
 from zoo.pictures import captioned, images
+from zoo.pictures.captions import padded, tokens
 from zoo.pictures.contrastive import compute_in_parts, contrastive_loss, distinct, label, parts, right_answers
 from zoo.pretrained import load_weights
 from zoo.tasks import Task
@@ -35,7 +36,6 @@ _BOTH = "both"
 _TOWERS = {"vision": "vision_model", "text": "text_model"}
 _FEW = 200
 """Pictures to judge by below which a record says that they are few."""
-_MATCHES = 10
 _PROBE = ("a red square", "the sea at night, and above it a very small moon", "why")
 
 
@@ -167,13 +167,13 @@ class ImageTextRetrieval(Task):
 
         pictures = {one["digest"]: one["image"] for one in examples}
         pixels = dict(zip(pictures, prepare(pictures, processor.image_processor), strict=True))
-        texts = self._tokens([text for one in examples for text in one["texts"]], processor, max_length)
+        texts = tokens([text for one in examples for text in one["texts"]], processor, max_length)
         encoded = []
         for one in examples:
             for number in one["numbers"]:
-                tokens = next(texts)
+                caption = next(texts)
                 # the name goes first: it tells at once that such rows are no columns of whole numbers
-                row = {"name": one["name"], "pixels": pixels[one["digest"]], **tokens}
+                row = {"name": one["name"], "pixels": pixels[one["digest"]], **caption}
                 encoded.append({**row, "length": 1, "labels": label(one["number"], number)})
         return encoded
 
@@ -187,7 +187,7 @@ class ImageTextRetrieval(Task):
         firsts, _ = distinct(parts(labels)[0])
         pixels = [encoded[row]["pixels"] for row in firsts.tolist()]
         return {
-            **self._padded(encoded, processor),
+            **padded(encoded, processor),
             "pixel_values": normalised(pixels, processor.image_processor),
             "labels": labels,
         }
@@ -281,24 +281,9 @@ class ImageTextRetrieval(Task):
         self, loaded: LoadedAdapter, queries: Sequence[str], gallery: Path, report: Report
     ) -> list[dict[str, Any]]:
         """For each text the gallery's nearest pictures, for each picture its nearest captions."""
-        asked = [self.example(query) for query in queries]
-        if not gallery.is_dir():
-            raise NotFoundError(f"there is no folder '{gallery}'.")
-        if any("image" in one for one in asked):
-            texts = self._gallery_texts(loaded, gallery)
-        if any("image" not in one for one in asked):
-            pictures = self._gallery_pictures(loaded, gallery, report)
-        found = []
-        for query, one in zip(queries, asked, strict=True):
-            if "image" in one:
-                answers, embedded = texts, self._embed_images([query], loaded)
-            else:
-                answers, embedded = pictures, self._embed_texts([query], loaded)
-            similarities = (embedded @ answers.embeddings.T)[0]
-            best = similarities.argsort()[::-1][:_MATCHES]
-            matches = [{"match": answers.names[i], "similarity": float(similarities[i])} for i in best]
-            found.append({"query": query, "matches": matches})
-        return found
+        from zoo.pictures.gallery import rank
+
+        return rank(loaded, queries, [self.example(query) for query in queries], gallery, report)
 
     def usage(self, record: AdapterRecord, restore: str) -> str:
         return f"""import torch
@@ -329,63 +314,6 @@ with torch.no_grad():
             "one is harder to find."
         ]
 
-    def _gallery_texts(self, loaded: LoadedAdapter, folder: Path) -> _Gallery:
-        frames = captioned.read_folder(folder)
-        if frames is None:
-            raise NotFoundError(
-                f"{folder} has no {captioned.METADATA[0]}, so no captions to rank for a picture."
-            )
-        texts = captioned.captions(frames, str(folder))
-        return _Gallery(texts, self._embed_texts(texts, loaded))
-
-    def _gallery_pictures(self, loaded: LoadedAdapter, folder: Path, report: Report) -> _Gallery:
-        found = sorted(str(path) for path in folder.iterdir() if path.suffix.lower() in images.SUFFIXES)
-        paths = captioned.readable(found, str(folder), report)
-        if not paths:
-            raise NotFoundError(f"{folder} holds no picture ({', '.join(images.SUFFIXES)}).")
-        return _Gallery([Path(path).name for path in paths], self._embed_images(paths, loaded))
-
-    def _embed_images(self, paths: Sequence[str], loaded: LoadedAdapter) -> np.ndarray:
-        from zoo.pictures.pixels import cut, normalised
-
-        processor = loaded.processor.image_processor
-        return _embedded(
-            loaded.model.get_image_features,
-            (
-                {"pixel_values": normalised(cut(part, processor), processor)}
-                for part in _split(paths, self.batch_tokens)
-            ),
-        )
-
-    def _embed_texts(self, texts: Sequence[str], loaded: LoadedAdapter) -> np.ndarray:
-        tokens = list(self._tokens(texts, loaded.processor, loaded.max_length))
-        batches = (self._padded(part, loaded.processor) for part in _split(tokens, self.batch_tokens))
-        return _embedded(loaded.model.get_text_features, batches)
-
-    def _tokens(self, texts: Sequence[str], processor: Any, max_length: int) -> Iterator[dict[str, Any]]:
-        """Each text's tokens, cut before the last one, which ends a text and is what CLIP reads."""
-        columns = processor.tokenizer(list(texts), verbose=False) if texts else {}
-        for values in zip(*columns.values(), strict=True):
-            cut = len(values[0]) > max_length
-            if cut:
-                values = tuple([*value[: max_length - 1], value[-1]] for value in values)
-            yield {**dict(zip(columns, values, strict=True)), "cut": int(cut)}
-
-    def _padded(self, encoded: Sequence[Mapping[str, Any]], processor: Any) -> dict[str, Tensor]:
-        tokenizer = processor.tokenizer
-        names = [name for name in tokenizer.model_input_names if name in encoded[0]]
-        # a model that takes no mask has learned with the padding, always up to the full length
-        whole = "attention_mask" not in names
-        return dict(
-            tokenizer.pad(
-                {name: [one[name] for one in encoded] for name in names},
-                padding="max_length" if whole else True,
-                max_length=tokenizer.model_max_length if whole else None,
-                return_attention_mask=not whole,
-                return_tensors="pt",
-            )
-        )
-
     def _config(self, folder: Path) -> Any:
         from transformers import AutoConfig
 
@@ -400,32 +328,8 @@ with torch.no_grad():
         return config
 
 
-class _Gallery(NamedTuple):
-    names: list[str]
-    embeddings: np.ndarray
-
-
 def _pairs(encoded: Sequence[Mapping[str, Any]]) -> Pairs:
     from zoo.pictures.retrieval import pairs_of
 
     numbers = [parts(one["labels"]) for one in encoded]
     return pairs_of([picture for picture, _ in numbers], [caption for _, caption in numbers])
-
-
-def _split(rows: Sequence[Any], size: int) -> list[Sequence[Any]]:
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
-
-
-def _embedded(features: Any, batches: Iterable[Mapping[str, Tensor]]) -> np.ndarray:
-    """Embeddings of unit length, in fp32: (examples, width)."""
-    import torch
-    from torch.nn.functional import normalize
-
-    place = next(features.__self__.parameters()).device
-    with torch.inference_mode():
-        found = [
-            normalize(features(**{name: value.to(place) for name, value in batch.items()}).pooler_output)
-            for batch in batches
-        ]
-    embeddings: np.ndarray = torch.cat(found).float().cpu().numpy()
-    return embeddings
