@@ -22,7 +22,9 @@ def test_versions_and_hardware_are_told_without_importing_torch() -> None:
     assert facts["torch"] == version("torch")
     assert facts["zoo"] == version("adapter-zoo")
     assert int(facts["memory_bytes"]) > 1e8
-    code = "import sys; from zoo import environment; environment.machine(); sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys; from zoo.doctor.environment import machine; machine(); sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

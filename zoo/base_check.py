@@ -52,10 +52,14 @@ def _copy_here(base: BaseId) -> Resolved | None:
     """The same weights elsewhere on this machine, where those of the recorded place would be fetched."""
     for reference in references(base):
         found = sources.at_hand(reference)
-        if found is None or not found.folder.is_dir():
+        if found is None:
             continue
         if found.location == base.location:
             return None  # the recorded place itself is here
+        if not found.folder.is_dir():  # weights that must be unpacked: of the same package, to the same
+            if base.package and found.package == base.package:
+                return sources.resolve(found.location, (), "base", Report())
+            continue
         if base.weights and weight_hashes(found.folder) == base.weights:
             return found
     return None

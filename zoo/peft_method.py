@@ -46,7 +46,7 @@ class PeftMethod(Method):
     switches: ClassVar[dict[str, bool]] = {}
     """Fields of PEFT's config that tell the method from others of its type: `{"use_dora": True}`."""
     config_fields: ClassVar[dict[str, str]] = {}
-    """Parameter -> field of PEFT's config, where the names differ; `targets` are `target_modules`."""
+    """Parameter -> field of PEFT's config, where `_field` does not find it."""
     default_targets: ClassVar[dict[str, list[str]]] = _TARGETS_THAT_PEFT_LACKS
     """Modules to adapt, by model type, where PEFT has no default for the method."""
     bounded_rank: bool = True
@@ -63,7 +63,7 @@ class PeftMethod(Method):
         fields = {"targets": "target_modules", **self.config_fields}
         found: dict[str, Any] = {}
         for name in (field.name for field in dataclasses.fields(self.Params)):
-            value = config.get(fields.get(name, name))
+            value = config.get(fields.get(name) or _field(name, config))
             if isinstance(value, str):  # of modules a pattern, whose commas separate nothing; else a choice
                 value = [value] if name == "targets" else value.lower()
             if value is None:
@@ -219,6 +219,12 @@ class PeftMethod(Method):
             f"{self.name} does not fit this {model.config.model_type}: {reason.rstrip('.')}.",
             hint or f"zoo methods {self.name}",
         )
+
+
+def _field(name: str, config: Mapping[str, Any]) -> str:
+    """A parameter's own name, or the one field that ends in it: `alpha` is `lora_alpha`."""
+    ending = [key for key in config if key.endswith(f"_{name}")]
+    return ending[0] if name not in config and len(ending) == 1 else name
 
 
 def _unwrap_heads(model: nn.Module) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
@@ -19,7 +19,7 @@ class AdaloraParams:
     init_r: int = param(12, "rank of every update at the start; above target_r", least=2)
     alpha: int = param(32, "the update is scaled by alpha / init_r", least=1)
     dropout: float = param(0.1, "on the adapter's own input", least=0, below=1)
-    orthogonality: float = param(0.5, "weight of the penalty that keeps directions apart", least=0)
+    orth_reg_weight: float = param(0.5, "weight of the penalty that keeps directions apart", least=0)
     targets: Targets = TARGETS
 
     def __post_init__(self) -> None:
@@ -28,17 +28,11 @@ class AdaloraParams:
 
 
 class Adalora(PeftMethod):
-    name = "adalora"
+    name, peft_type = "adalora", "ADALORA"
     summary = "low-rank updates whose rank goes where it is needed"
     paper = "Zhang et al. 2023, arXiv:2303.10512"
     Params = AdaloraParams
     learning_rate = 5e-3
-    peft_type = "ADALORA"
-    config_fields: ClassVar[dict[str, str]] = {
-        "alpha": "lora_alpha",
-        "dropout": "lora_dropout",
-        "orthogonality": "orth_reg_weight",
-    }
 
     def config(self, params: Any, task: Task) -> Any:
         from peft import AdaLoraConfig
@@ -49,7 +43,7 @@ class Adalora(PeftMethod):
             init_r=params.init_r,
             lora_alpha=params.alpha,
             lora_dropout=params.dropout,
-            orth_reg_weight=params.orthogonality,
+            orth_reg_weight=params.orth_reg_weight,
             target_modules=self.targets(params, task),
             total_step=1,  # not known yet
         )

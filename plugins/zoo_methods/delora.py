@@ -6,7 +6,7 @@ Bini et al. 2025, arXiv:2503.18225.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
@@ -31,7 +31,6 @@ class Delora(PeftMethod):
     Params = DeloraParams
     learning_rate = 5e-3
     peft_type = "DELORA"
-    config_fields: ClassVar[dict[str, str]] = {"dropout": "module_dropout"}
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import DeloraConfig

@@ -6,7 +6,7 @@ Gao et al. 2024, arXiv:2405.03003.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
@@ -31,7 +31,6 @@ class Fourierft(PeftMethod):
     Params = FourierftParams
     learning_rate = 3e-2
     peft_type = "FOURIERFT"
-    config_fields: ClassVar[dict[str, str]] = {"seed": "random_loc_seed"}
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import FourierFTConfig

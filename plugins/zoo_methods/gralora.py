@@ -6,7 +6,7 @@ Jung et al. 2025, arXiv:2505.20355.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
@@ -36,7 +36,6 @@ class Gralora(PeftMethod):
     Params = GraloraParams
     learning_rate = 1e-3
     peft_type = "GRALORA"
-    config_fields: ClassVar[dict[str, str]] = {"k": "gralora_k", "dropout": "gralora_dropout"}
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import GraloraConfig

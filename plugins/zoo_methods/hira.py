@@ -6,7 +6,7 @@ Huang et al. 2025, openreview.net/forum?id=TwJrTz9cRS.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
@@ -30,7 +30,6 @@ class Hira(PeftMethod):
     Params = HiraParams
     learning_rate = 1e-3
     peft_type = "HIRA"
-    config_fields: ClassVar[dict[str, str]] = {"dropout": "hira_dropout"}
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import HiraConfig

@@ -29,7 +29,6 @@ class Lora(PeftMethod):
     Params: type = LoraParams
     learning_rate = 1e-3
     peft_type: str | None = "LORA"
-    config_fields: ClassVar[dict[str, str]] = {"alpha": "lora_alpha", "dropout": "lora_dropout"}
     switches: ClassVar[dict[str, bool]] = {"use_dora": False, "use_rslora": False}
     """PEFT's for the methods that vary this one."""
 

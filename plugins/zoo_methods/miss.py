@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
@@ -27,7 +27,6 @@ class Miss(PeftMethod):
     Params = MissParams
     learning_rate = 1e-3
     peft_type = "MISS"
-    config_fields: ClassVar[dict[str, str]] = {"dropout": "miss_dropout"}
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import MissConfig

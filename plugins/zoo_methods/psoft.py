@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
@@ -28,7 +28,6 @@ class Psoft(PeftMethod):
     Params = PsoftParams
     learning_rate = 2e-3
     peft_type = "PSOFT"
-    config_fields: ClassVar[dict[str, str]] = {"alpha": "psoft_alpha", "dropout": "psoft_dropout"}
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import PsoftConfig

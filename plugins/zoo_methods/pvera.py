@@ -5,7 +5,7 @@ Fillioux et al. 2025, arXiv:2512.07703.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from zoo import Method, Task, hookimpl
 from zoo_methods.vera import Vera
@@ -21,7 +21,6 @@ class Pvera(Vera):
     summary = "VeRA with a trained distribution of updates"
     paper = "Fillioux et al. 2025, arXiv:2512.07703"
     peft_type = "PVERA"
-    config_fields: ClassVar[dict[str, str]] = {"dropout": "pvera_dropout"}
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import PveraConfig

@@ -6,7 +6,7 @@ Albert et al. 2025, arXiv:2502.00987.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
@@ -31,7 +31,6 @@ class Randlora(PeftMethod):
     Params = RandloraParams
     learning_rate = 1e-3
     peft_type = "RANDLORA"
-    config_fields: ClassVar[dict[str, str]] = {"alpha": "randlora_alpha", "dropout": "randlora_dropout"}
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import RandLoraConfig

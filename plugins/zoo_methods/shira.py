@@ -6,7 +6,7 @@ Bhardwaj et al. 2024, arXiv:2406.13175.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
@@ -31,7 +31,6 @@ class Shira(PeftMethod):
     Params = ShiraParams
     learning_rate = 5e-3
     peft_type = "SHIRA"
-    config_fields: ClassVar[dict[str, str]] = {"seed": "random_seed"}
     bounded_rank = False  # it counts numbers, not directions
 
     def config(self, params: Any, task: Task) -> PeftConfig:

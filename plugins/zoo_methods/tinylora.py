@@ -6,7 +6,7 @@ Morris et al. 2026, arXiv:2602.04118.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
@@ -34,7 +34,6 @@ class Tinylora(PeftMethod):
     Params = TinyloraParams
     learning_rate = 1e-2
     peft_type = "TINYLORA"
-    config_fields: ClassVar[dict[str, str]] = {"seed": "projection_seed"}
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import TinyLoraConfig

@@ -6,7 +6,7 @@ Li et al. 2024, arXiv:2405.15179.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
@@ -38,7 +38,6 @@ class Vblora(PeftMethod):
     Params = VbloraParams
     learning_rate = 1e-2
     peft_type = "VBLORA"
-    config_fields: ClassVar[dict[str, str]] = {"dropout": "vblora_dropout"}
 
     def config(self, params: Any, task: Task) -> PeftConfig:
         from peft import VBLoRAConfig

@@ -6,7 +6,7 @@ Kopiczko et al. 2023, arXiv:2310.11454.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
@@ -31,7 +31,6 @@ class Vera(PeftMethod):
     Params = VeraParams
     learning_rate = 1e-2
     peft_type = "VERA"
-    config_fields: ClassVar[dict[str, str]] = {"dropout": "vera_dropout"}
     bounded_rank = False  # the frozen matrices are random: more directions than sides are still of use
 
     def config(self, params: Any, task: Task) -> PeftConfig:
