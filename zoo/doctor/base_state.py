@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from zoo import plugins
+from zoo import plugins, sources
 from zoo.base_check import references
 from zoo.doctor.findings import BROKEN, WARNING, Finding, some, zoo_command
 from zoo.errors import NotFoundError, UnreachableError
@@ -23,6 +23,7 @@ from zoo.identity import sha256, weight_files, weight_hashes
 from zoo.methods import one_line
 from zoo.registry import Registry
 from zoo.report import Report
+from zoo.sources import Resolved
 from zoo.specs import AdapterRecord, BaseId
 
 _MUCH = 2_000_000_000
@@ -111,10 +112,17 @@ def _here(base: BaseId) -> Path | None:
                 missed.append(error)
                 continue
             if found is not None:
-                packed = found.path is not None and found.path.suffix == ".gguf"
-                return unpacked_folder(found.folder) if packed else found.path
+                return _folder(found)
             missed.append(NotFoundError(f"there is no {reference}."))
+        carried = sources.at_hand(base.id)  # of one that was pulled, the record names the Hub's
+        if carried is not None and base.package is not None and carried.package == base.package:
+            return _folder(carried)
     raise next((one for one in missed if isinstance(one, UnreachableError)), missed[0])
+
+
+def _folder(found: Resolved) -> Path | None:
+    packed = found.path is not None and found.path.suffix == ".gguf"
+    return unpacked_folder(found.folder) if packed else found.path
 
 
 def _install(base: BaseId) -> str:
