@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from zoo.prompt_method import PromptMethod
     from zoo.report import Report
     from zoo.run import Run, TrainResult
+    from zoo.security.gates import PROCESSOR_FILES
     from zoo.sources import Kind, Offer, Resolved, Source
     from zoo.specs import AdapterRecord, AdapterSpec, BaseId, Cost, DataId, Metric
     from zoo.tasks import Task
@@ -60,6 +61,7 @@ _HOME = {
     "NotFoundError": "zoo.errors",
     "Offer": "zoo.sources",
     "PLUGIN_API": "zoo.hookspecs",
+    "PROCESSOR_FILES": "zoo.security.gates",
     "PeftMethod": "zoo.peft_method",
     "PromptMethod": "zoo.prompt_method",
     "TARGETS": "zoo.peft_method",
@@ -87,6 +89,7 @@ __all__ = [
     "CLASS_NAMES",
     "HUB_TIMEOUT",
     "PLUGIN_API",
+    "PROCESSOR_FILES",
     "TARGETS",
     "AdapterRecord",
     "AdapterSpec",

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import (
     CLASS_NAMES,
     HUB_TIMEOUT,
+    PROCESSOR_FILES,
     DataError,
     Kind,
     NotFoundError,
@@ -38,25 +39,7 @@ if TYPE_CHECKING:
 zoo_api = 1
 _DATA_FILES = ["README.md", *(f"*{suffix}" for suffix in (".parquet", ".csv", ".tsv", ".jsonl", ".json"))]
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
-_CONFIG_FILES = (
-    "README.md",
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "tokenizer.model",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "chat_template.jinja",
-    "chat_template.json",
-)
+_CONFIG_FILES = ("README.md", "config.json", "generation_config.json", *PROCESSOR_FILES)
 _BUILDERS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json"}
 """Suffix -> how the datasets client calls the reader of such files."""
 

@@ -22,13 +22,7 @@ from zoo.security.untrusted import read_object, read_text
 from zoo.tensors import check_finite, named, read_header
 
 CONFIG_FILE = "adapter_config.json"
-INCOMING = (
-    CONFIG_FILE,
-    "adapter_model.safetensors",
-    "adapter.safetensors",
-    "zoo.json",
-    "probe.safetensors",
-    "README.md",
+PROCESSOR_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -43,6 +37,16 @@ INCOMING = (
     "processor_config.json",
     "chat_template.jinja",
     "chat_template.json",
+)
+"""What tokenizers and processors are kept in."""
+INCOMING = (
+    CONFIG_FILE,
+    "adapter_model.safetensors",
+    "adapter.safetensors",
+    "zoo.json",
+    "probe.safetensors",
+    "README.md",
+    *PROCESSOR_FILES,
     "config.json",
     "generation_config.json",
     "model.safetensors",
