@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -170,7 +169,8 @@ def test_text_of_strangers_moves_no_cursor(zoo: Run, tiny_bert: Path, tmp_path: 
     assert "\x1b" not in done.out + done.err
 
 
-def test_a_thousand_adapters_take_less_than_three_seconds_and_no_torch(tmp_path: Path) -> None:
+def test_a_thousand_adapters_are_judged_at_once_and_without_torch(tmp_path: Path) -> None:
+    """How long that takes is for tests/benchmarks/checking.py."""
     base = save_tiny_model("bert", tmp_path / "base")
     registry = Registry(tmp_path / "registry.json")
     register(registry, "first", base)
@@ -182,14 +182,11 @@ def test_a_thousand_adapters_take_less_than_three_seconds_and_no_torch(tmp_path:
         shutil.copytree(template, registry.adapter_folder(name))
         records[name] = msgspec.structs.replace(first, name=name)
     registry.path.write_bytes(dump({"schema": 1, "adapters": records}))
-    started = time.perf_counter()
     done = run_process("check", "--registry", registry.path)
-    seconds = time.perf_counter() - started
     assert done.code == 0, done.err
     assert [row[2] for row in rows(done)] == ["exact"] * 1_000
-    assert seconds < 3.0
     code = (
-        "import sys; sys.argv = ['zoo', 'check', 'adapter-0000', '--registry', sys.argv[1]]\n"
+        "import sys; sys.argv = ['zoo', 'check', '--registry', sys.argv[1]]\n"
         "from zoo.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
