@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from zoo.gguf import unpack_gguf
     from zoo.hookspecs import PLUGIN_API, hookimpl
     from zoo.hub.client import HUB_TIMEOUT, said
-    from zoo.identity import canonical
+    from zoo.identity import canonical, has_weights
     from zoo.inference import restore
     from zoo.layers import Layer, layers_of
     from zoo.methods import Method
@@ -46,6 +46,7 @@ _HOME = {
     "UsageError": "zoo.errors",
     "Kind": "zoo.sources",
     "canonical": "zoo.identity",
+    "has_weights": "zoo.identity",
     "DataError": "zoo.errors",
     "AuthError": "zoo.errors",
     "AdapterRecord": "zoo.specs",
@@ -121,6 +122,7 @@ __all__ = [
     "UsageError",
     "ZooError",
     "canonical",
+    "has_weights",
     "hookimpl",
     "layers_of",
     "param",

@@ -8,7 +8,7 @@ import msgspec
 
 from zoo import probing, sources
 from zoo.errors import IncompatibleError, NotFoundError, UnreachableError
-from zoo.identity import weight_hashes
+from zoo.fit.hashes import known_weight_hashes
 from zoo.registry import Registry
 from zoo.report import Report
 from zoo.sources import Resolved
@@ -60,7 +60,7 @@ def _copy_here(base: BaseId) -> Resolved | None:
             if base.package and found.package == base.package:
                 return sources.resolve(found.location, (), "base", Report())
             continue
-        if base.weights and weight_hashes(found.folder) == base.weights:
+        if base.weights and known_weight_hashes(found.folder) == base.weights:
             return found
     return None
 

@@ -124,6 +124,17 @@ def weight_files(folder: Path) -> list[Path]:
     return [path for path in found if path.name.startswith("model")] or found
 
 
+def has_weights(folder: Path) -> bool:
+    """All of them: an interrupted download leaves a folder with a config and some of the weights."""
+    import json
+
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        return all((folder / shard).is_file() for shard in shards)
+    return any(folder.glob("*.safetensors"))
+
+
 def weight_hashes(folder: Path) -> dict[str, str]:
     return {path.name: sha256(path) for path in weight_files(folder)}
 

@@ -20,7 +20,7 @@ from zoo.errors import Interrupted, UsageError
 from zoo.identity import file_ids, identify
 from zoo.plan import Plan, command, plan, with_free_name
 from zoo.quiet import quiet_libraries
-from zoo.registry import Registry, dump
+from zoo.registry import SPEC_FILE, Registry, dump
 from zoo.report import Report
 from zoo.specs import AdapterRecord, AdapterSpec, BaseId, Cost, Metric, Sample, Training
 
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 UNTRAINED_ROWS = 1000
 """Held-out rows, at most, on which the untrained base is measured."""
 _LIBRARIES = ("adapter-zoo", "peft", "torch", "transformers")
-_CARD = "README.md"
-_SPEC = "spec.json"
 
 
 def train(
@@ -53,7 +51,7 @@ def train(
     _check_unused(made.name, registry)
     registry.check_writable()
 
-    from zoo.cards.card import render
+    from zoo.cards import card
     from zoo.hardware import choose_precision, keep_memory
     from zoo.preflight import check_fit, count
 
@@ -124,7 +122,7 @@ def train(
     record = _record(
         made, run, base_id, dataset, result, counted, metrics, baselines, samples, evaluate_seconds, folder
     )
-    (folder / _CARD).write_text(render(record), encoding="utf-8")
+    (folder / card.FILE).write_text(card.render(record), encoding="utf-8")
     interrupt.check()
     record = registry.add(record, folder)
     ranks.wait()
@@ -257,7 +255,7 @@ def _remember(work: Path, spec: AdapterSpec, resume: bool) -> None:
     Raises:
         UsageError: the interrupted run had other settings; the message names them.
     """
-    path = work / _SPEC
+    path = work / SPEC_FILE
     if resume and path.is_file():
         before, now = (
             msgspec.to_builtins(one)

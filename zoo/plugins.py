@@ -7,6 +7,7 @@ Nothing is imported until it is asked for by name, and a plugin that fails to im
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 KINDS = ("method", "task", "source")
 _OWN = "adapter-zoo"
+_RELEASE = re.compile(r"([A-Za-z0-9][\w.-]*) (\d[\w.!+-]*)")
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,12 @@ def _check_api(plugin: Plugin, version: object) -> None:
             f"{plugin} is made for plugin API {version}, and this zoo has {hookspecs.PLUGIN_API}.",
             f"pip install -U {_OWN if newer else _package(plugin.distribution)}",
         )
+
+
+def pinned(distribution: str) -> str | None:
+    """What pip takes for a distribution that a record names, `adapter-zoo 0.1.0`; None where it is none."""
+    found = _RELEASE.fullmatch(distribution)
+    return f"{found[1]}=={found[2]}" if found else None
 
 
 def _distribution(point: EntryPoint) -> str:

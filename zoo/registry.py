@@ -26,6 +26,8 @@ RECORD_FILE = "zoo.json"
 ADAPTERS = "adapters"
 WORK = ".work"
 """Under `adapters/`: checkpoints and half-made adapters, never listed."""
+SPEC_FILE = "spec.json"
+"""Beside the checkpoints of a run, its settings."""
 LOCK_SECONDS = 10.0
 _LONGEST = 96
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{_LONGEST - 1}}}")

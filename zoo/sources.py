@@ -8,7 +8,6 @@ loudly.
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from zoo import plugins
 from zoo.errors import NotFoundError, UnreachableError, UsageError, ZooError, did_you_mean
-from zoo.identity import canonical
+from zoo.identity import canonical, has_weights
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -158,20 +157,11 @@ def at_hand(ref: str) -> Resolved | None:
                     continue
                 at = f"@{revision}" if revision and offer.location.startswith("hub:") else ""
                 found = source.resolve(offer.location.partition(":")[2] + at, "base", weights=False)
-                if found and found.path and (found.path.is_file() or _has_weights(found.path)):
+                if found and found.path and (found.path.is_file() or has_weights(found.path)):
                     return found
     except NotFoundError:
         return None
     return None
-
-
-def _has_weights(folder: Path) -> bool:
-    """An interrupted download leaves a folder with a config and some of the weights."""
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        return all((folder / shard).is_file() for shard in shards)
-    return any(folder.glob("*.safetensors"))
 
 
 def source_of(resolved_source: str) -> Source:

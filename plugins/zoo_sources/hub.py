@@ -10,7 +10,6 @@ fetched.
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from fnmatch import fnmatch
 from pathlib import Path
@@ -29,6 +28,7 @@ from zoo import (
     UsageError,
     ZooError,
     canonical,
+    has_weights,
     hookimpl,
     said,
 )
@@ -251,15 +251,7 @@ def _cached_folder(repo: str, asked: str | None, repo_type: str, patterns: list[
 
 def _complete(folder: Path, weights: bool) -> bool:
     """An interrupted download leaves a snapshot without its weights: ask the Hub again then."""
-    if not (folder / "config.json").is_file():
-        return False
-    if not weights:
-        return True
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        return all((folder / shard).is_file() for shard in shards)
-    return any(folder.glob("*.safetensors"))
+    return (folder / "config.json").is_file() and (not weights or has_weights(folder))
 
 
 def _is_outage(error: Exception) -> bool:

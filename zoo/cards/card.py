@@ -7,7 +7,6 @@ against the record.
 
 from __future__ import annotations
 
-import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,6 @@ FILE = "README.md"
 _OWN = "adapter-zoo"
 _CHANGE = "_change"
 """Ends the names of what `Task.change` gives."""
-_PACKAGE = re.compile(r"([A-Za-z0-9][\w.-]*) (\d[\w.+!-]*)")
 
 
 def render(record: AdapterRecord, repo: str | None = None, licence: str | None = None) -> str:
@@ -158,8 +156,7 @@ def _loading(record: AdapterRecord, usage: str, task: Task | None, repo: str | N
 
 def _installs(record: AdapterRecord) -> list[str]:
     """The commands for what is needed beside PEFT: adapter-zoo, and the plugins that are not its own."""
-    found = [_PACKAGE.fullmatch(one) for one in record.plugins.values()]
-    pinned = sorted({f"{one[1]}=={one[2]}" for one in found if one})
+    pinned = sorted(set(filter(None, map(plugins.pinned, record.plugins.values()))))
     others = [one for one in pinned if not one.startswith(f"{_OWN}==")]
     own = next((one for one in pinned if one.startswith(f"{_OWN}==")), _OWN)
     return [f"pip install {' '.join([own, *others])}"]

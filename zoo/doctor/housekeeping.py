@@ -18,11 +18,9 @@ from zoo import cache
 from zoo.doctor.findings import BROKEN, WARNING, Finding, zoo_command
 from zoo.errors import NotFoundError, ZooError
 from zoo.plan import command
-from zoo.registry import RECORD_FILE, WORK, Registry, read_record
+from zoo.registry import RECORD_FILE, SPEC_FILE, WORK, Registry, read_record
 from zoo.specs import AdapterRecord, AdapterSpec
 
-SPEC_FILE = "spec.json"
-"""Beside the checkpoints of a run, its settings."""
 _MAY_LIVE = 600.0
 """Seconds in which somebody may still be at work on what lies half made."""
 _OF_PROCESS = re.compile(r"^removed-.*-(\d+)$|\.(\d+)\.tmp$")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,20 +15,17 @@ from zoo.doctor.findings import BROKEN, WARNING, Finding, some, zoo_command
 from zoo.doctor.housekeeping import again
 from zoo.errors import ZooError
 from zoo.identity import sha256
-from zoo.methods import ADAPTER_FILE
+from zoo.intake.foreign import WEIGHTS
+from zoo.pretrained import HEADS
 from zoo.registry import Registry
 from zoo.report import Report
 from zoo.specs import UNKNOWN, AdapterRecord
 from zoo.tensors import read_header
 
-_WEIGHTS = ("adapter_model.safetensors", ADAPTER_FILE)
 _HEADED = ("SEQ_CLS", "TOKEN_CLS")
 """PEFT's task types whose head is drawn anew on every base: without its own, an adapter predicts noise."""
-_HEADS = {"classifier", "score", "classification_head"}
-"""What transformers calls the heads of classifiers. PEFT lists two for each adapter, of which it has one."""
 _MUCH = 2_000_000_000
 """Bytes that take seconds to hash."""
-_PACKAGE = re.compile(r"([A-Za-z0-9][\w.-]*) (\d[\w.!+-]*)")
 
 Records = Mapping[str, AdapterRecord]
 
@@ -76,7 +72,7 @@ def _adapter(registry: Registry, folder: Path, record: AdapterRecord, fast: bool
 
 def _missing_head(folder: Path, record: AdapterRecord) -> tuple[str, str] | None:
     """Its state and what is missing, from the header of the weights and the adapter's own config."""
-    files = [name for name in record.files if name in _WEIGHTS]
+    files = [name for name in record.files if name in WEIGHTS]
     if not files:
         return None
     try:
@@ -87,13 +83,14 @@ def _missing_head(folder: Path, record: AdapterRecord) -> tuple[str, str] | None
     config = _config(folder / "adapter_config.json")
     named = config.get("modules_to_save")
     saved = {str(one).rpartition(".")[2] for one in named} if isinstance(named, list) else set()
-    heads = saved & _HEADS or (_HEADS if config.get("task_type") in _HEADED else set())
+    # PEFT lists two heads for each adapter, of which it has one
+    heads = saved & HEADS or (HEADS if config.get("task_type") in _HEADED else set())
     if heads and not heads & held:
         return BROKEN, f"its head is missing: {files[0]} holds no {' and no '.join(sorted(heads))}"
-    if lost := sorted(saved - _HEADS - held):
+    if lost := sorted(saved - HEADS - held):
         state = WARNING if saved & held else BROKEN
         return state, f"{files[0]} holds no {' and no '.join(lost)}, which its config says was trained"
-    if record.labels and not config and not _HEADS & held:
+    if record.labels and not config and not HEADS & held:
         return WARNING, f"{files[0]} holds no head, unless by a name of its own"
     return None
 
@@ -139,8 +136,8 @@ def missing_plugins(records: Records) -> list[Finding]:
     found = []
     for (kind, plugin), users in sorted(needed.items()):
         if plugin != UNKNOWN and plugin not in plugins.find(kind):
-            brought = _PACKAGE.fullmatch(users[0][1].plugins.get(kind, ""))
-            mend = f"pip install {brought[1]}=={brought[2]}" if brought else f"zoo {kind}s"
+            package = plugins.pinned(users[0][1].plugins.get(kind, ""))
+            mend = f"pip install {package}" if package else f"zoo {kind}s"
             what = f"the {kind} '{plugin}' is not installed"
             found.append(Finding(BROKEN, what, some([name for name, _ in users]), mend))
     return found

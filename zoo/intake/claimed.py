@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from zoo import plugins
+from zoo.cards.card import FILE as CARD_FILE
 from zoo.cards.public import is_hub_id, public
 from zoo.errors import IncompatibleError, ZooError
 from zoo.identity import canonical, file_ids, sha256
@@ -20,7 +21,6 @@ from zoo.security.untrusted import read_object
 from zoo.specs import UNKNOWN, AdapterRecord, BaseId, FileId
 from zoo.tensors import named
 
-CARD_FILE = "README.md"
 _LARGEST = 1 << 22
 _NEEDED = {"peft": (CONFIG_FILE, WEIGHTS[0]), "zoo": (WEIGHTS[1],), "transformers": ("config.json",)}
 """Format -> the files without which it is none."""

@@ -13,12 +13,14 @@ from typing import Any
 import msgspec
 
 from zoo import plugins, sources
+from zoo.cards.card import FILE as CARD_FILE
 from zoo.cards.public import is_hub_id
 from zoo.errors import IncompatibleError, NotFoundError, UsageError
 from zoo.fit.pins import sort_tensors
 from zoo.identity import LEGACY_IDS, canonical, identify, read_config
 from zoo.intake.claimed import recorded_files
 from zoo.intake.foreign import WEIGHTS, read_adapter_config
+from zoo.pretrained import HEADS
 from zoo.report import Report
 from zoo.security.gates import CONFIG_FILE
 from zoo.security.secrets import clean
@@ -26,8 +28,6 @@ from zoo.sources import Resolved
 from zoo.specs import UNKNOWN, AdapterRecord, AdapterSpec, BaseId, Cost
 from zoo.tensors import named, read_header
 
-_HEADS = ("classifier", "score", "classification_head")
-"""What transformers calls the last layer of a classifier."""
 _CACHED = re.compile(r"models--([\w.-]+?)--([\w.-]+)[\\/]snapshots[\\/]([0-9a-f]{40})")
 """A base that was loaded from the Hub's cache by its path."""
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
@@ -184,7 +184,7 @@ def _card_base(folder: Path) -> tuple[str | None, str | None]:
     """The base and its revision as the card of an adapter names them, whose config names a folder."""
     from huggingface_hub import metadata_load
 
-    card = folder / "README.md"
+    card = folder / CARD_FILE
     try:
         matter = metadata_load(card) if card.is_file() else None
     except Exception:  # a stranger's YAML: what cannot be read tells nothing
@@ -230,7 +230,7 @@ def _head_rows(shapes: Mapping[str, tuple[int, ...]]) -> int | None:
     rows = [
         shape[0]
         for name, shape in sort_tensors(shapes).whole.items()
-        if len(shape) == 2 and name.endswith("weight") and any(part in _HEADS for part in name.split("."))
+        if len(shape) == 2 and name.endswith("weight") and any(part in HEADS for part in name.split("."))
     ]
     return min(rows, default=None)
 
