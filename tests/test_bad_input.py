@@ -211,7 +211,7 @@ def test_an_unknown_precision_is_refused(train: Zoo) -> None:
 
 
 def test_bf16_on_hardware_without_it_is_refused(train: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zoo.hardware.has_bf16", lambda: False)
+    monkeypatch.setattr("zoo.runtime.device.has_bf16", lambda: False)
     refused(train("--precision", "bf16"), 2, "no bf16", then="--precision auto")
 
 

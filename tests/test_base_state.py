@@ -20,7 +20,7 @@ from zoo.doctor.base_state import bases
 from zoo.doctor.findings import BROKEN, WARNING, Finding
 from zoo.identity import identify, sha256, weight_hashes
 from zoo.registry import Registry
-from zoo.report import Report
+from zoo.runtime.console import Report
 from zoo.specs import UNKNOWN, BaseId
 
 REPO = "google-bert/tiny"
@@ -126,7 +126,7 @@ from zoo.doctor import environment
 from zoo import sources
 from zoo.doctor.base_state import bases
 from zoo.registry import Registry, dump
-from zoo.report import Report
+from zoo.runtime.console import Report
 
 registry, facts = Registry(Path(sys.argv[1])), environment.hub(True)
 ask = environment.is_reachable(facts)

@@ -15,7 +15,7 @@ from zoo.data import Division
 from zoo.dataset import Dataset, open_dataset
 from zoo.errors import DataError, UsageError
 from zoo.registry import Registry
-from zoo.report import Report
+from zoo.runtime.console import Report
 from zoo.text_classification import TextClassification
 
 Zoo = Callable[..., Result]

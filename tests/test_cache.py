@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import run_process
 
-from zoo import cache as module
+from zoo.runtime import cache as module
 
 
 def test_the_folder_is_that_of_zoo_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from zoo.conversation.conversations import Message
 from zoo.errors import DataError, IncompatibleError, UsageError
 from zoo.metrics import not_beaten, token_loss, token_loss_change
 from zoo.registry import Registry
-from zoo.report import Report
+from zoo.runtime.console import Report
 from zoo.specs import AdapterSpec
 
 Zoo = Callable[..., Result]

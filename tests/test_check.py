@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 
 from zoo.identity import identify
 from zoo.registry import Registry, dump
-from zoo.report import Report
+from zoo.runtime.console import Report
 from zoo.sources import resolve
 from zoo.specs import UNKNOWN
 from zoo.testing import save_tiny_model

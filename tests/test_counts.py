@@ -10,7 +10,7 @@ from conftest import Result
 
 from zoo import plugins
 from zoo.counts import count_methods, kept
-from zoo.report import Report
+from zoo.runtime.console import Report
 
 Zoo = Callable[..., Result]
 METHODS = [plugins.find("method")[name] for name in ("full", "head", "lora")]

@@ -12,7 +12,7 @@ from conftest import Result, reviews, write_csv
 from zoo import AdapterSpec, plugins, sources
 from zoo.dataset import Dataset, open_dataset
 from zoo.errors import DataError, NotFoundError
-from zoo.report import Report
+from zoo.runtime.console import Report
 
 Zoo = Callable[..., Result]
 

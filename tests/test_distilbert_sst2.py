@@ -12,7 +12,7 @@ from records import training
 from zoo import AdapterRecord, AdapterSpec, pipeline, plugins, sources
 from zoo.dataset import Dataset, open_dataset
 from zoo.registry import Registry
-from zoo.report import Report
+from zoo.runtime.console import Report
 
 SST2 = Path(__file__).parents[2] / "shared" / "data" / "sst2"
 

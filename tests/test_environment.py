@@ -29,7 +29,7 @@ def test_versions_and_hardware_are_told_without_importing_torch() -> None:
 
 
 def test_device_and_precision_are_asked_of_a_child_process() -> None:
-    from zoo.hardware import choose_precision
+    from zoo.runtime.device import choose_precision
 
     facts, findings = environment.probe().answer()
     assert facts["precision"] == choose_precision("auto")

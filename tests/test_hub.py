@@ -15,7 +15,7 @@ from local_hub import LocalHub
 
 from zoo.errors import AuthError, IncompatibleError, NotFoundError, UnreachableError, UsageError, ZooError
 from zoo.hub import client as door
-from zoo.report import Report
+from zoo.runtime.console import Report
 
 TOKEN = "hf_canaryCanaryCanaryCanaryCanary1234"
 REPO = "me/adapter"

@@ -18,7 +18,7 @@ from zoo.data import Example
 from zoo.errors import DataError, IncompatibleError, NotFoundError
 from zoo.pictures.images import made
 from zoo.plugins import load_method, load_task
-from zoo.report import Report
+from zoo.runtime.console import Report
 from zoo.sources import resolve
 
 Zoo = Callable[..., Result]

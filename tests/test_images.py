@@ -15,7 +15,7 @@ from zoo.errors import DataError
 from zoo.pictures.images import look, open_image
 from zoo.pictures.pixels import normalised, prepare
 from zoo.plugins import load_task
-from zoo.report import Report
+from zoo.runtime.console import Report
 
 
 def saved(image: Image.Image, form: str = "png", **options: Any) -> bytes:

@@ -20,7 +20,7 @@ from zoo.bases import Bases, options_key
 from zoo.errors import IncompatibleError, NotFoundError, UnreachableError
 from zoo.inference import Adapters
 from zoo.registry import Registry, dump
-from zoo.report import Report
+from zoo.runtime.console import Report
 from zoo.specs import AdapterRecord
 from zoo.text_classification import TextClassification
 

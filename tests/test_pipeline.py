@@ -38,7 +38,7 @@ def test_a_trained_adapter_loads_back_to_the_same_logits(
 
     def keep(run, base, folder):  # type: ignore[no-untyped-def]
         from zoo.evaluation import forward
-        from zoo.report import Report
+        from zoo.runtime.console import Report
 
         trained["logits"] = forward(
             run.model,
@@ -56,7 +56,7 @@ def test_a_trained_adapter_loads_back_to_the_same_logits(
     monkeypatch.setattr(pipeline, "_save", keep)
     record = pipeline.train(tiny_spec(method, tiny_models[family], reviews_csv), registry)
     loaded = inference.load(record.name, registry)
-    from zoo.report import Report
+    from zoo.runtime.console import Report
 
     again = loaded.outputs(trained["rows"], "fp32", Report(), "")
     assert again == pytest.approx(trained["logits"], abs=1e-5)
@@ -141,7 +141,7 @@ def test_the_held_out_rows_do_not_depend_on_limit_or_seed(
 ) -> None:
     from zoo import sources
     from zoo.dataset import open_dataset
-    from zoo.report import Report
+    from zoo.runtime.console import Report
 
     task = plugins.load_task("bert-imdb")
     found = sources.resolve(str(reviews_csv), (), "data", Report())

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from zoo import ranks
 from zoo.registry import Registry
+from zoo.runtime import distributed
 
 WORDS = ("--epochs", "2", "--batch-tokens", "64", "--precision", "fp32", "--limit", "44", "--json")
 
@@ -41,9 +41,14 @@ def train(
 
 def test_one_process_is_the_main_one_and_agrees_with_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert (ranks.count(), ranks.is_main(), ranks.any_of(True), ranks.any_of(False)) == (1, True, True, False)
-    assert ranks.gather([1, 2]) == [1, 2]
-    ranks.wait()
+    assert (
+        distributed.count(),
+        distributed.is_main(),
+        distributed.any_of(True),
+        distributed.any_of(False),
+    ) == (1, True, True, False)
+    assert distributed.gather([1, 2]) == [1, 2]
+    distributed.wait()
 
 
 def test_two_processes_make_the_adapter_of_one_that_accumulates_two_batches(

@@ -11,7 +11,7 @@ from conftest import Result, reviews, write_csv
 
 from zoo import NotFoundError, Resolved, Source, UnreachableError, plugins, sources
 from zoo.errors import UsageError
-from zoo.report import Report
+from zoo.runtime.console import Report
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 IMDB = "stanfordnlp/imdb"

@@ -146,7 +146,8 @@ def test_a_ctrl_c_that_a_library_swallows_still_stops_the_run(
 ) -> None:
     import signal
 
-    from zoo import evaluation, interrupt
+    from zoo import evaluation
+    from zoo.runtime import signals
 
     forward = evaluation.forward
 
@@ -156,14 +157,14 @@ def test_a_ctrl_c_that_a_library_swallows_still_stops_the_run(
         return forward(*args, **settings)
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    interrupt.listen()
+    signals.listen()
     try:
         with monkeypatch.context() as patch:
             patch.setattr(evaluation, "forward", swallow)
             with pytest.raises(KeyboardInterrupt):
                 pipeline.train(tiny_spec("lora", tiny_bert, reviews_csv), registry)
     finally:
-        interrupt.listen()
+        signals.listen()
         for number, handler in before.items():
             signal.signal(number, handler)
     assert registry.records() == {}

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from zoo.peft_method import TARGETS, PeftMethod, Targets
     from zoo.pictures.image_text import ImageTextRetrieval
     from zoo.prompt_method import PromptMethod
-    from zoo.report import Report
     from zoo.run import Run, TrainResult
+    from zoo.runtime.console import Report
     from zoo.security.gates import PROCESSOR_FILES
     from zoo.sources import Kind, Offer, Resolved, Source
     from zoo.specs import AdapterRecord, AdapterSpec, BaseId, Cost, DataId, Metric
@@ -71,7 +71,7 @@ _HOME = {
     "IncompatibleError": "zoo.errors",
     "param": "zoo.options",
     "restore": "zoo.inference",
-    "Report": "zoo.report",
+    "Report": "zoo.runtime.console",
     "Resolved": "zoo.sources",
     "Run": "zoo.run",
     "Source": "zoo.sources",

@@ -10,7 +10,7 @@ from zoo import probing, sources
 from zoo.errors import IncompatibleError, NotFoundError, UnreachableError
 from zoo.fit.hashes import known_weight_hashes
 from zoo.registry import Registry
-from zoo.report import Report
+from zoo.runtime.console import Report
 from zoo.sources import Resolved
 from zoo.specs import UNKNOWN, AdapterRecord, BaseId
 

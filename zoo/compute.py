@@ -29,7 +29,7 @@ def settle(model: nn.Module, precision: str) -> None:
 
 def fit_cpu(model: nn.Module, precision: str) -> None:
     """The attention and the random numbers that suit a CPU; elsewhere PyTorch's own are the fast ones."""
-    from zoo.hardware import device
+    from zoo.runtime.device import device
 
     if device().type != "cpu":
         return

@@ -13,17 +13,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo import cache, options, plugins, sources
+from zoo import options, plugins, sources
 from zoo.errors import ZooError
 from zoo.identity import sha256
 from zoo.methods import one_line
-from zoo.quiet import quiet_libraries
+from zoo.runtime import cache
+from zoo.runtime.logging import quiet_libraries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from zoo.plugins import Plugin
-    from zoo.report import Report
+    from zoo.runtime.console import Report
 
 _LIBRARIES = ("adapter-zoo", "peft", "transformers")
 

@@ -11,7 +11,7 @@ from zoo import sources
 from zoo.columns import with_header
 from zoo.data import GIVEN, HELD_OUT_NAMES, Division, Example, divide, fingerprint
 from zoo.errors import DataError, UsageError
-from zoo.report import Report
+from zoo.runtime.console import Report
 from zoo.specs import AdapterSpec, DataId
 
 if TYPE_CHECKING:

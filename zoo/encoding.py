@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from zoo import cache
+from zoo.runtime import cache
 
 if TYPE_CHECKING:
     import numpy as np

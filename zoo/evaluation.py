@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zoo import ranks
 from zoo.batching import by_length
 from zoo.hookspecs import hookimpl
+from zoo.runtime import distributed
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-    from zoo.report import Report
     from zoo.run import Run
+    from zoo.runtime.console import Report
     from zoo.specs import Metric
     from zoo.tasks import Task
 
@@ -25,7 +25,7 @@ _LARGER = 2
 
 @hookimpl(trylast=True)
 def zoo_evaluate(run: Run) -> list[Metric]:
-    from zoo.hardware import choose_precision
+    from zoo.runtime.device import choose_precision
 
     outputs = forward(
         run.model,
@@ -58,7 +58,7 @@ def forward(
     """
     import numpy as np
 
-    mine = range(ranks.mine(), len(encoded), ranks.count())
+    mine = range(distributed.mine(), len(encoded), distributed.count())
     found: list[tuple[int, np.ndarray]] = []
     with report.progress(title, len(mine)) as progress:
         for indexes, outputs, labels in batches(
@@ -67,7 +67,7 @@ def forward(
             rows_found = task.results(outputs, labels).float().cpu().numpy()
             found += zip((mine[index] for index in indexes), rows_found, strict=True)
             progress.advance(len(indexes))
-    found = ranks.gather(found)
+    found = distributed.gather(found)
     rows: list[np.ndarray | None] = [None] * len(encoded)
     for index, row in found:
         rows[index] = row
@@ -86,7 +86,7 @@ def batches(
     import torch
 
     from zoo import compute
-    from zoo.hardware import device
+    from zoo.runtime.device import device
 
     place = device()
     model.to(place).eval()

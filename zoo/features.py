@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.compute import autocast
 from zoo.evaluation import batches, forward
-from zoo.hardware import device
-from zoo.report import Progress, Report
+from zoo.runtime.console import Progress, Report
+from zoo.runtime.device import device
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

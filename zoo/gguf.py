@@ -10,11 +10,11 @@ from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
-from zoo import cache
 from zoo.errors import ZooError
 from zoo.identity import sha256
-from zoo.quiet import quiet_libraries
-from zoo.report import Report
+from zoo.runtime import cache
+from zoo.runtime.console import Report
+from zoo.runtime.logging import quiet_libraries
 
 _SEVERAL = 60
 """Seconds that unpacking may take, for the line that asks for patience."""

@@ -14,8 +14,9 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from zoo import __version__, cache
+from zoo import __version__
 from zoo.registry import Registry, without_collecting
+from zoo.runtime import cache
 from zoo.specs import AdapterRecord, BaseId
 
 VERSION = f"{__version__} 3"

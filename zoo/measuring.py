@@ -13,7 +13,7 @@ from zoo.encoding import encode
 from zoo.errors import IncompatibleError, NotFoundError
 from zoo.inference import Adapters, LoadedAdapter
 from zoo.registry import Registry
-from zoo.report import Report
+from zoo.runtime.console import Report
 from zoo.specs import AdapterRecord, Metric
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def evaluate_all(
     Raises:
         ZooError: what `load` and `evaluate` raise, before the first is measured wherever it can be known.
     """
-    from zoo.hardware import choose_precision
+    from zoo.runtime.device import choose_precision
 
     report = report or Report()
     adapters = Adapters(names, registry, base, allow_other, report)
@@ -149,7 +149,7 @@ class HeldOut:
 def _measure(
     loaded: LoadedAdapter, held_out: HeldOut, precision: str | None, report: Report, title: str
 ) -> Evaluation:
-    from zoo.hardware import choose_precision
+    from zoo.runtime.device import choose_precision
 
     record, task = loaded.record, loaded.task
     truth = [{"labels": row.get("label")} for row in held_out.rows(record, task)[1]]

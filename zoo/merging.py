@@ -16,7 +16,7 @@ from zoo.folder_check import WHOLE
 from zoo.identity import file_ids, read_config
 from zoo.inference import Adapters
 from zoo.registry import RECORD_FILE, dump
-from zoo.report import Report
+from zoo.runtime.console import Report
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from zoo import interrupt, probing, proving, ranks, sources
+from zoo import probing, proving, sources
 from zoo.dataset import Dataset, open_dataset
 from zoo.errors import Interrupted, UsageError
 from zoo.identity import file_ids, identify
 from zoo.plan import Plan, command, plan, with_free_name
-from zoo.quiet import quiet_libraries
 from zoo.registry import SPEC_FILE, Registry, dump
-from zoo.report import Report
+from zoo.runtime import distributed, signals
+from zoo.runtime.console import Report
+from zoo.runtime.logging import quiet_libraries
 from zoo.specs import AdapterRecord, AdapterSpec, BaseId, Cost, Metric, Sample, Training
 
 if TYPE_CHECKING:
@@ -45,15 +46,15 @@ def train(
         ZooError: any of the tree in zoo/errors.py, each with the next step.
         Interrupted: Ctrl-C, after a checkpoint was saved.
     """
-    report = (report if ranks.is_main() else None) or Report()
+    report = (report if distributed.is_main() else None) or Report()
     made = plan(spec if resume else with_free_name(spec, registry))
     work = registry.work_folder(made.name)
     _check_unused(made.name, registry)
     registry.check_writable()
 
     from zoo.cards import card
-    from zoo.hardware import choose_precision, keep_memory
     from zoo.preflight import check_fit, count
+    from zoo.runtime.device import choose_precision, keep_memory
 
     keep_memory()
     precision = choose_precision(made.spec.precision)
@@ -69,9 +70,9 @@ def train(
     settled = msgspec.structs.replace(
         made.spec, base=base.location, data=data.location, eval_data=dataset.id.eval_location
     )
-    if ranks.is_main():
+    if distributed.is_main():
         _remember(work, settled, resume)
-    ranks.wait()
+    distributed.wait()
 
     from zoo.compute import silence_dropout
 
@@ -93,7 +94,7 @@ def train(
     _seed(settled)  # again, so that the adapter is drawn alike whatever was measured before
     run.model = made.method.attach(run.model, made.params, made.task, head)
     counted = count(run.model)
-    interrupt.check()
+    signals.check()
     report.say(f"{made.method.name} trains {counted} in {precision}")
     result: TrainResult = hooks.zoo_train(run=run)
     start = time.monotonic()
@@ -102,15 +103,15 @@ def train(
         if untrained is not None and len(untrained) == len(run.held_out):
             metrics = metrics + made.task.change(untrained, run.outputs)
         after = made.task.samples(run, dataset.held_out)
-        interrupt.check()
+        signals.check()
     except KeyboardInterrupt as stop:
         raise Interrupted(
             "stopped while measuring; nothing was registered, and the trained weights are kept.",
             f"the same command with --name {made.name} --resume measures them",
         ) from stop
     evaluate_seconds += time.monotonic() - start
-    if not ranks.is_main():
-        ranks.wait()
+    if not distributed.is_main():
+        distributed.wait()
         return registry.get(made.name)
 
     folder = _save(run, base_id, work / "made")
@@ -123,9 +124,9 @@ def train(
         made, run, base_id, dataset, result, counted, metrics, baselines, samples, evaluate_seconds, folder
     )
     (folder / card.FILE).write_text(card.render(record), encoding="utf-8")
-    interrupt.check()
+    signals.check()
     record = registry.add(record, folder)
-    ranks.wait()
+    distributed.wait()
     shutil.rmtree(work, ignore_errors=True)
     return record
 
@@ -196,7 +197,7 @@ def _record(
 ) -> AdapterRecord:
     import torch
 
-    from zoo.hardware import describe, peak_memory
+    from zoo.runtime.device import describe, peak_memory
 
     files = file_ids(folder)
     return AdapterRecord(

@@ -13,9 +13,9 @@ from zoo.dataset import open_dataset
 from zoo.errors import NotFoundError, UsageError
 from zoo.identity import read_config
 from zoo.plan import Plan, plan, with_free_name
-from zoo.quiet import quiet_libraries
 from zoo.registry import Registry
-from zoo.report import Report
+from zoo.runtime.console import Report
+from zoo.runtime.logging import quiet_libraries
 from zoo.specs import AdapterSpec
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ class DryRun:
 
 def dry_run(spec: AdapterSpec, registry: Registry, report: Report) -> DryRun:
     """Every check of a real run but those that need weights; Hub data is not downloaded."""
-    from zoo.hardware import choose_precision
     from zoo.memory import estimate
+    from zoo.runtime.device import choose_precision
 
     made = plan(with_free_name(spec, registry))
     spec, task = made.spec, made.task

@@ -24,7 +24,7 @@ def prove(run: Run, asked: tuple[list[Any], Batches], base: Path, folder: Path) 
         ZooError: what was saved is not what was trained.
     """
     from zoo import compute
-    from zoo.hardware import choose_precision
+    from zoo.runtime.device import choose_precision
 
     examples, inputs = asked
     method, task = run.method, run.task

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from zoo.methods import Method
-    from zoo.report import Report
+    from zoo.runtime.console import Report
     from zoo.specs import AdapterSpec
     from zoo.tasks import Task
 

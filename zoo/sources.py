@@ -21,7 +21,7 @@ from zoo.identity import canonical, has_weights
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from zoo.report import Report
+    from zoo.runtime.console import Report
 
 Kind = Literal["base", "data"]
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from zoo.data import Example
     from zoo.inference import LoadedAdapter
-    from zoo.report import Report
     from zoo.run import Run
+    from zoo.runtime.console import Report
     from zoo.sources import Resolved
     from zoo.specs import AdapterRecord, Metric
 

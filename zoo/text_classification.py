@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import Tensor, nn
 
-    from zoo.report import Report
+    from zoo.runtime.console import Report
     from zoo.specs import AdapterRecord, Metric
 
 _INTEGER = re.compile(r"[+-]?\d+(\.0+)?")

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from zoo import compute, features, ranks
+from zoo import compute, features
 from zoo.batching import TokenBudgetBatches
 from zoo.errors import Interrupted, NotFoundError, ZooError
-from zoo.hardware import choose_precision, device
 from zoo.hookspecs import hookimpl
 from zoo.live import Live
 from zoo.run import Run, TrainResult
+from zoo.runtime import distributed
+from zoo.runtime.device import choose_precision, device
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,7 +90,7 @@ def _train(run: Run, above: features.Above, precision: str, checkpoint: Path | N
     if checkpoint is not None:
         run.spec = msgspec.structs.replace(run.spec, **live.load(checkpoint / _LIVE_FILE))
         run.report.say(f"resuming from {checkpoint.name}")
-    elif ranks.is_main():
+    elif distributed.is_main():
         shutil.rmtree(run.folder, ignore_errors=True)
     budget = run.budget
     longer = sum(one["length"] > budget for one in run.train)
@@ -111,7 +112,9 @@ def _train(run: Run, above: features.Above, precision: str, checkpoint: Path | N
             f"the same command with --name {run.spec.name} --resume goes on from there",
         )
     # a packed row does not say how many examples it holds
-    seen = len(run.train) * float(run.spec.epochs or 1) if run.spec.packing else live.seen * ranks.count()
+    seen = (
+        len(run.train) * float(run.spec.epochs or 1) if run.spec.packing else live.seen * distributed.count()
+    )
     return TrainResult(
         steps=output.global_step,
         loss=live.mean_loss,
@@ -172,10 +175,10 @@ def _make_trainer(run: Run, above: features.Above, precision: str, live: Live) -
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
             live.progress.advance(note=live.step_end())
-            live.stopping = ranks.any_of(live.stopping)
+            live.stopping = distributed.any_of(live.stopping)
             if live.stopping:
                 control.should_save = control.should_training_stop = True
-            elif ranks.any_of(time.monotonic() - self.saved > CHECKPOINT_SECONDS):
+            elif distributed.any_of(time.monotonic() - self.saved > CHECKPOINT_SECONDS):
                 control.should_save = True
             return control
 

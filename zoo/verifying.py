@@ -14,7 +14,7 @@ from zoo.folder_check import WHOLE, adapter_files, check_files
 from zoo.inference import Adapters, LoadedAdapter
 from zoo.probing import TOLERANCES, TRUNK
 from zoo.registry import Registry
-from zoo.report import Report
+from zoo.runtime.console import Report
 from zoo.specs import AdapterRecord
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.hardware import cpu_name
+from zoo.runtime.device import cpu_name
 
 
 def describe_machine(torch_version: str | None = None) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def correctness(name: str, folder: Path) -> tuple[list[str], np.ndarray]:
     from zoo.dataset import open_dataset
     from zoo.inference import load
     from zoo.registry import Registry
-    from zoo.report import Report
+    from zoo.runtime.console import Report
 
     loaded = load(name, Registry(folder / "registry.json"))
     record = loaded.record

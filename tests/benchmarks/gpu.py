@@ -118,8 +118,8 @@ def train_zoo(
 ) -> Callable[[int], None]:
     from zoo import evaluation, plugins, training
     from zoo.compute import silence_dropout
-    from zoo.report import Report
     from zoo.run import Run
+    from zoo.runtime.console import Report
     from zoo.specs import AdapterSpec
 
     method, task = plugins.load_method("lora"), plugins.load_task("bert-imdb")
@@ -159,7 +159,7 @@ def train_careful(model: Any, rows: list[dict[str, Any]], folder: Path) -> Calla
     from peft import LoraConfig, get_peft_model
     from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
-    from zoo.hardware import device, has_bf16
+    from zoo.runtime.device import device, has_bf16
 
     adapted = get_peft_model(model, LoraConfig(task_type="SEQ_CLS", r=8, lora_alpha=16, lora_dropout=0.1))
     arguments = TrainingArguments(
@@ -193,7 +193,7 @@ def measure_one(contender: str, name: str, rows_wanted: int, smoke: bool) -> Fig
     from peft import LoraConfig, get_peft_model
     from transformers import set_seed
 
-    from zoo.hardware import device, peak_memory
+    from zoo.runtime.device import device, peak_memory
 
     if contender == "peak":
         sizes = [(256, 256, 256)] if smoke else PEAK_SIZES
@@ -241,7 +241,7 @@ def main() -> None:
     )
     asked = words.parse_args()
 
-    from zoo.hardware import describe, device
+    from zoo.runtime.device import describe, device
 
     if device().type != "cuda" and not asked.cpu_smoke:
         print("no CUDA device: skipped")

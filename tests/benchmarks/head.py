@@ -25,7 +25,7 @@ def main() -> None:
     asked = words.parse_args()
 
     from zoo.evaluation import forward
-    from zoo.hardware import choose_precision
+    from zoo.runtime.device import choose_precision
 
     with tempfile.TemporaryDirectory() as folder:
         run, _ = captured(Path(folder), method="head", limit=asked.rows)

@@ -60,7 +60,7 @@ def untouched(run: Run) -> Any:
     import torch
 
     from zoo import sources
-    from zoo.report import Report
+    from zoo.runtime.console import Report
 
     base = sources.resolve(BASE, (), "base", Report()).folder
     model, head = run.task.empty_model(base, run.labels)
@@ -112,7 +112,7 @@ def main() -> None:
     import torch
 
     from zoo.batching import TokenBudgetBatches
-    from zoo.hardware import choose_precision
+    from zoo.runtime.device import choose_precision
 
     with tempfile.TemporaryDirectory() as folder:
         run, hooks = captured(Path(folder), limit=asked.rows)

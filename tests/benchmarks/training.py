@@ -50,7 +50,7 @@ def write_rows(path: Path, count: int) -> list[int]:
     from zoo import sources
     from zoo.dataset import open_dataset
     from zoo.plan import plan
-    from zoo.report import Report
+    from zoo.runtime.console import Report
     from zoo.specs import AdapterSpec
 
     # torch stays out of this process: a child's highest resident set starts at that of its parent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zoo.cards.markdown import code, plain
-from zoo.report import clock
+from zoo.runtime.console import clock
 from zoo.specs import UNKNOWN, AdapterRecord, BaseId, DataId, Metric
 
 Row = tuple[str, str]

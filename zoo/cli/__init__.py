@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo import __version__, interrupt
+from zoo import __version__
 from zoo.errors import Interrupted, ZooError, did_you_mean
+from zoo.runtime import signals
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -74,7 +75,7 @@ def cli(debug: bool) -> None:
 
 def main() -> None:
     """The console script."""
-    interrupt.listen()
+    signals.listen()
     debug = "--debug" in sys.argv[1:2] or os.environ.get("ZOO_DEBUG", "0") not in ("", "0")
     sys.excepthook = _print_traceback
     try:

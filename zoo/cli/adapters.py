@@ -15,7 +15,7 @@ from zoo.identity import same_base
 from zoo.index import Summary, listing
 from zoo.options import split_pairs
 from zoo.registry import Registry
-from zoo.report import clock
+from zoo.runtime.console import clock
 from zoo.specs import UNKNOWN, AdapterRecord, DataId
 
 _SORTS = {

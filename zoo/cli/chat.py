@@ -13,7 +13,7 @@ from zoo.cli.base import base_options
 from zoo.cli.output import printable, registry_option
 from zoo.errors import UsageError
 from zoo.registry import Registry
-from zoo.report import StderrReport
+from zoo.runtime.console import StderrReport
 
 if TYPE_CHECKING:
     from zoo.conversation.chat import Chat

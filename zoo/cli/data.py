@@ -38,7 +38,7 @@ def check_command(data: str | None, task_name: str, as_json: bool, **settings: A
     """
     from zoo import data_check, plugins
     from zoo.errors import DataError
-    from zoo.report import StderrReport
+    from zoo.runtime.console import StderrReport
     from zoo.specs import AdapterSpec
 
     task = plugins.load_task(task_name)

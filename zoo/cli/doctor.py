@@ -10,7 +10,7 @@ from zoo.cli.output import json_option, print_facts, print_json, print_rows, reg
 from zoo.doctor.look import examine
 from zoo.errors import IncompatibleError
 from zoo.registry import Registry
-from zoo.report import StderrReport
+from zoo.runtime.console import StderrReport
 
 _BYTES = "_bytes"
 _UNITS = (("GB", 1e9), ("MB", 1e6))

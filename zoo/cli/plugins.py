@@ -12,7 +12,7 @@ from zoo.cli.output import json_option, print_facts, print_json, print_rows
 from zoo.counts import Counted, count_methods, kept
 from zoo.errors import PluginError, UsageError
 from zoo.methods import one_line
-from zoo.report import StderrReport
+from zoo.runtime.console import StderrReport
 
 if TYPE_CHECKING:
     from zoo.methods import Method

@@ -14,7 +14,7 @@ from zoo.hub.publishing import prepared, send
 from zoo.hub.staging import Staged, Terms
 from zoo.hub.uploading import Target
 from zoo.registry import Registry
-from zoo.report import StderrReport
+from zoo.runtime.console import StderrReport
 
 
 @click.command(name="publish")

@@ -11,7 +11,7 @@ import click
 from zoo.cli.output import json_option, print_facts, print_json, registry_option
 from zoo.errors import IncompatibleError
 from zoo.registry import Registry
-from zoo.report import Report, StderrReport
+from zoo.runtime.console import Report, StderrReport
 
 if TYPE_CHECKING:
     from zoo.intake.take_in import Taken

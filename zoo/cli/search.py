@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from zoo.cli.output import json_option, number, print_json, print_rows
-from zoo.report import StderrReport
+from zoo.runtime.console import StderrReport
 
 _HEADER = ("repo", "base", "method", "task", "metric", "value", "downloads", "updated")
 

@@ -10,7 +10,7 @@ from zoo.cli.columns import DATA_HELP, column_options
 from zoo.cli.output import json_option, print_facts, print_json, print_metrics, registry_option
 from zoo.options import split_pairs
 from zoo.registry import Registry
-from zoo.report import StderrReport, clock
+from zoo.runtime.console import StderrReport, clock
 from zoo.specs import AdapterSpec
 
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ def train_command(
     zoo train lora bert-mrpc --data questions.csv --eval-data more.csv
     zoo train full bert-imdb --base FacebookAI/roberta-base --epochs 3
     """
-    from zoo import pipeline, preflight, ranks
+    from zoo import pipeline, preflight
+    from zoo.runtime import distributed
 
     spec = AdapterSpec(params=split_pairs(params), **settings)
     report = StderrReport(strict)
@@ -99,7 +100,7 @@ def train_command(
         _print_dry_run(preflight.dry_run(spec, registry, report), as_json)
         return
     record = pipeline.train(spec, registry, report, resume=resume)
-    if not ranks.is_main():
+    if not distributed.is_main():
         return
     if as_json:
         print_json(record)

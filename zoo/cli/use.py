@@ -23,7 +23,7 @@ from zoo.cli.output import (
 from zoo.errors import DataError, NotFoundError, UsageError
 from zoo.options import split_pairs
 from zoo.registry import Registry
-from zoo.report import Report, StderrReport
+from zoo.runtime.console import Report, StderrReport
 
 if TYPE_CHECKING:
     from zoo.tasks import Task

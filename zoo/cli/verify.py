@@ -8,7 +8,7 @@ from zoo.cli.base import base_option
 from zoo.cli.output import json_option, print_json, print_rows, registry_option
 from zoo.errors import IncompatibleError
 from zoo.registry import Registry
-from zoo.report import StderrReport
+from zoo.runtime.console import StderrReport
 
 
 @click.command(name="verify")

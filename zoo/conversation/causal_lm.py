@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from zoo.inference import LoadedAdapter
-    from zoo.report import Report
     from zoo.run import Run
+    from zoo.runtime.console import Report
     from zoo.specs import AdapterRecord, Metric
 
 SAMPLES = 3
@@ -220,7 +220,7 @@ class CausalLanguageModelling(Task):
         return {"untrained": "the untrained base"}
 
     def samples(self, run: Run, held_out: Sequence[Example]) -> list[tuple[str, str, str]]:
-        from zoo.hardware import choose_precision
+        from zoo.runtime.device import choose_precision
 
         found = []
         for example in held_out[:SAMPLES]:

@@ -13,10 +13,10 @@ from zoo.conversation.conversations import Message
 from zoo.conversation.generation import Sampling, answer, room
 from zoo.errors import UsageError
 from zoo.folder_check import task_of
-from zoo.hardware import choose_precision
 from zoo.inference import LoadedAdapter, load
 from zoo.registry import Registry
-from zoo.report import Report
+from zoo.runtime.console import Report
+from zoo.runtime.device import choose_precision
 
 if TYPE_CHECKING:
     from torch import nn

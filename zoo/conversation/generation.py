@@ -53,7 +53,7 @@ def answer(
     import torch
 
     from zoo import compute
-    from zoo.hardware import device
+    from zoo.runtime.device import device
 
     place = device()
     model.to(place).eval()

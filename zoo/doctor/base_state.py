@@ -22,7 +22,7 @@ from zoo.gguf import unpacked_folder
 from zoo.identity import sha256, weight_files, weight_hashes
 from zoo.methods import one_line
 from zoo.registry import Registry
-from zoo.report import Report
+from zoo.runtime.console import Report
 from zoo.sources import Resolved
 from zoo.specs import AdapterRecord, BaseId
 

@@ -19,9 +19,9 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
-from zoo import cache, hardware
 from zoo.doctor.findings import BROKEN, WARNING, Finding
 from zoo.registry import Registry
+from zoo.runtime import cache, device
 from zoo.security.secrets import redact
 
 _OWN = "adapter-zoo"
@@ -36,7 +36,7 @@ _PROBE = """
 import sys
 sys.path[:] = [folder for folder in sys.path if folder]
 import json
-from zoo.hardware import choose_precision, describe, device
+from zoo.runtime.device import choose_precision, describe, device
 print(json.dumps({"device": f"{device()}, {describe()}", "precision": choose_precision("auto")}))
 """
 
@@ -76,7 +76,7 @@ def probe() -> Probe:
 def machine() -> Facts:
     facts: Facts = {"python": platform.python_version(), "zoo": _version(_OWN)}
     facts |= {name: _version(name) for name in _LIBRARIES}
-    facts |= {"platform": platform.platform(), "cpu": f"{hardware.cpu_name()}, {os.cpu_count()} threads"}
+    facts |= {"platform": platform.platform(), "cpu": f"{device.cpu_name()}, {os.cpu_count()} threads"}
     if features := _cpu_features():
         facts["cpu features"] = features
     if total := _memory():

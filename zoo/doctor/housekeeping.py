@@ -14,11 +14,11 @@ from pathlib import Path
 
 import msgspec
 
-from zoo import cache
 from zoo.doctor.findings import BROKEN, WARNING, Finding, zoo_command
 from zoo.errors import NotFoundError, ZooError
 from zoo.plan import command
 from zoo.registry import RECORD_FILE, SPEC_FILE, WORK, Registry, read_record
+from zoo.runtime import cache
 from zoo.specs import AdapterRecord, AdapterSpec
 
 _MAY_LIVE = 600.0

@@ -10,7 +10,7 @@ from zoo.doctor.environment import Facts
 from zoo.doctor.findings import BROKEN, Finding
 from zoo.errors import PluginError
 from zoo.registry import Registry
-from zoo.report import Report
+from zoo.runtime.console import Report
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from zoo.identity import sha256
 from zoo.intake.foreign import WEIGHTS
 from zoo.pretrained import HEADS
 from zoo.registry import Registry
-from zoo.report import Report
+from zoo.runtime.console import Report
 from zoo.specs import UNKNOWN, AdapterRecord
 from zoo.tensors import read_header
 

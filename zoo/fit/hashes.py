@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from zoo import cache
 from zoo.identity import sha256, weight_files
+from zoo.runtime import cache
 
 WORTH_KEEPING = 10_000_000
 """Bytes of a file that is not hashed in a moment."""

@@ -13,7 +13,7 @@ from zoo import plugins, sources
 from zoo.base_check import references
 from zoo.errors import NotFoundError, UnreachableError, ZooError
 from zoo.gguf import unpacked_folder
-from zoo.report import Report
+from zoo.runtime.console import Report
 from zoo.specs import BaseId
 
 

@@ -19,7 +19,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.errors import AuthError, IncompatibleError, NotFoundError, UnreachableError, UsageError, ZooError
-from zoo.report import Report
+from zoo.runtime.console import Report
 from zoo.security.secrets import clean, redact
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from zoo.errors import PluginError, UsageError, ZooError
 from zoo.hub.staging import Staged, Terms, stage
 from zoo.hub.uploading import Target, Upload, account
 from zoo.registry import Registry
-from zoo.report import Report
+from zoo.runtime.console import Report
 from zoo.specs import AdapterRecord, HubId
 
 NOBODY = "YOUR-ACCOUNT"

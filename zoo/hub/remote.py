@@ -13,7 +13,7 @@ from zoo.errors import NotFoundError
 from zoo.hub.client import HUB_TIMEOUT, client, retrying
 from zoo.identity import sha256
 from zoo.registry import RECORD_FILE
-from zoo.report import Report
+from zoo.runtime.console import Report
 from zoo.specs import FileId
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from zoo import plugins
 from zoo.errors import UnreachableError
 from zoo.hub.client import client, said, spoken
 from zoo.identity import LEGACY_IDS, canonical
-from zoo.report import Report
+from zoo.runtime.console import Report
 from zoo.security.secrets import clean
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from zoo.hub.publish_gates import (
 )
 from zoo.identity import file_ids
 from zoo.registry import RECORD_FILE, dump
-from zoo.report import Report
+from zoo.runtime.console import Report
 from zoo.security.gates import CONFIG_FILE, outgoing
 from zoo.security.secrets import clean, redact, secret_in
 from zoo.security.untrusted import read_text

@@ -21,7 +21,7 @@ from zoo.identity import LEGACY_IDS, canonical, identify, read_config
 from zoo.intake.claimed import recorded_files
 from zoo.intake.foreign import WEIGHTS, read_adapter_config
 from zoo.pretrained import HEADS
-from zoo.report import Report
+from zoo.runtime.console import Report
 from zoo.security.gates import CONFIG_FILE
 from zoo.security.secrets import clean
 from zoo.sources import Resolved

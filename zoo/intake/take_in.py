@@ -21,7 +21,7 @@ from zoo.intake.claimed import claimed, recorded_files
 from zoo.intake.described import Asserted, assert_on, describe
 from zoo.intake.foreign import PICKLED, WEIGHTS, check_has_weights, read_adapter_config
 from zoo.registry import RECORD_FILE, Registry, check_name
-from zoo.report import Report
+from zoo.runtime.console import Report
 from zoo.security.adapter_config import check_config, without_unknown
 from zoo.security.gates import CONFIG_FILE, check_file, check_incoming, incoming
 from zoo.specs import UNKNOWN, AdapterRecord, HubId

@@ -13,7 +13,7 @@ from zoo.pictures import images
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from zoo.report import Report
+    from zoo.runtime.console import Report
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 FOLDER = "folder"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zoo.inference import LoadedAdapter
-    from zoo.report import Report
+    from zoo.runtime.console import Report
 
 _MATCHES = 10
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from zoo.inference import LoadedAdapter
     from zoo.pictures.retrieval import Pairs
-    from zoo.report import Report
+    from zoo.runtime.console import Report
     from zoo.sources import Resolved
     from zoo.specs import AdapterRecord, Metric
 

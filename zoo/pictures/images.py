@@ -16,7 +16,7 @@ from zoo.errors import ZooError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from zoo.report import Report
+    from zoo.runtime.console import Report
 
 Picture: TypeAlias = "str | bytes"
 """The path of a file, or what is in one."""

@@ -16,9 +16,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo import cache
 from zoo.errors import IncompatibleError
 from zoo.pictures.images import Picture, open_image
+from zoo.runtime import cache
 
 if TYPE_CHECKING:
     import numpy as np

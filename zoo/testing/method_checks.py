@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo import hardware, options
+from zoo import options
 from zoo.errors import IncompatibleError
 from zoo.methods import Method
+from zoo.runtime import device
 from zoo.testing.bench import Bench, make_bench, power_failure_after_checkpoint, read_data, values
 from zoo.testing.promises import BrokenError, Finding, Findings, RefusedError, expect, may_refuse
 
@@ -132,7 +133,7 @@ def _check_life(bench: Bench, findings: Findings) -> None:
         _check_resume(bench, after)
     with findings.promise(f"it merges into the base's own weights (to {MERGE_TOLERANCE:g}), or says why not"):
         _check_merge(bench, run, saved)
-    if hardware.has_bf16():
+    if device.has_bf16():
         with findings.promise("it trains in bf16 too, and what is trained stays float32"):
             _check_bf16(bench)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import UsageError
-from zoo.quiet import quiet_libraries
+from zoo.runtime.logging import quiet_libraries
 from zoo.testing.data import CAPTIONS, CONVERSATIONS, reviews
 
 ENCODERS = ("bert", "roberta", "distilbert")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import evaluation
 from zoo.errors import DataError
-from zoo.quiet import quiet_libraries
-from zoo.report import Report
+from zoo.runtime.console import Report
+from zoo.runtime.logging import quiet_libraries
 from zoo.specs import Metric
 from zoo.tasks import Task
 from zoo.testing.bench import read_data, seed

@@ -48,6 +48,6 @@ def _state() -> Any:
     """The process group, which accelerate makes on first use and the Trainer then finds."""
     from accelerate import PartialState
 
-    from zoo.hardware import device
+    from zoo.runtime.device import device
 
     return PartialState(cpu=device().type == "cpu")

@@ -1,0 +1,1 @@
+"""Knows the machine and the terminal: devices, processes, signals, progress and caches."""
