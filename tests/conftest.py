@@ -19,7 +19,7 @@ os.environ["COLUMNS"] = "200"
 if "PYTEST_XDIST_WORKER" in os.environ:  # a thread a worker: tiny models have no use for more
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 from zoo.testing import ENCODERS
 from zoo.testing import reviews as reviews
 from zoo.testing import write_csv as write_csv

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from zoo.registry import Registry
-from zoo.specs import AdapterRecord, AdapterSpec, BaseId, Cost, DataId, FileId, Metric, Training
+from zoo.registry.schema import AdapterRecord, AdapterSpec, BaseId, Cost, DataId, FileId, Metric, Training
+from zoo.registry.store import Registry
 
 WEIGHTS = "ab" * 32
 

@@ -11,8 +11,8 @@ from records import make_base, make_record
 
 from zoo.cards import card
 from zoo.identity import file_ids, sha256, weight_hashes
-from zoo.registry import Registry
-from zoo.specs import AdapterRecord, BaseId
+from zoo.registry.schema import AdapterRecord, BaseId
+from zoo.registry.store import Registry
 
 HEAD = ("base_model.model.classifier.weight", "base_model.model.classifier.bias")
 LORA = tuple(f"base_model.model.bert.encoder.layer.0.attention.self.query.lora_{one}.weight" for one in "AB")

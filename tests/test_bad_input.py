@@ -22,7 +22,7 @@ import pytest
 from conftest import Result, reviews, write_csv
 
 from zoo import AdapterSpec, ZooError, pipeline
-from zoo.registry import Registry, dump
+from zoo.registry.store import Registry, dump
 
 Zoo = Callable[..., Result]
 

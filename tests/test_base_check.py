@@ -10,7 +10,7 @@ from records import make_record
 
 from zoo import base_check, sources
 from zoo.identity import identify
-from zoo.specs import BaseId
+from zoo.registry.schema import BaseId
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 

@@ -19,9 +19,9 @@ from zoo import sources
 from zoo.doctor.base_state import bases
 from zoo.doctor.findings import BROKEN, WARNING, Finding
 from zoo.identity import identify, sha256, weight_hashes
-from zoo.registry import Registry
+from zoo.registry.schema import UNKNOWN, BaseId
+from zoo.registry.store import Registry
 from zoo.runtime.console import Report
-from zoo.specs import UNKNOWN, BaseId
 
 REPO = "google-bert/tiny"
 
@@ -125,7 +125,7 @@ from pathlib import Path
 from zoo.doctor import environment
 from zoo import sources
 from zoo.doctor.base_state import bases
-from zoo.registry import Registry, dump
+from zoo.registry.store import Registry, dump
 from zoo.runtime.console import Report
 
 registry, facts = Registry(Path(sys.argv[1])), environment.hub(True)

@@ -14,7 +14,7 @@ from zoo import AdapterSpec, pipeline, plugins, sources
 from zoo.data import Division
 from zoo.dataset import Dataset, open_dataset
 from zoo.errors import DataError, UsageError
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 from zoo.runtime.console import Report
 from zoo.text_classification import TextClassification
 

@@ -13,7 +13,7 @@ from records import data, make_base, make_data, make_metric, make_record
 from zoo import hookimpl
 from zoo.cards.card import card, render
 from zoo.cards.front_matter import split
-from zoo.specs import UNKNOWN, AdapterRecord, AdapterSpec, BaseId, Cost, Sample
+from zoo.registry.schema import UNKNOWN, AdapterRecord, AdapterSpec, BaseId, Cost, Sample
 
 USAGE = "from peft import PeftModel"
 NASTY = [

@@ -11,7 +11,7 @@ from records import make_base, make_metric, make_record
 from zoo.cards.card import render
 from zoo.cards.check import differs, is_edited, validate
 from zoo.cards.results import same_numbers
-from zoo.specs import HubId
+from zoo.registry.schema import HubId
 
 RECORD = make_record(
     metrics=[

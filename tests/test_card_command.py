@@ -10,8 +10,8 @@ from conftest import Result
 from records import add_record, make_base
 
 from zoo.cards.card import render
-from zoo.registry import Registry
-from zoo.specs import HubId
+from zoo.registry.schema import HubId
+from zoo.registry.store import Registry
 
 NAME = "lora-bert-imdb"
 

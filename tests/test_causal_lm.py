@@ -23,9 +23,9 @@ from zoo.conversation.chat_template import IGNORED, Encoded, fit
 from zoo.conversation.conversations import Message
 from zoo.errors import DataError, IncompatibleError, UsageError
 from zoo.metrics import not_beaten, token_loss, token_loss_change
-from zoo.registry import Registry
+from zoo.registry.schema import AdapterSpec
+from zoo.registry.store import Registry
 from zoo.runtime.console import Report
-from zoo.specs import AdapterSpec
 
 Zoo = Callable[..., Result]
 TWO_TURNS: list[Message] = [

@@ -16,8 +16,8 @@ from records import add_record
 from zoo import pipeline
 from zoo.conversation.chat import Chat
 from zoo.conversation.generation import Sampling
-from zoo.registry import Registry
-from zoo.specs import AdapterSpec
+from zoo.registry.schema import AdapterSpec
+from zoo.registry.store import Registry
 
 Zoo = Callable[..., Result]
 ASKED = "what is 3 and 3"

@@ -19,7 +19,7 @@ from conftest import Result, reviews, write_csv
 
 import zoo as package
 from zoo import AdapterSpec, pipeline
-from zoo.registry import Registry, dump
+from zoo.registry.store import Registry, dump
 
 Zoo = Callable[..., Result]
 GOOD, BAD = "I loved every minute again last night", "a dull and lifeless film in the cinema"

@@ -19,9 +19,9 @@ from zoo.errors import ZooError
 from zoo.fit.compatibility import check, open_base
 from zoo.fit.targets import targeted
 from zoo.identity import identify, weight_hashes
+from zoo.registry.schema import AdapterRecord, BaseId
 from zoo.runtime.console import Report
 from zoo.runtime.logging import quiet_libraries
-from zoo.specs import AdapterRecord, BaseId
 from zoo.testing import TinyModels
 
 TASKS = {"bert": "bert-imdb", "llama": "tinyllama-chat", "clip": "clip-retrieval"}

@@ -11,7 +11,7 @@ from records import training
 
 from zoo import AdapterRecord, AdapterSpec, pipeline, plugins, sources
 from zoo.dataset import Dataset, open_dataset
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 from zoo.runtime.console import Report
 
 SST2 = Path(__file__).parents[2] / "shared" / "data" / "sst2"

@@ -15,7 +15,7 @@ from zoo import plugins
 from zoo.doctor.findings import BROKEN
 from zoo.doctor.look import examine
 from zoo.plugins import Plugin
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 
 Zoo = Callable[..., Result]
 
@@ -124,7 +124,7 @@ def test_the_process_itself_never_imports_torch(registry: Registry, tiny_bert: P
 import sys
 from pathlib import Path
 from zoo.doctor.look import examine
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 
 assert examine(Registry(Path({str(registry.path)!r})), fast=True).findings == []
 sys.exit("torch" in sys.modules)

@@ -12,7 +12,7 @@ from conftest import run_process
 
 from zoo.doctor import environment
 from zoo.doctor.findings import BROKEN, WARNING
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 
 CANARY = "hf_canaryCANARYcanaryCANARYcanaryCANARY"
 

@@ -12,8 +12,8 @@ from records import training
 from test_pipeline import tiny_spec
 
 from zoo import features, pipeline, plugins
-from zoo.registry import Registry
-from zoo.specs import AdapterRecord
+from zoo.registry.schema import AdapterRecord
+from zoo.registry.store import Registry
 
 FILE = "adapter.safetensors"
 

@@ -12,7 +12,7 @@ from records import data, make_base, make_data, make_metric, make_record
 from zoo import plugins
 from zoo.cards.card import render
 from zoo.cards.front_matter import dump, front_matter, parse, split
-from zoo.specs import UNKNOWN, AdapterRecord
+from zoo.registry.schema import UNKNOWN, AdapterRecord
 
 NASTY = [
     "a: b", "- a", "yes", "null", "1.0", "#a", "'", '"', "a\nb", "a\n---\nb: c", "---", "{a}", "[a", "&a",

@@ -21,8 +21,8 @@ from sound import add_sound, local_base
 from zoo.doctor.findings import BROKEN, WARNING, Finding
 from zoo.doctor.look import examine
 from zoo.plan import plan
-from zoo.registry import Registry
-from zoo.specs import SCHEMA, AdapterSpec, HubId
+from zoo.registry.schema import SCHEMA, AdapterSpec, HubId
+from zoo.registry.store import Registry
 
 Zoo = Callable[..., Result]
 

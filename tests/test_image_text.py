@@ -339,7 +339,7 @@ def test_plain_peft_gives_the_embeddings_of_the_saved_adapter(
     from transformers import CLIPModel
 
     from zoo.inference import load
-    from zoo.registry import Registry
+    from zoo.registry.store import Registry
 
     assert train("lora", "--epochs", 3).code == 0
     registry = Registry(tmp_path / "registry" / "registry.json")
@@ -414,7 +414,7 @@ def test_an_adapter_merges_into_a_model_that_says_the_same(
     train: Callable[..., Result], tmp_path: Path
 ) -> None:
     from zoo.merging import merge
-    from zoo.registry import Registry
+    from zoo.registry.store import Registry
 
     assert train().code == 0
     registry = Registry(tmp_path / "registry" / "registry.json")

@@ -15,11 +15,11 @@ from conftest import Result, run_process
 from records import add_record, make_base, make_metric, make_record
 from test_bad_input import as_a_person
 
-from zoo import index
 from zoo.errors import RegistryError
-from zoo.index import Listing, listing
-from zoo.registry import Registry, dump
-from zoo.specs import SCHEMA, AdapterRecord
+from zoo.registry.index import Listing, listing
+from zoo.registry.schema import SCHEMA, AdapterRecord
+from zoo.registry import index
+from zoo.registry.store import Registry, dump
 
 Zoo = Callable[..., Result]
 posix = pytest.mark.skipif(os.name == "nt", reason="permissions and limits of POSIX")
@@ -408,7 +408,7 @@ finally:
             timeout=60,
         )
         loaded = json.loads(done.stdout.splitlines()[-1])
-        assert "zoo.index" in loaded
+        assert "zoo.registry.index" in loaded
         assert not unneeded & set(loaded)
 
 

@@ -19,9 +19,9 @@ from zoo import AdapterSpec, Method, Task, inference, measuring, pipeline, plugi
 from zoo.bases import Bases, options_key
 from zoo.errors import IncompatibleError, NotFoundError, UnreachableError
 from zoo.inference import Adapters
-from zoo.registry import Registry, dump
+from zoo.registry.schema import AdapterRecord
+from zoo.registry.store import Registry, dump
 from zoo.runtime.console import Report
-from zoo.specs import AdapterRecord
 from zoo.text_classification import TextClassification
 
 LORAS = ("lora-1", "lora-2", "lora-3", "lora-4")

@@ -14,8 +14,8 @@ from strangers import CONFIG, ROBERTA_HEAD, WILD, adapter_files, lora_weights, p
 
 from zoo import plugins
 from zoo.peft_method import PeftMethod
-from zoo.registry import Registry
-from zoo.specs import UNKNOWN
+from zoo.registry.schema import UNKNOWN
+from zoo.registry.store import Registry
 
 Zoo = Callable[..., Result]
 _NO_WEIGHTS = "has no weights beside its adapter_config.json"
@@ -447,7 +447,7 @@ def test_a_folder_that_is_not_there_is_said(zoo: Zoo, words: tuple[str, ...]) ->
 def recorded(tmp_path: Path, base: Path) -> Path:
     """A folder with a whole and honest record, as another zoo made it."""
     from zoo.intake.claimed import recorded_files
-    from zoo.registry import dump
+    from zoo.registry.store import dump
 
     folder = put_down(tmp_path / "recorded", adapter_files(base))
     elsewhere = Registry(tmp_path / "elsewhere" / "registry.json")

@@ -17,7 +17,7 @@ from zoo import options, plugins, preflight
 from zoo.bases import Bases
 from zoo.errors import IncompatibleError, OptionError
 from zoo.methods import Method
-from zoo.specs import BaseId
+from zoo.registry.schema import BaseId
 
 METHODS = (
     *("adalora", "c3a", "delora", "dora", "fourierft", "gralora", "hira", "hra", "loha", "lokr"),

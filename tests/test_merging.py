@@ -14,7 +14,7 @@ from conftest import Result, reviews, write_csv
 from torch import nn
 
 from zoo import AdapterSpec, pipeline, plugins, probing
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 
 Zoo = Callable[..., Result]
 TEXTS = ("a moving and honest film", "I hated every minute")

@@ -11,7 +11,7 @@ import pytest
 from conftest import FAMILIES, Result, reviews, write_csv
 
 from zoo import AdapterSpec, inference, pipeline, plugins
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 
 METHODS = ("bottleneck", "full", "head", "lora")
 """One of each way to save; the grid has them all."""

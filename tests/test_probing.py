@@ -12,7 +12,7 @@ from conftest import reviews, write_csv
 
 from zoo import AdapterSpec, pipeline, plugins, probing
 from zoo.errors import ZooError
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 from zoo.tensors import read_header
 from zoo.testing import write_conversations, write_pictures
 from zoo.text_classification import TextClassification

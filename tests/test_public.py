@@ -7,7 +7,7 @@ import pytest
 from records import make_base, make_data, make_record
 
 from zoo.cards.public import is_hub_id, public, without_folder
-from zoo.specs import UNKNOWN, AdapterRecord
+from zoo.registry.schema import UNKNOWN, AdapterRecord
 
 
 def secretive() -> AdapterRecord:

@@ -41,7 +41,7 @@ import json, sys
 from pathlib import Path
 import torch
 from zoo.inference import load, predict
-from zoo.registry import Registry, locate
+from zoo.registry.store import Registry, locate
 
 loaded = load(sys.argv[1], Registry(locate()))
 with torch.no_grad():

@@ -16,8 +16,8 @@ from records import make_base, make_record
 
 from zoo.cards import card
 from zoo.identity import file_ids, sha256
-from zoo.registry import Registry
-from zoo.specs import AdapterRecord
+from zoo.registry.schema import AdapterRecord
+from zoo.registry.store import Registry
 
 TOKEN = "hf_canaryCanaryCanaryCanaryCanary1234"
 BASE = "google-bert/bert-base-cased"

@@ -19,8 +19,8 @@ from strangers import hub as hub
 from zoo.errors import UsageError
 from zoo.hub.pulling import parse
 from zoo.intake.claimed import recorded_files
-from zoo.registry import Registry, dump
-from zoo.specs import UNKNOWN
+from zoo.registry.schema import UNKNOWN
+from zoo.registry.store import Registry, dump
 
 Zoo = Callable[..., Result]
 REPO = "them/lora-reviews"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 from zoo.runtime import distributed
 
 WORDS = ("--epochs", "2", "--batch-tokens", "64", "--precision", "fp32", "--limit", "44", "--json")

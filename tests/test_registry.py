@@ -17,10 +17,10 @@ import msgspec
 import pytest
 from records import add_record, make_folder, make_record
 
-from zoo import registry as module
 from zoo.errors import LockedError, NotFoundError, RegistryError, UsageError, ZooError
-from zoo.registry import Registry, check_name, dump, locate
-from zoo.specs import SCHEMA, AdapterRecord
+from zoo.registry.schema import SCHEMA, AdapterRecord
+from zoo.registry.store import Registry, check_name, dump, locate
+from zoo.registry import store as module
 
 posix = pytest.mark.skipif(os.name == "nt", reason="signals and fork")
 NEWER = SCHEMA + 1
@@ -388,7 +388,7 @@ def test_sixteen_processes_lose_none_of_their_adapters(registry: Registry) -> No
 from pathlib import Path
 from records import add_record
 from zoo import registry as module
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 module.LOCK_SECONDS = 60  # a loaded machine is no reason to fail
 registry, me = Registry(Path(sys.argv[1])), sys.argv[2]
 for number in range(4):
@@ -443,7 +443,7 @@ import os, shutil, signal
 from pathlib import Path
 from records import add_record, make_folder, make_record
 from zoo import registry as module
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 import filelock, msgspec
 
 start, work, operation = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]

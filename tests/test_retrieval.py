@@ -11,7 +11,7 @@ import pytest
 
 from zoo.metrics import not_beaten
 from zoo.pictures.retrieval import chance, measure, pairs_of
-from zoo.specs import Metric
+from zoo.registry.schema import Metric
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from local_hub import LocalHub
 from records import make_base
 from sound import add_sound
 
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 
 REPO = "stranger/adapter"
 CANARY = "hf_" + "canaryCanaryCanaryCanaryCanary123456"

@@ -19,8 +19,8 @@ from zoo import inference
 from zoo.cards.card import render
 from zoo.cards.snippets import at_once, base_arguments, literal, usage
 from zoo.pipeline import train
-from zoo.registry import Registry, dump
-from zoo.specs import AdapterRecord, AdapterSpec
+from zoo.registry.schema import AdapterRecord, AdapterSpec
+from zoo.registry.store import Registry, dump
 from zoo.testing import reviews, write_csv
 from zoo.testing.data import write_conversations, write_pictures
 

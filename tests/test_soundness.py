@@ -13,8 +13,8 @@ from sound import HEAD, LORA, add_sound, local_base, save_tensors
 from zoo.doctor.findings import BROKEN, WARNING, Finding
 from zoo.doctor.look import examine
 from zoo.identity import file_ids
-from zoo.registry import Registry
-from zoo.specs import UNKNOWN, BaseId
+from zoo.registry.schema import UNKNOWN, BaseId
+from zoo.registry.store import Registry
 
 HEADED = {"peft_type": "LORA", "task_type": "SEQ_CLS", "modules_to_save": ["classifier", "score"]}
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from records import add_record
 
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "transformers", "peft", "datasets", "pandas", "sklearn", "scipy", "numpy")

@@ -15,8 +15,8 @@ from test_pipeline import tiny_spec
 
 from zoo import compute, inference, live, pipeline, plugins
 from zoo.errors import Interrupted, UsageError, ZooError
-from zoo.registry import Registry
-from zoo.specs import AdapterRecord
+from zoo.registry.schema import AdapterRecord
+from zoo.registry.store import Registry
 from zoo.text_classification import TextClassification
 
 
@@ -325,7 +325,7 @@ def test_another_error_of_the_model_is_not_taken_for_want_of_memory(
 @pytest.mark.parametrize("flag", ["--gradient-checkpointing", "--compile"])
 def test_a_switch_is_part_of_the_command_that_makes_the_adapter_again(flag: str) -> None:
     from zoo.plan import command, plan
-    from zoo.specs import AdapterSpec
+    from zoo.registry.schema import AdapterSpec
 
     spec = AdapterSpec(method="lora", task="bert-imdb", base="b", data="d")
     switched = msgspec.structs.replace(spec, **{flag.removeprefix("--").replace("-", "_"): True})

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from zoo import AdapterSpec, pipeline, probing
 from zoo.identity import file_ids
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 from zoo.verifying import Verification, verify
 
 Zoo = Callable[..., Result]

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from zoo.peft_method import TARGETS, PeftMethod, Targets
     from zoo.pictures.image_text import ImageTextRetrieval
     from zoo.prompt_method import PromptMethod
+    from zoo.registry.schema import AdapterRecord, AdapterSpec, BaseId, Cost, DataId, Metric
     from zoo.run import Run, TrainResult
     from zoo.runtime.console import Report
     from zoo.security.gates import PROCESSOR_FILES
     from zoo.sources import Kind, Offer, Resolved, Source
-    from zoo.specs import AdapterRecord, AdapterSpec, BaseId, Cost, DataId, Metric
     from zoo.tasks import Task
     from zoo.text_classification import TextClassification
 
@@ -49,16 +49,16 @@ _HOME = {
     "has_weights": "zoo.identity",
     "DataError": "zoo.errors",
     "AuthError": "zoo.errors",
-    "AdapterRecord": "zoo.specs",
-    "AdapterSpec": "zoo.specs",
-    "BaseId": "zoo.specs",
+    "AdapterRecord": "zoo.registry.schema",
+    "AdapterSpec": "zoo.registry.schema",
+    "BaseId": "zoo.registry.schema",
     "CausalLanguageModelling": "zoo.conversation.causal_lm",
-    "Cost": "zoo.specs",
-    "DataId": "zoo.specs",
+    "Cost": "zoo.registry.schema",
+    "DataId": "zoo.registry.schema",
     "Layer": "zoo.layers",
     "layers_of": "zoo.layers",
     "Method": "zoo.methods",
-    "Metric": "zoo.specs",
+    "Metric": "zoo.registry.schema",
     "NotFoundError": "zoo.errors",
     "Offer": "zoo.sources",
     "PLUGIN_API": "zoo.hookspecs",

@@ -9,10 +9,10 @@ import msgspec
 from zoo import probing, sources
 from zoo.errors import IncompatibleError, NotFoundError, UnreachableError
 from zoo.fit.hashes import known_weight_hashes
-from zoo.registry import Registry
+from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId
+from zoo.registry.store import Registry
 from zoo.runtime.console import Report
 from zoo.sources import Resolved
-from zoo.specs import UNKNOWN, AdapterRecord, BaseId
 
 _HASH_DIGITS = 12
 """Of a weight's hash, in a sentence."""

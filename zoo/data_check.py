@@ -11,9 +11,9 @@ from zoo import sources
 from zoo.data import Example
 from zoo.dataset import divide_rows, frames_of, known_columns, place
 from zoo.errors import DataError, NotFoundError
+from zoo.registry.schema import AdapterSpec
 from zoo.runtime.console import Report
 from zoo.runtime.logging import quiet_libraries
-from zoo.specs import AdapterSpec
 
 if TYPE_CHECKING:
     from zoo.sources import Resolved

@@ -11,8 +11,8 @@ from zoo import sources
 from zoo.columns import with_header
 from zoo.data import GIVEN, HELD_OUT_NAMES, Division, Example, divide, fingerprint
 from zoo.errors import DataError, UsageError
+from zoo.registry.schema import AdapterSpec, DataId
 from zoo.runtime.console import Report
-from zoo.specs import AdapterSpec, DataId
 
 if TYPE_CHECKING:
     from pandas import DataFrame

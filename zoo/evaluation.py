@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from zoo.registry.schema import Metric
     from zoo.run import Run
     from zoo.runtime.console import Report
-    from zoo.specs import Metric
     from zoo.tasks import Task
 
 

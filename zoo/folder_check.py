@@ -11,8 +11,8 @@ from zoo import plugins, probing
 from zoo.errors import IncompatibleError, NotFoundError
 from zoo.identity import sha256, weight_files
 from zoo.methods import Method
-from zoo.registry import RECORD_FILE
-from zoo.specs import UNKNOWN, AdapterRecord
+from zoo.registry.schema import UNKNOWN, AdapterRecord
+from zoo.registry.store import RECORD_FILE
 
 if TYPE_CHECKING:
     from torch import nn

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from zoo.methods import Method
+    from zoo.registry.schema import AdapterRecord, Metric
     from zoo.run import Run, TrainResult
     from zoo.sources import Source
-    from zoo.specs import AdapterRecord, Metric
     from zoo.tasks import Task
 
 PLUGIN_API = 1

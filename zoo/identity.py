@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import DataError, NotFoundError
-from zoo.specs import BaseId, FileId
+from zoo.registry.schema import BaseId, FileId
 
 if TYPE_CHECKING:
     from zoo.sources import Resolved

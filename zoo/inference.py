@@ -13,10 +13,10 @@ from zoo.errors import IncompatibleError, NotFoundError, ZooError
 from zoo.folder_check import WHOLE, check_files, check_head, method_of, task_of
 from zoo.identity import identify
 from zoo.methods import one_line
-from zoo.registry import RECORD_FILE, Registry, read_record
+from zoo.registry.schema import AdapterRecord, BaseId
+from zoo.registry.store import RECORD_FILE, Registry, read_record
 from zoo.runtime.console import Report
 from zoo.runtime.logging import quiet_libraries
-from zoo.specs import AdapterRecord, BaseId
 
 if TYPE_CHECKING:
     from torch import nn

@@ -12,9 +12,9 @@ from zoo.dataset import divide_rows, read_examples, read_splits
 from zoo.encoding import encode
 from zoo.errors import IncompatibleError, NotFoundError
 from zoo.inference import Adapters, LoadedAdapter
-from zoo.registry import Registry
+from zoo.registry.schema import AdapterRecord, Metric
+from zoo.registry.store import Registry
 from zoo.runtime.console import Report
-from zoo.specs import AdapterRecord, Metric
 
 if TYPE_CHECKING:
     from zoo.tasks import Task

@@ -15,13 +15,13 @@ from zoo.errors import IncompatibleError, UsageError
 from zoo.folder_check import WHOLE
 from zoo.identity import file_ids, read_config
 from zoo.inference import Adapters
-from zoo.registry import RECORD_FILE, dump
+from zoo.registry.store import RECORD_FILE, dump
 from zoo.runtime.console import Report
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from zoo.registry import Registry
+    from zoo.registry.store import Registry
 
     Outputs = list[dict[str, Tensor]]
 

@@ -19,7 +19,7 @@ from zoo.errors import IncompatibleError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from zoo.specs import BaseId
+    from zoo.registry.schema import BaseId
     from zoo.tasks import Task
 
 ADAPTER_FILE = "adapter.safetensors"

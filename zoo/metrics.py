@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from zoo.specs import Metric
+from zoo.registry.schema import Metric
 
 LEVEL = 0.95
 _RESAMPLES = 1000

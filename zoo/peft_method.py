@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from peft import PeftConfig
     from torch import Tensor, nn
 
-    from zoo.specs import BaseId
+    from zoo.registry.schema import BaseId
     from zoo.tasks import Task
 
 ALL_LINEAR = "all-linear"

@@ -19,11 +19,11 @@ from zoo.dataset import Dataset, open_dataset
 from zoo.errors import Interrupted, UsageError
 from zoo.identity import file_ids, identify
 from zoo.plan import Plan, command, plan, with_free_name
-from zoo.registry import SPEC_FILE, Registry, dump
+from zoo.registry.schema import AdapterRecord, AdapterSpec, BaseId, Cost, Metric, Sample, Training
+from zoo.registry.store import SPEC_FILE, Registry, dump
 from zoo.runtime import distributed, signals
 from zoo.runtime.console import Report
 from zoo.runtime.logging import quiet_libraries
-from zoo.specs import AdapterRecord, AdapterSpec, BaseId, Cost, Metric, Sample, Training
 
 if TYPE_CHECKING:
     from zoo.preflight import Count

@@ -10,8 +10,8 @@ import msgspec
 
 from zoo import options, plugins
 from zoo.errors import IncompatibleError, UsageError
-from zoo.registry import Registry, check_name
-from zoo.specs import AdapterSpec
+from zoo.registry.schema import AdapterSpec
+from zoo.registry.store import Registry, check_name
 
 if TYPE_CHECKING:
     from zoo.methods import Method

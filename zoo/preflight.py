@@ -13,10 +13,10 @@ from zoo.dataset import open_dataset
 from zoo.errors import NotFoundError, UsageError
 from zoo.identity import read_config
 from zoo.plan import Plan, plan, with_free_name
-from zoo.registry import Registry
+from zoo.registry.schema import AdapterSpec
+from zoo.registry.store import Registry
 from zoo.runtime.console import Report
 from zoo.runtime.logging import quiet_libraries
-from zoo.specs import AdapterSpec
 
 if TYPE_CHECKING:
     from torch import nn

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from zoo.methods import Method
+    from zoo.registry.schema import AdapterSpec
     from zoo.runtime.console import Report
-    from zoo.specs import AdapterSpec
     from zoo.tasks import Task
 
 

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from zoo.data import Example
     from zoo.inference import LoadedAdapter
+    from zoo.registry.schema import AdapterRecord, Metric
     from zoo.run import Run
     from zoo.runtime.console import Report
     from zoo.sources import Resolved
-    from zoo.specs import AdapterRecord, Metric
 
 _PROBE = ("A film to remember.", "I left before the end, and so did everybody else in the cinema.", "Why?")
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import Tensor, nn
 
+    from zoo.registry.schema import AdapterRecord, Metric
     from zoo.runtime.console import Report
-    from zoo.specs import AdapterRecord, Metric
 
 _INTEGER = re.compile(r"[+-]?\d+(\.0+)?")
 _PROBE_PAIRS = (

@@ -13,9 +13,9 @@ from zoo.errors import IncompatibleError, NotFoundError
 from zoo.folder_check import WHOLE, adapter_files, check_files
 from zoo.inference import Adapters, LoadedAdapter
 from zoo.probing import TOLERANCES, TRUNK
-from zoo.registry import Registry
+from zoo.registry.schema import AdapterRecord
+from zoo.registry.store import Registry
 from zoo.runtime.console import Report
-from zoo.specs import AdapterRecord
 
 if TYPE_CHECKING:
     from torch import nn

@@ -20,7 +20,7 @@ import msgspec
 from common import describe_machine, measure, print_table, write_json
 from startup import PEER
 
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 
 BASE = "pip:sentence-transformers/all-MiniLM-L6-v2"
 COLD = "zoo check, no hashes yet"

@@ -30,7 +30,7 @@ def correctness(name: str, folder: Path) -> tuple[list[str], np.ndarray]:
     from zoo import sources
     from zoo.dataset import open_dataset
     from zoo.inference import load
-    from zoo.registry import Registry
+    from zoo.registry.store import Registry
     from zoo.runtime.console import Report
 
     loaded = load(name, Registry(folder / "registry.json"))

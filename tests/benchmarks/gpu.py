@@ -118,9 +118,9 @@ def train_zoo(
 ) -> Callable[[int], None]:
     from zoo import evaluation, plugins, training
     from zoo.compute import silence_dropout
+    from zoo.registry.schema import AdapterSpec
     from zoo.run import Run
     from zoo.runtime.console import Report
-    from zoo.specs import AdapterSpec
 
     method, task = plugins.load_method("lora"), plugins.load_task("bert-imdb")
     params: Any = method.Params()

@@ -19,7 +19,7 @@ from common import measure, print_table
 from runs import BASE, DATA, parser, save, zoo_command
 
 from zoo import AdapterSpec, pipeline
-from zoo.registry import Registry, dump
+from zoo.registry.store import Registry, dump
 
 NAMES = "ABCDEFGH"
 

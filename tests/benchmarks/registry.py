@@ -22,7 +22,7 @@ from common import describe_machine, measure, print_table, write_json
 from records import make_base, make_metric, make_record
 from startup import PEER, write_registry
 
-from zoo.specs import AdapterRecord
+from zoo.registry.schema import AdapterRecord
 
 IDS = (
     "google-bert/bert-base-cased",

@@ -127,8 +127,8 @@ def captured(
 
     from zoo.pipeline import train
     from zoo.plan import Plan
-    from zoo.registry import Registry
-    from zoo.specs import AdapterSpec
+    from zoo.registry.schema import AdapterSpec
+    from zoo.registry.store import Registry
 
     real_hooks = Plan.hooks
 

@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from common import describe_machine, measure, print_table, write_json
 from records import make_record
 
-from zoo.registry import dump
-from zoo.specs import AdapterRecord
+from zoo.registry.schema import AdapterRecord
+from zoo.registry.store import dump
 
 PEER = 'python -c "import click"'
 OTHERS = ("hf", "llm")

@@ -50,8 +50,8 @@ def write_rows(path: Path, count: int) -> list[int]:
     from zoo import sources
     from zoo.dataset import open_dataset
     from zoo.plan import plan
+    from zoo.registry.schema import AdapterSpec
     from zoo.runtime.console import Report
-    from zoo.specs import AdapterSpec
 
     # torch stays out of this process: a child's highest resident set starts at that of its parent
     made = plan(AdapterSpec(method="lora", task="bert-imdb", limit=count))

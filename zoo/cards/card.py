@@ -17,7 +17,7 @@ from zoo.cards.markdown import code, excerpt, fenced, plain, table
 from zoo.cards.public import public
 from zoo.cards.snippets import at_once, usage
 from zoo.errors import NotFoundError, PluginError
-from zoo.specs import UNKNOWN, AdapterRecord
+from zoo.registry.schema import UNKNOWN, AdapterRecord
 
 if TYPE_CHECKING:
     from types import ModuleType

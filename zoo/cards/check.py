@@ -13,7 +13,7 @@ from zoo.cards.licences import unknown_licences
 from zoo.cards.markdown import plain, tables, unmarked
 from zoo.cards.public import is_hub_id, public
 from zoo.cards.results import differing_results, same_numbers
-from zoo.specs import UNKNOWN, AdapterRecord
+from zoo.registry.schema import UNKNOWN, AdapterRecord
 
 _RELATIONS = ("adapter", "finetune", "merge", "quantized")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*|code|multilingual")

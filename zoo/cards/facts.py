@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from zoo.cards.markdown import code, plain
+from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId, DataId, Metric
 from zoo.runtime.console import clock
-from zoo.specs import UNKNOWN, AdapterRecord, BaseId, DataId, Metric
 
 Row = tuple[str, str]
 METRIC = "metric"

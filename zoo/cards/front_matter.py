@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.cards.public import is_hub_id
 from zoo.identity import canonical
-from zoo.specs import UNKNOWN, AdapterRecord, DataId, Metric
+from zoo.registry.schema import UNKNOWN, AdapterRecord, DataId, Metric
 
 if TYPE_CHECKING:
     from zoo.tasks import Task

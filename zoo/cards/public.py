@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from zoo.identity import canonical
-from zoo.specs import UNKNOWN, AdapterRecord, BaseId
+from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId
 
 _LOCAL = "local:"
 _PATH = "path:"

@@ -10,7 +10,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from zoo.methods import Method
-    from zoo.specs import AdapterRecord
+    from zoo.registry.schema import AdapterRecord
     from zoo.tasks import Task
 
 AUTO_CLASSES = {

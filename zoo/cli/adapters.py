@@ -12,11 +12,11 @@ import click
 from zoo.cli.output import json_option, number, print_facts, print_json, print_rows, registry_option
 from zoo.errors import OptionError, UsageError
 from zoo.identity import same_base
-from zoo.index import Summary, listing
 from zoo.options import split_pairs
-from zoo.registry import Registry
+from zoo.registry.index import Summary, listing
+from zoo.registry.schema import UNKNOWN, AdapterRecord, DataId
+from zoo.registry.store import Registry
 from zoo.runtime.console import clock
-from zoo.specs import UNKNOWN, AdapterRecord, DataId
 
 _SORTS = {
     "name": "name",

@@ -6,7 +6,7 @@ import click
 
 from zoo.cli.output import json_option, print_json, printable, registry_option
 from zoo.errors import UsageError
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 
 _OLD = "README.old.md"
 """Where a card goes whose numbers are not the record's; it is never published."""

@@ -12,7 +12,7 @@ import click
 from zoo.cli.base import base_options
 from zoo.cli.output import printable, registry_option
 from zoo.errors import UsageError
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 from zoo.runtime.console import StderrReport
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from zoo.cli.output import json_option, print_json, print_rows, registry_option
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 
 
 @click.command(name="check")

@@ -38,8 +38,8 @@ def check_command(data: str | None, task_name: str, as_json: bool, **settings: A
     """
     from zoo import data_check, plugins
     from zoo.errors import DataError
+    from zoo.registry.schema import AdapterSpec
     from zoo.runtime.console import StderrReport
-    from zoo.specs import AdapterSpec
 
     task = plugins.load_task(task_name)
     spec = AdapterSpec(method="", task=task_name, data=data, **settings)

@@ -9,7 +9,7 @@ import click
 from zoo.cli.output import json_option, print_facts, print_json, print_rows, registry_option
 from zoo.doctor.look import examine
 from zoo.errors import IncompatibleError
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 from zoo.runtime.console import StderrReport
 
 _BYTES = "_bytes"

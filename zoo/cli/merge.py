@@ -8,7 +8,7 @@ import click
 
 from zoo.cli.base import base_options
 from zoo.cli.output import json_option, print_facts, print_json, registry_option
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 from zoo.runtime.console import StderrReport
 
 

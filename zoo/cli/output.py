@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from zoo.registry import Registry, locate
-from zoo.specs import Metric
+from zoo.registry.schema import Metric
+from zoo.registry.store import Registry, locate
 
 _MANY = 200
 """Rows of a table on a terminal that are worth folding into columns: rich lays out 3,000 a second."""
@@ -33,7 +33,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 
 def print_json(value: Any) -> None:
-    from zoo.registry import dump
+    from zoo.registry.store import dump
 
     click.echo(dump(value).decode(), nl=False)
 

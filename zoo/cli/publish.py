@@ -13,7 +13,7 @@ from zoo.hub.publish_gates import WARNING
 from zoo.hub.publishing import prepared, send
 from zoo.hub.staging import Staged, Terms
 from zoo.hub.uploading import Target
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 from zoo.runtime.console import StderrReport
 
 

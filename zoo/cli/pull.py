@@ -10,7 +10,7 @@ import click
 
 from zoo.cli.output import json_option, print_facts, print_json, registry_option
 from zoo.errors import IncompatibleError
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 from zoo.runtime.console import Report, StderrReport
 
 if TYPE_CHECKING:

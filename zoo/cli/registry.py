@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from zoo.cli.output import print_json, registry_option
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 
 
 @click.group(name="registry")
@@ -28,6 +28,6 @@ def schema_command() -> None:
     """The JSON Schema of a record: of zoo.json, of a registry entry, and of --json output."""
     import msgspec
 
-    from zoo.specs import AdapterRecord
+    from zoo.registry.schema import AdapterRecord
 
     print_json(msgspec.json.schema(AdapterRecord))

@@ -22,7 +22,7 @@ from zoo.cli.output import (
 )
 from zoo.errors import DataError, NotFoundError, UsageError
 from zoo.options import split_pairs
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 from zoo.runtime.console import Report, StderrReport
 
 if TYPE_CHECKING:

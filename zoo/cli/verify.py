@@ -7,7 +7,7 @@ import click
 from zoo.cli.base import base_option
 from zoo.cli.output import json_option, print_json, print_rows, registry_option
 from zoo.errors import IncompatibleError
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 from zoo.runtime.console import StderrReport
 
 

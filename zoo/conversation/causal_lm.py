@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from zoo.inference import LoadedAdapter
+    from zoo.registry.schema import AdapterRecord, Metric
     from zoo.run import Run
     from zoo.runtime.console import Report
-    from zoo.specs import AdapterRecord, Metric
 
 SAMPLES = 3
 """Held-out conversations that the model answers before and after training, for the record."""

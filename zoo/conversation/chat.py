@@ -14,7 +14,7 @@ from zoo.conversation.generation import Sampling, answer, room
 from zoo.errors import UsageError
 from zoo.folder_check import task_of
 from zoo.inference import LoadedAdapter, load
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 from zoo.runtime.console import Report
 from zoo.runtime.device import choose_precision
 

@@ -21,10 +21,10 @@ from zoo.folder_check import WHOLE
 from zoo.gguf import unpacked_folder
 from zoo.identity import sha256, weight_files, weight_hashes
 from zoo.methods import one_line
-from zoo.registry import Registry
+from zoo.registry.schema import AdapterRecord, BaseId
+from zoo.registry.store import Registry
 from zoo.runtime.console import Report
 from zoo.sources import Resolved
-from zoo.specs import AdapterRecord, BaseId
 
 _MUCH = 2_000_000_000
 """Bytes that take seconds to hash."""

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.doctor.findings import BROKEN, WARNING, Finding
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 from zoo.runtime import cache, device
 from zoo.security.secrets import redact
 

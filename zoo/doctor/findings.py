@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from zoo.registry import Registry, locate
+from zoo.registry.store import Registry, locate
 
 BROKEN = "broken"
 """Something does not work until it is mended."""

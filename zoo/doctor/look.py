@@ -9,7 +9,7 @@ from zoo.doctor import base_state, environment, housekeeping, soundness
 from zoo.doctor.environment import Facts
 from zoo.doctor.findings import BROKEN, Finding
 from zoo.errors import PluginError
-from zoo.registry import Registry
+from zoo.registry.store import Registry
 from zoo.runtime.console import Report
 
 

@@ -17,9 +17,9 @@ from zoo.errors import ZooError
 from zoo.identity import sha256
 from zoo.intake.foreign import WEIGHTS
 from zoo.pretrained import HEADS
-from zoo.registry import Registry
+from zoo.registry.schema import UNKNOWN, AdapterRecord
+from zoo.registry.store import Registry
 from zoo.runtime.console import Report
-from zoo.specs import UNKNOWN, AdapterRecord
 from zoo.tensors import read_header
 
 _HEADED = ("SEQ_CLS", "TOKEN_CLS")

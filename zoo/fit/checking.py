@@ -12,9 +12,9 @@ from zoo.errors import IncompatibleError, NotFoundError, ZooError
 from zoo.fit import nearby
 from zoo.fit.adapter_folder import read_adapter
 from zoo.fit.compatibility import CANNOT_TELL, DOES_NOT_FIT, EXACT, FITS, Verdict, check
-from zoo.registry import Registry
+from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId
+from zoo.registry.store import Registry
 from zoo.security.gates import CONFIG_FILE
-from zoo.specs import UNKNOWN, AdapterRecord, BaseId
 
 _TOLD = (EXACT, FITS, DOES_NOT_FIT)
 

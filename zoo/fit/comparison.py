@@ -11,7 +11,7 @@ from zoo.fit.adapter_folder import Adapter
 from zoo.fit.pins import IN, LEAST, NUMBERS, OUT, ROWS, SUM, Parts, Pin, pins, sort_tensors, unjudged
 from zoo.fit.shapes import Base, Shape, Sides, layer_of, stack_of
 from zoo.fit.targets import names_of_targets, targeted
-from zoo.specs import UNKNOWN, AdapterRecord
+from zoo.registry.schema import UNKNOWN, AdapterRecord
 from zoo.tensors import named, shape_words
 
 _MOST_NAMES = 8

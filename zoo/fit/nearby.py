@@ -13,8 +13,8 @@ from zoo import plugins, sources
 from zoo.base_check import references
 from zoo.errors import NotFoundError, UnreachableError, ZooError
 from zoo.gguf import unpacked_folder
+from zoo.registry.schema import BaseId
 from zoo.runtime.console import Report
-from zoo.specs import BaseId
 
 
 @contextmanager

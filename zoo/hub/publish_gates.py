@@ -13,8 +13,8 @@ from zoo.cards.public import is_hub_id
 from zoo.errors import ZooError
 from zoo.hub.client import HUB_TIMEOUT, client, retrying, said, status_of
 from zoo.identity import canonical, sha256
+from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId
 from zoo.runtime.console import Report
-from zoo.specs import UNKNOWN, AdapterRecord, BaseId
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelInfo

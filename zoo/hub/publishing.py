@@ -17,9 +17,9 @@ from zoo.cards.public import is_hub_id
 from zoo.errors import PluginError, UsageError, ZooError
 from zoo.hub.staging import Staged, Terms, stage
 from zoo.hub.uploading import Target, Upload, account
-from zoo.registry import Registry
+from zoo.registry.schema import AdapterRecord, HubId
+from zoo.registry.store import Registry
 from zoo.runtime.console import Report
-from zoo.specs import AdapterRecord, HubId
 
 NOBODY = "YOUR-ACCOUNT"
 """Stands for the account in a trial without one."""

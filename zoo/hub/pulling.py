@@ -18,10 +18,10 @@ from zoo.identity import sha256
 from zoo.intake.described import Asserted
 from zoo.intake.foreign import PICKLED, WEIGHTS, check_has_weights
 from zoo.intake.take_in import Taken, check_new_name, convert_weights, enter, plain_name, staging
-from zoo.registry import RECORD_FILE, Registry
+from zoo.registry.schema import UNKNOWN, AdapterRecord, HubId
+from zoo.registry.store import RECORD_FILE, Registry
 from zoo.runtime.console import Report
 from zoo.security.gates import CONFIG_FILE, check_file_name, incoming
-from zoo.specs import UNKNOWN, AdapterRecord, HubId
 from zoo.tensors import named
 
 if TYPE_CHECKING:

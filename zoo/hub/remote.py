@@ -12,9 +12,9 @@ import msgspec
 from zoo.errors import NotFoundError
 from zoo.hub.client import HUB_TIMEOUT, client, retrying
 from zoo.identity import sha256
-from zoo.registry import RECORD_FILE
+from zoo.registry.schema import FileId
+from zoo.registry.store import RECORD_FILE
 from zoo.runtime.console import Report
-from zoo.specs import FileId
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelInfo, RepoFile

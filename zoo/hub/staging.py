@@ -30,12 +30,12 @@ from zoo.hub.publish_gates import (
     unchanged_gate,
 )
 from zoo.identity import file_ids
-from zoo.registry import RECORD_FILE, dump
+from zoo.registry.schema import AdapterRecord, BaseId
+from zoo.registry.store import RECORD_FILE, dump
 from zoo.runtime.console import Report
 from zoo.security.gates import CONFIG_FILE, outgoing
 from zoo.security.secrets import clean, redact, secret_in
 from zoo.security.untrusted import read_text
-from zoo.specs import AdapterRecord, BaseId
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from zoo.errors import Interrupted, UnreachableError, UsageError
 from zoo.hookspecs import hookimpl
 from zoo.hub.client import client, retrying, said, spoken, status_of
 from zoo.hub.remote import Remote, is_same
+from zoo.registry.schema import AdapterRecord, HubId
 from zoo.runtime.console import Report
-from zoo.specs import AdapterRecord, HubId
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelInfo, RepoFile

@@ -14,11 +14,11 @@ from zoo.errors import IncompatibleError, ZooError
 from zoo.identity import canonical, file_ids, sha256
 from zoo.intake.foreign import WEIGHTS
 from zoo.peft_method import PeftMethod
-from zoo.registry import RECORD_FILE, read_record
+from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId, FileId
+from zoo.registry.store import RECORD_FILE, read_record
 from zoo.security.gates import CONFIG_FILE, check_file_name
 from zoo.security.secrets import clean
 from zoo.security.untrusted import read_object
-from zoo.specs import UNKNOWN, AdapterRecord, BaseId, FileId
 from zoo.tensors import named
 
 _LARGEST = 1 << 22

@@ -21,11 +21,11 @@ from zoo.identity import LEGACY_IDS, canonical, identify, read_config
 from zoo.intake.claimed import recorded_files
 from zoo.intake.foreign import WEIGHTS, read_adapter_config
 from zoo.pretrained import HEADS
+from zoo.registry.schema import UNKNOWN, AdapterRecord, AdapterSpec, BaseId, Cost
 from zoo.runtime.console import Report
 from zoo.security.gates import CONFIG_FILE
 from zoo.security.secrets import clean
 from zoo.sources import Resolved
-from zoo.specs import UNKNOWN, AdapterRecord, AdapterSpec, BaseId, Cost
 from zoo.tensors import named, read_header
 
 _CACHED = re.compile(r"models--([\w.-]+?)--([\w.-]+)[\\/]snapshots[\\/]([0-9a-f]{40})")

@@ -20,11 +20,11 @@ from zoo.fit.compatibility import DOES_NOT_FIT, check
 from zoo.intake.claimed import claimed, recorded_files
 from zoo.intake.described import Asserted, assert_on, describe
 from zoo.intake.foreign import PICKLED, WEIGHTS, check_has_weights, read_adapter_config
-from zoo.registry import RECORD_FILE, Registry, check_name
+from zoo.registry.schema import UNKNOWN, AdapterRecord, HubId
+from zoo.registry.store import RECORD_FILE, Registry, check_name
 from zoo.runtime.console import Report
 from zoo.security.adapter_config import check_config, without_unknown
 from zoo.security.gates import CONFIG_FILE, check_file, check_incoming, incoming
-from zoo.specs import UNKNOWN, AdapterRecord, HubId
 
 _LONGEST_NAME = 80
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from zoo.metrics import LEVEL
-from zoo.specs import Metric
+from zoo.registry.schema import Metric
 
 CUTS = (1, 5, 10)
 DIRECTIONS = ("image_to_text", "text_to_image")

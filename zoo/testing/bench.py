@@ -16,10 +16,10 @@ from zoo.dataset import Dataset, open_dataset
 from zoo.encoding import encode
 from zoo.identity import identify
 from zoo.preflight import fitting_length
+from zoo.registry.schema import AdapterSpec, BaseId
 from zoo.run import Run
 from zoo.runtime.console import Progress, Report
 from zoo.runtime.logging import quiet_libraries
-from zoo.specs import AdapterSpec, BaseId
 
 if TYPE_CHECKING:
     import numpy as np

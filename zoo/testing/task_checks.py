@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import evaluation
 from zoo.errors import DataError
+from zoo.registry.schema import Metric
 from zoo.runtime.console import Report
 from zoo.runtime.logging import quiet_libraries
-from zoo.specs import Metric
 from zoo.tasks import Task
 from zoo.testing.bench import read_data, seed
 from zoo.testing.promises import Finding, Findings, expect

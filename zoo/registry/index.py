@@ -15,9 +15,9 @@ import msgspec
 from msgspec import Struct
 
 from zoo import __version__
-from zoo.registry import Registry, without_collecting
+from zoo.registry.schema import AdapterRecord, BaseId
+from zoo.registry.store import Registry, without_collecting
 from zoo.runtime import cache
-from zoo.specs import AdapterRecord, BaseId
 
 VERSION = f"{__version__} 3"
 """Of the zoo, which judged every record as it read it, and of the layout. Another's index is made again."""

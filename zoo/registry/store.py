@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from zoo.errors import LockedError, NotFoundError, RegistryError, UsageError, ZooError, did_you_mean
-from zoo.specs import SCHEMA, AdapterRecord
+from zoo.registry.schema import SCHEMA, AdapterRecord
 
 FILE = "registry.json"
 RECORD_FILE = "zoo.json"

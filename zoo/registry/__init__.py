@@ -1,0 +1,1 @@
+"""Knows the record of an adapter and the file that lists all of them."""
