@@ -10,7 +10,7 @@ import msgspec
 from records import make_base, make_record
 
 from zoo.cards import card
-from zoo.identity import file_ids, sha256, weight_hashes
+from zoo.models.fingerprint import file_ids, sha256, weight_hashes
 from zoo.registry.schema import AdapterRecord, BaseId
 from zoo.registry.store import Registry
 

@@ -12,7 +12,7 @@ import pytest
 from local_hub import LocalHub
 from safetensors.numpy import save
 
-from zoo.tensors import read_header
+from zoo.models.safetensors_header import read_header
 
 WILD = Path(__file__).parents[2] / "shared" / "adapters_in_the_wild"
 PREFIX = "base_model.model."

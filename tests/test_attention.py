@@ -14,7 +14,8 @@ from conftest import FAMILIES
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from zoo import attention, plugins
+from zoo import plugins
+from zoo.models import cpu_attention
 
 Mask = Callable[[int, int], Tensor | None]
 
@@ -102,7 +103,7 @@ def ours(mask: Tensor | None, module: nn.Module | None = None, **settings: Any) 
     module = module or Module(is_causal=False)
 
     def call(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        return attention.attend(module, query, key, value, mask, **settings)[0]
+        return cpu_attention.attend(module, query, key, value, mask, **settings)[0]
 
     return call
 
@@ -215,10 +216,10 @@ def test_scores_that_would_take_much_memory_go_to_the_fused_kernel(
     fused: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inputs = drawn()
-    monkeypatch.setattr(attention, "MOST_BYTES", 2 * 8 * 7 * 7 * 2)
+    monkeypatch.setattr(cpu_attention, "MOST_BYTES", 2 * 8 * 7 * 7 * 2)
     ours(None)(*inputs)
     assert not fused
-    monkeypatch.setattr(attention, "MOST_BYTES", 2 * 8 * 7 * 7 * 2 - 1)
+    monkeypatch.setattr(cpu_attention, "MOST_BYTES", 2 * 8 * 7 * 7 * 2 - 1)
     assert_close([ours(None)(*inputs).detach()], [exact(None)(*inputs).detach()])
     assert fused
 
@@ -311,8 +312,8 @@ def answers(model: Any, inputs: dict[str, Tensor], among: Tensor | None) -> list
 def assert_same_answers(model: Any, inputs: dict[str, Tensor], among: Tensor | None = None) -> None:
     """With the matrix products as near to exact arithmetic as with the fused kernel."""
     other = copy.deepcopy(model)
-    attention.use(other)
-    assert other.config._attn_implementation == attention.NAME
+    cpu_attention.use(other)
+    assert other.config._attn_implementation == cpu_attention.NAME
     for one, theirs in zip(answers(other, inputs, among), answers(model, inputs, among), strict=True):
         assert one.isfinite().all()
         assert float((one - theirs).norm()) <= 0.03 * float(theirs.norm())
@@ -338,7 +339,7 @@ def test_decoders_give_the_logits_and_gradients_of_the_fused_kernel(cls: str, si
 def test_a_decoder_without_padding_sees_only_what_came_before(masked: bool) -> None:
     """No mask is made then: that the layer is causal is all that says it."""
     model = _llama("LlamaForCausalLM")
-    attention.use(model)
+    cpu_attention.use(model)
     ids = tokens()["input_ids"][:1]
     other = ids.clone()
     other[0, -1] = 3 if ids[0, -1] != 3 else 4
@@ -356,7 +357,7 @@ def test_every_word_generated_with_a_cache_is_the_best_without_one(side: str, ca
     exact = _llama("LlamaForCausalLM", bos_token_id=1, eos_token_id=None)
     model = copy.deepcopy(exact).to(torch.bfloat16)
     inputs = tokens(side) if side == "left" else {"input_ids": tokens()["input_ids"][:1]}
-    attention.use(model)
+    cpu_attention.use(model)
     words = model.generate(**inputs, max_new_tokens=8, do_sample=False, disable_compile=True, **cache)
     start = inputs["input_ids"].shape[1]
     assert words.shape[1] == start + 8
@@ -373,49 +374,49 @@ def test_clip_gives_the_logits_and_gradients_of_the_fused_kernel_in_both_towers(
     model = _clip()
     pixels = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     assert_same_answers(model, {**tokens(), "pixel_values": pixels})
-    attention.use(model)
+    cpu_attention.use(model)
     used = {model.text_model.config._attn_implementation, model.vision_model.config._attn_implementation}
-    assert used == {attention.NAME}
+    assert used == {cpu_attention.NAME}
 
 
 def test_a_saved_config_does_not_name_it(tiny_bert: Path, tmp_path: Path) -> None:
     for model in (_classifier(tiny_bert), _clip(), _llama("LlamaForCausalLM")):
-        attention.use(model)
+        cpu_attention.use(model)
         model.save_pretrained(tmp_path)
-        assert attention.NAME not in (tmp_path / "config.json").read_text(encoding="utf-8")
-        assert attention.NAME not in json.dumps(model.config.to_dict(), default=str)
+        assert cpu_attention.NAME not in (tmp_path / "config.json").read_text(encoding="utf-8")
+        assert cpu_attention.NAME not in json.dumps(model.config.to_dict(), default=str)
 
 
 def test_a_model_with_other_attention_is_left_alone(tiny_bert: Path) -> None:
     model = _classifier(tiny_bert)
     model.set_attn_implementation("eager")
-    attention.use(model)
+    cpu_attention.use(model)
     assert model.config._attn_implementation == "eager"
 
 
 def test_a_part_with_other_attention_is_left_alone() -> None:
     model = _clip()
     model.set_attn_implementation({"text_config": "eager"})
-    attention.use(model)
+    cpu_attention.use(model)
     assert model.text_model.config._attn_implementation == "eager"
-    assert model.vision_model.config._attn_implementation == attention.NAME
+    assert model.vision_model.config._attn_implementation == cpu_attention.NAME
 
 
 def test_every_model_within_a_model_is_set(tiny_models: dict[str, Path]) -> None:
     models = nn.ModuleList([_classifier(tiny_models[family]) for family in FAMILIES])
-    attention.use(models)
-    assert {model.config._attn_implementation for model in models} == {attention.NAME}
+    cpu_attention.use(models)
+    assert {model.config._attn_implementation for model in models} == {cpu_attention.NAME}
 
 
 def test_a_model_that_is_not_of_transformers_is_left_alone() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.MultiheadAttention(4, 2))
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    attention.use(model)
+    cpu_attention.use(model)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_setting_it_twice_is_setting_it_once(tiny_bert: Path) -> None:
     model = _classifier(tiny_bert)
-    attention.use(model)
-    attention.use(model)
-    assert model.config._attn_implementation == attention.NAME
+    cpu_attention.use(model)
+    cpu_attention.use(model)
+    assert model.config._attn_implementation == cpu_attention.NAME

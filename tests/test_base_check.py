@@ -9,7 +9,7 @@ import pytest
 from records import make_record
 
 from zoo import base_check, sources
-from zoo.identity import identify
+from zoo.models.fingerprint import identify
 from zoo.registry.schema import BaseId
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"

@@ -18,7 +18,7 @@ from sound import add_sound, local_base
 from zoo import sources
 from zoo.doctor.base_state import bases
 from zoo.doctor.findings import BROKEN, WARNING, Finding
-from zoo.identity import identify, sha256, weight_hashes
+from zoo.models.fingerprint import identify, sha256, weight_hashes
 from zoo.registry.schema import UNKNOWN, BaseId
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report

@@ -323,7 +323,7 @@ def test_packed_conversations_have_the_logits_that_they_have_alone(
     """And changing one of them changes none of the others."""
     import torch
 
-    from zoo import attention as zoo_attention
+    from zoo.models import cpu_attention as zoo_attention
 
     task, model, rows = Task(), model_of(llama), rows_of(tokenizer)
     model.config.use_cache = False  # as the Trainer sets it

@@ -17,7 +17,7 @@ from conftest import Result, run_process
 from records import make_base, make_record
 from safetensors.numpy import load_file, save_file
 
-from zoo.identity import identify
+from zoo.models.fingerprint import identify
 from zoo.registry.schema import UNKNOWN
 from zoo.registry.store import Registry, dump
 from zoo.runtime.console import Report

@@ -18,7 +18,7 @@ from zoo import options, plugins, sources
 from zoo.errors import ZooError
 from zoo.fit.compatibility import check, open_base
 from zoo.fit.targets import targeted
-from zoo.identity import identify, weight_hashes
+from zoo.models.fingerprint import identify, weight_hashes
 from zoo.registry.schema import AdapterRecord, BaseId
 from zoo.runtime.console import Report
 from zoo.runtime.logging import quiet_libraries

@@ -15,7 +15,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zoo import compute, plugins
+from zoo import plugins
+from zoo.models import precision as compute
 
 CPU = torch.device("cpu")
 

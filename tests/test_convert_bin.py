@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from zoo.errors import IncompatibleError, NotFoundError
+from zoo.models.safetensors_header import metadata, read_header
 from zoo.security.convert_bin import convert
-from zoo.tensors import metadata, read_header
 
 CANARY = "hf_" + "canary0" * 5
 

@@ -11,7 +11,15 @@ import pytest
 from records import WEIGHTS, make_base
 
 from zoo.errors import DataError, NotFoundError, ZooError
-from zoo.identity import LEGACY_IDS, canonical, identify, read_config, same_base, sha256, weight_hashes
+from zoo.models.fingerprint import (
+    LEGACY_IDS,
+    canonical,
+    identify,
+    read_config,
+    same_base,
+    sha256,
+    weight_hashes,
+)
 from zoo.sources import Resolved
 
 BERT = make_base()

@@ -16,9 +16,9 @@ from conftest import Result, reviews, write_csv
 from records import data
 
 from zoo import AdapterSpec, Method, Task, inference, measuring, pipeline, plugins
-from zoo.bases import Bases, options_key
 from zoo.errors import IncompatibleError, NotFoundError, UnreachableError
 from zoo.inference import Adapters
+from zoo.models.shared_base import Bases, options_key
 from zoo.registry.schema import AdapterRecord
 from zoo.registry.store import Registry, dump
 from zoo.runtime.console import Report

@@ -14,9 +14,9 @@ import pytest
 from conftest import Result
 
 from zoo import options, plugins, preflight
-from zoo.bases import Bases
 from zoo.errors import IncompatibleError, OptionError
 from zoo.methods import Method
+from zoo.models.shared_base import Bases
 from zoo.registry.schema import BaseId
 
 METHODS = (

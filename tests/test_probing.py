@@ -12,8 +12,8 @@ from conftest import reviews, write_csv
 
 from zoo import AdapterSpec, pipeline, plugins, probing
 from zoo.errors import ZooError
+from zoo.models.safetensors_header import read_header
 from zoo.registry.store import Registry
-from zoo.tensors import read_header
 from zoo.testing import write_conversations, write_pictures
 from zoo.text_classification import TextClassification
 from zoo.verifying import verify

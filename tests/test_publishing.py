@@ -15,7 +15,7 @@ from local_hub import LocalHub
 from records import make_base, make_record
 
 from zoo.cards import card
-from zoo.identity import file_ids, sha256
+from zoo.models.fingerprint import file_ids, sha256
 from zoo.registry.schema import AdapterRecord
 from zoo.registry.store import Registry
 

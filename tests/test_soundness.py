@@ -12,7 +12,7 @@ from sound import HEAD, LORA, add_sound, local_base, save_tensors
 
 from zoo.doctor.findings import BROKEN, WARNING, Finding
 from zoo.doctor.look import examine
-from zoo.identity import file_ids
+from zoo.models.fingerprint import file_ids
 from zoo.registry.schema import UNKNOWN, BaseId
 from zoo.registry.store import Registry
 

@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from zoo.errors import IncompatibleError, NotFoundError
-from zoo.tensors import check_finite, digests, metadata, read_header
+from zoo.models.safetensors_header import check_finite, digests, metadata, read_header
 
 ONE = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 

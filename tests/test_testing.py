@@ -254,7 +254,7 @@ def test_a_broken_promise_of_a_task_is_named(
 def test_a_tiny_model_is_small_and_always_the_same(
     family: str, tiny_models: TinyModels, tmp_path: Path
 ) -> None:
-    from zoo.identity import weight_hashes
+    from zoo.models.fingerprint import weight_hashes
 
     again = save_tiny_model(family, tmp_path / family)
     assert weight_hashes(again) == weight_hashes(tiny_models[family]) != {}

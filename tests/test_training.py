@@ -13,8 +13,9 @@ from conftest import FAMILIES, Result
 from records import training
 from test_pipeline import tiny_spec
 
-from zoo import compute, inference, live, pipeline, plugins
+from zoo import inference, live, pipeline, plugins
 from zoo.errors import Interrupted, UsageError, ZooError
+from zoo.models import precision
 from zoo.registry.schema import AdapterRecord
 from zoo.registry.store import Registry
 from zoo.text_classification import TextClassification
@@ -39,7 +40,7 @@ def test_a_silenced_trunk_gives_the_same_answer_twice_in_training_mode(
         return float((first - second).abs().max())
 
     assert noise() > 0
-    compute.silence_dropout(trunk)
+    precision.silence_dropout(trunk)
     assert noise() == 0
 
 
@@ -48,7 +49,7 @@ def test_the_adapters_own_dropout_stays_on(tiny_bert: Path) -> None:
 
     task, method = plugins.load_task("bert-imdb"), plugins.load_method("lora")
     model, head = task.load_model(tiny_bert, ["a", "b"])
-    compute.silence_dropout(task.trunk(model))
+    precision.silence_dropout(task.trunk(model))
     adapted = method.attach(model, method.Params(dropout=0.25), task, head)
     rates = {
         module.p

@@ -15,7 +15,7 @@ from conftest import Result, reviews, write_csv
 from safetensors.torch import load_file, save_file
 
 from zoo import AdapterSpec, pipeline, probing
-from zoo.identity import file_ids
+from zoo.models.fingerprint import file_ids
 from zoo.registry.store import Registry
 from zoo.verifying import Verification, verify
 

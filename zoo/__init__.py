@@ -20,13 +20,13 @@ if TYPE_CHECKING:
         UsageError,
         ZooError,
     )
-    from zoo.gguf import unpack_gguf
     from zoo.hookspecs import PLUGIN_API, hookimpl
     from zoo.hub.client import HUB_TIMEOUT, said
-    from zoo.identity import canonical, has_weights
     from zoo.inference import restore
     from zoo.layers import Layer, layers_of
     from zoo.methods import Method
+    from zoo.models.fingerprint import canonical, has_weights
+    from zoo.models.gguf import unpack_gguf
     from zoo.options import param
     from zoo.peft_method import TARGETS, PeftMethod, Targets
     from zoo.pictures.image_text import ImageTextRetrieval
@@ -45,8 +45,8 @@ _HOME = {
     "CLASS_NAMES": "zoo.data",
     "UsageError": "zoo.errors",
     "Kind": "zoo.sources",
-    "canonical": "zoo.identity",
-    "has_weights": "zoo.identity",
+    "canonical": "zoo.models.fingerprint",
+    "has_weights": "zoo.models.fingerprint",
     "DataError": "zoo.errors",
     "AuthError": "zoo.errors",
     "AdapterRecord": "zoo.registry.schema",
@@ -83,7 +83,7 @@ _HOME = {
     "hookimpl": "zoo.hookspecs",
     "HUB_TIMEOUT": "zoo.hub.client",
     "said": "zoo.hub.client",
-    "unpack_gguf": "zoo.gguf",
+    "unpack_gguf": "zoo.models.gguf",
 }
 
 __all__ = [

@@ -8,7 +8,7 @@ import msgspec
 
 from zoo import probing, sources
 from zoo.errors import IncompatibleError, NotFoundError, UnreachableError
-from zoo.fit.hashes import known_weight_hashes
+from zoo.models.hash_cache import known_weight_hashes
 from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import options, plugins, sources
 from zoo.errors import ZooError
-from zoo.identity import sha256
 from zoo.methods import one_line
+from zoo.models.fingerprint import sha256
 from zoo.runtime import cache
 from zoo.runtime.logging import quiet_libraries
 

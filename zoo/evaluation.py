@@ -85,17 +85,17 @@ def batches(
     """(indexes into `encoded`, the model's outputs, the labels) of all rows, by length, without gradients."""
     import torch
 
-    from zoo import compute
+    from zoo.models.precision import autocast, fit_cpu, held
     from zoo.runtime.device import device
 
     place = device()
     model.to(place).eval()
-    compute.fit_cpu(model, precision)
-    with compute.held(model, precision):
+    fit_cpu(model, precision)
+    with held(model, precision):
         for indexes in by_length([one["length"] for one in encoded], _LARGER * budget):
             batch = task.collate([encoded[index] for index in indexes], processor)
             batch = {name: value.to(place) for name, value in batch.items()}
             labels = batch.pop("labels", None)
-            with torch.inference_mode(), compute.autocast(place, precision):
+            with torch.inference_mode(), autocast(place, precision):
                 outputs = model(**batch)
             yield indexes, outputs, labels

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo.compute import autocast
 from zoo.evaluation import batches, forward
+from zoo.models.precision import autocast
 from zoo.runtime.console import Progress, Report
 from zoo.runtime.device import device
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from zoo import plugins, probing
 from zoo.errors import IncompatibleError, NotFoundError
-from zoo.identity import sha256, weight_files
 from zoo.methods import Method
+from zoo.models.fingerprint import sha256, weight_files
 from zoo.registry.schema import UNKNOWN, AdapterRecord
 from zoo.registry.store import RECORD_FILE
 
@@ -74,7 +74,7 @@ def check_head(
     Raises:
         IncompatibleError: the adapter does not bring the weights of one.
     """
-    from zoo.tensors import read_header
+    from zoo.models.safetensors_header import read_header
 
     if record.format == _OWN_NAMES and type(method).save is not Method.save:
         return

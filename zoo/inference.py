@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import base_check, options
-from zoo.bases import Bases, options_key
 from zoo.errors import IncompatibleError, NotFoundError, ZooError
 from zoo.folder_check import WHOLE, check_files, check_head, method_of, task_of
-from zoo.identity import identify
 from zoo.methods import one_line
+from zoo.models.fingerprint import identify
+from zoo.models.shared_base import Bases, options_key
 from zoo.registry.schema import AdapterRecord, BaseId
 from zoo.registry.store import RECORD_FILE, Registry, read_record
 from zoo.runtime.console import Report

@@ -55,12 +55,12 @@ def estimate(
         model: with the adapter attached, on the meta device; its types are changed.
         tokens: of a batch; `length`: of an example.
     """
-    from zoo import compute
+    from zoo.models.precision import settle
 
     frozen = [value for value in model.parameters() if not value.requires_grad]
     trained = sum(value.numel() for value in model.parameters() if value.requires_grad)
     per_weight = _bytes_per_weight(load_options)
-    compute.settle(model, precision)
+    settle(model, precision)
     held = sum(
         value.numel() * (per_weight if per_weight and value.dim() > 1 else value.element_size())
         for value in frozen

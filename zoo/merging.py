@@ -13,8 +13,8 @@ from zoo import probing
 from zoo.cards import card
 from zoo.errors import IncompatibleError, UsageError
 from zoo.folder_check import WHOLE
-from zoo.identity import file_ids, read_config
 from zoo.inference import Adapters
+from zoo.models.fingerprint import file_ids, read_config
 from zoo.registry.store import RECORD_FILE, dump
 from zoo.runtime.console import Report
 

@@ -136,7 +136,7 @@ class PeftMethod(Method):
     def restore(self, model: nn.Module, folder: Path, params: Any, task: Task) -> nn.Module:
         from peft import PeftModel, get_peft_model_state_dict
 
-        from zoo.tensors import read_header
+        from zoo.models.safetensors_header import read_header
 
         adapted = PeftModel.from_pretrained(model, str(folder))
         path = folder / "adapter_model.safetensors"

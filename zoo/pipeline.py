@@ -17,7 +17,7 @@ import msgspec
 from zoo import probing, proving, sources
 from zoo.dataset import Dataset, open_dataset
 from zoo.errors import Interrupted, UsageError
-from zoo.identity import file_ids, identify
+from zoo.models.fingerprint import file_ids, identify
 from zoo.plan import Plan, command, plan, with_free_name
 from zoo.registry.schema import AdapterRecord, AdapterSpec, BaseId, Cost, Metric, Sample, Training
 from zoo.registry.store import SPEC_FILE, Registry, dump
@@ -74,7 +74,7 @@ def train(
         _remember(work, settled, resume)
     distributed.wait()
 
-    from zoo.compute import silence_dropout
+    from zoo.models.precision import silence_dropout
 
     run, head = _load(made, settled, base.folder, dataset, work, report, resume)
     probe = probing.batches(run.task, run.processor, run.spec.max_length or run.task.max_length)

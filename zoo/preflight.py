@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import sources
 from zoo.dataset import open_dataset
 from zoo.errors import NotFoundError, UsageError
-from zoo.identity import read_config
+from zoo.models.fingerprint import read_config
 from zoo.plan import Plan, plan, with_free_name
 from zoo.registry.schema import AdapterSpec
 from zoo.registry.store import Registry

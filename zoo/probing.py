@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from zoo.errors import IncompatibleError
-from zoo.identity import weight_files
+from zoo.models import safetensors_header
+from zoo.models.fingerprint import weight_files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,7 +106,7 @@ def ask(model: nn.Module, asked: Batches, trunk: nn.Module | None = None, precis
     """What the model answers, and the `trunk` within it, to each input by itself."""
     import torch
 
-    from zoo import compute
+    from zoo.models.precision import autocast, held
 
     place = next(model.parameters()).device
     if precision == "fp32":
@@ -116,7 +117,7 @@ def ask(model: nn.Module, asked: Batches, trunk: nn.Module | None = None, precis
         handle = trunk.register_forward_hook(lambda module, given, found: seen.append(found))
     rows: dict[str, list[np.ndarray]] = {}
     try:
-        with compute.held(model, precision), compute.autocast(place, precision):
+        with held(model, precision), autocast(place, precision):
             for batch in asked:
                 seen.clear()
                 found = outputs(model, batch)
@@ -172,7 +173,9 @@ def write(
     # one entry: the library writes several in any order, and so another file each time
     described = {_METADATA: json.dumps(said, ensure_ascii=False, sort_keys=True)}
     save_file(
-        {name: np.ascontiguousarray(value) for name, value in tensors.items()}, folder / FILE, described
+        {name: np.ascontiguousarray(value) for name, value in tensors.items()},
+        folder / FILE,
+        described,
     )
     (folder / FILE).chmod(0o644)
 
@@ -185,13 +188,11 @@ def read(folder: Path) -> Probe | None:
     """
     from safetensors.numpy import load_file
 
-    from zoo import tensors
-
     path = folder / FILE
     if not path.is_file():
         return None
-    described = tensors.metadata(path)
-    tensors.check_finite(path)
+    described = safetensors_header.metadata(path)
+    safetensors_header.check_finite(path)
     try:
         said = json.loads(described[_METADATA])
         found = load_file(path)
@@ -220,10 +221,12 @@ def given(inputs: Batches) -> Answers:
 
 def digests(base: Path) -> dict[str, int]:
     """The CRC-32 of each tensor of a base; none where its files are beyond what is read of others' files."""
-    from zoo import tensors
-
     try:
-        return {name: digest for path in weight_files(base) for name, digest in tensors.digests(path).items()}
+        return {
+            name: digest
+            for path in weight_files(base)
+            for name, digest in safetensors_header.digests(path).items()
+        }
     except IncompatibleError:
         return {}
 

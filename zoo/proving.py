@@ -23,7 +23,7 @@ def prove(run: Run, asked: tuple[list[Any], Batches], base: Path, folder: Path) 
     Raises:
         ZooError: what was saved is not what was trained.
     """
-    from zoo import compute
+    from zoo.models.precision import fit_cpu
     from zoo.runtime.device import choose_precision
 
     examples, inputs = asked
@@ -47,7 +47,7 @@ def prove(run: Run, asked: tuple[list[Any], Batches], base: Path, folder: Path) 
     for name, value in model.named_parameters():
         value.requires_grad_(name in learned)  # what is frozen is rounded in bf16, and must be so alike
     model.to(place)
-    compute.fit_cpu(model, precision)  # the same attention too: two of them round otherwise
+    fit_cpu(model, precision)  # the same attention too: two of them round otherwise
     tolerance = TOLERANCES["bf16" if options else precision]
     for difference in probing.compare(probing.ask(model, inputs, precision=precision), trained):
         if not difference.within(tolerance):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from zoo import plugins
 from zoo.errors import NotFoundError, UnreachableError, UsageError, ZooError, did_you_mean
-from zoo.identity import canonical, has_weights
+from zoo.models.fingerprint import canonical, has_weights
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -15,7 +15,7 @@ from zoo.cards.snippets import base_arguments, literal
 from zoo.columns import LABEL, recognise
 from zoo.data import CLASS_NAMES, Example, columns_of
 from zoo.errors import DataError, UsageError
-from zoo.pretrained import check_missing, load_config, load_tokenizer, load_weights
+from zoo.models.loading import check_missing, load_config, load_tokenizer, load_weights
 from zoo.tasks import Task
 
 if TYPE_CHECKING:

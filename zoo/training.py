@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from zoo import compute, features
+from zoo import features
 from zoo.batching import TokenBudgetBatches
 from zoo.errors import Interrupted, NotFoundError, ZooError
 from zoo.hookspecs import hookimpl
 from zoo.live import Live
+from zoo.models.precision import settle
 from zoo.run import Run, TrainResult
 from zoo.runtime import distributed
 from zoo.runtime.device import choose_precision, device
@@ -40,7 +41,7 @@ _SCHEDULE = "schedule/"
 @hookimpl(trylast=True)
 def zoo_train(run: Run) -> TrainResult:
     precision = choose_precision(run.spec.precision)
-    compute.settle(run.model, precision)
+    settle(run.model, precision)
     checkpoint = _last_checkpoint(run.folder) if run.resume else None
     if run.resume and checkpoint is None:
         raise NotFoundError(

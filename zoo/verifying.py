@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo import probing, tensors
+from zoo import probing
 from zoo.errors import IncompatibleError, NotFoundError
 from zoo.folder_check import WHOLE, adapter_files, check_files
 from zoo.inference import Adapters, LoadedAdapter
+from zoo.models import safetensors_header
 from zoo.probing import TOLERANCES, TRUNK
 from zoo.registry.schema import AdapterRecord
 from zoo.registry.store import Registry
@@ -91,7 +92,7 @@ def _findings(
     with _checking("files", IncompatibleError, NotFoundError):
         check_files(record, folder)
         for path in adapter_files(folder):
-            tensors.check_finite(path)
+            safetensors_header.check_finite(path)
     yield Finding("files", True, f"{len(record.files)} files as they were saved, every number finite")
     with _checking("base", IncompatibleError):
         adapters = Adapters([name], registry, base, report=report)
@@ -180,7 +181,7 @@ def _on_effect(
     changed = next((one for one in moved if not one.within(_NOTHING)), None)
     if changed is not None:
         return Finding("effect", True, f"against the bare base {changed}")
-    names = [name for path in adapter_files(folder) for name in tensors.read_header(path)]
+    names = [name for path in adapter_files(folder) for name in safetensors_header.read_header(path)]
     more = [name for name in names if not any(f".{one}." in f".{name}" for one in head)]
     if head and (record.format == WHOLE or not more):
         return Finding("effect", True, "only its head was trained: before that, the base's own answers")

@@ -117,7 +117,7 @@ def train_zoo(
     model: Any, rows: list[dict[str, Any]], budget: int | None, folder: Path
 ) -> Callable[[int], None]:
     from zoo import evaluation, plugins, training
-    from zoo.compute import silence_dropout
+    from zoo.models.precision import silence_dropout
     from zoo.registry.schema import AdapterSpec
     from zoo.run import Run
     from zoo.runtime.console import Report

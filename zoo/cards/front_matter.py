@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from zoo.cards.public import is_hub_id
-from zoo.identity import canonical
+from zoo.models.fingerprint import canonical
 from zoo.registry.schema import UNKNOWN, AdapterRecord, DataId, Metric
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from zoo.identity import canonical
+from zoo.models.fingerprint import canonical
 from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId
 
 _LOCAL = "local:"

@@ -11,7 +11,7 @@ import click
 
 from zoo.cli.output import json_option, number, print_facts, print_json, print_rows, registry_option
 from zoo.errors import OptionError, UsageError
-from zoo.identity import same_base
+from zoo.models.fingerprint import same_base
 from zoo.options import split_pairs
 from zoo.registry.index import Summary, listing
 from zoo.registry.schema import UNKNOWN, AdapterRecord, DataId

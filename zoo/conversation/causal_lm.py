@@ -21,7 +21,7 @@ from zoo.conversation.conversations import COLUMNS, Message, UnusableError, read
 from zoo.conversation.generation import Sampling, answer
 from zoo.data import Example
 from zoo.errors import DataError
-from zoo.pretrained import check_missing, load_config, load_tokenizer, load_weights
+from zoo.models.loading import check_missing, load_config, load_tokenizer, load_weights
 from zoo.tasks import Task
 
 if TYPE_CHECKING:

@@ -119,9 +119,9 @@ def _base_of(loaded: LoadedAdapter, asked: str | None) -> nn.Module:
 
 
 def _ready(model: nn.Module, precision: str) -> None:
-    from zoo import compute
+    from zoo.models.precision import settle
 
-    compute.settle(model.requires_grad_(False).eval(), precision)
+    settle(model.requires_grad_(False).eval(), precision)
 
 
 def _seed(seed: int) -> None:

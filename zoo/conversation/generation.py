@@ -52,7 +52,7 @@ def answer(
     """
     import torch
 
-    from zoo import compute
+    from zoo.models.precision import autocast
     from zoo.runtime.device import device
 
     place = device()
@@ -61,7 +61,7 @@ def answer(
     given = torch.tensor([ids], device=place)
     streamer = _streamer(tokenizer, said) if said else None
     try:
-        with torch.inference_mode(), compute.autocast(place, precision):
+        with torch.inference_mode(), autocast(place, precision):
             found = model.generate(
                 input_ids=given,
                 attention_mask=torch.ones_like(given),

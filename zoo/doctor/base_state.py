@@ -18,9 +18,9 @@ from zoo.base_check import references
 from zoo.doctor.findings import BROKEN, WARNING, Finding, some, zoo_command
 from zoo.errors import NotFoundError, UnreachableError
 from zoo.folder_check import WHOLE
-from zoo.gguf import unpacked_folder
-from zoo.identity import sha256, weight_files, weight_hashes
 from zoo.methods import one_line
+from zoo.models.fingerprint import sha256, weight_files, weight_hashes
+from zoo.models.gguf import unpacked_folder
 from zoo.registry.schema import AdapterRecord, BaseId
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report

@@ -14,13 +14,13 @@ from zoo.cards import check as card_check
 from zoo.doctor.findings import BROKEN, WARNING, Finding, some, zoo_command
 from zoo.doctor.housekeeping import again
 from zoo.errors import ZooError
-from zoo.identity import sha256
 from zoo.intake.foreign import WEIGHTS
-from zoo.pretrained import HEADS
+from zoo.models.fingerprint import sha256
+from zoo.models.loading import HEADS
+from zoo.models.safetensors_header import read_header
 from zoo.registry.schema import UNKNOWN, AdapterRecord
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
-from zoo.tensors import read_header
 
 _HEADED = ("SEQ_CLS", "TOKEN_CLS")
 """PEFT's task types whose head is drawn anew on every base: without its own, an adapter predicts noise."""

@@ -10,8 +10,8 @@ from typing import Any
 from zoo.errors import NotFoundError
 from zoo.fit.shapes import Shape, model_files
 from zoo.intake.foreign import PICKLED, WEIGHTS, read_adapter_config
+from zoo.models.safetensors_header import read_header
 from zoo.security.gates import CONFIG_FILE
-from zoo.tensors import read_header
 
 
 @dataclass(frozen=True)

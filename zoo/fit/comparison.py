@@ -11,8 +11,8 @@ from zoo.fit.adapter_folder import Adapter
 from zoo.fit.pins import IN, LEAST, NUMBERS, OUT, ROWS, SUM, Parts, Pin, pins, sort_tensors, unjudged
 from zoo.fit.shapes import Base, Shape, Sides, layer_of, stack_of
 from zoo.fit.targets import names_of_targets, targeted
+from zoo.models.safetensors_header import named, shape_words
 from zoo.registry.schema import UNKNOWN, AdapterRecord
-from zoo.tensors import named, shape_words
 
 _MOST_NAMES = 8
 _FAMILY_PREFIXES = ("bert", "roberta", "distilbert", "albert", "electra", "deberta", "mpnet", "xlnet")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from zoo.fit.adapter_folder import read_adapter
 from zoo.fit.comparison import compare, compare_bases, compare_whole
-from zoo.fit.hashes import known_weight_hashes
 from zoo.fit.shapes import Base, read_base
+from zoo.models.hash_cache import known_weight_hashes
 from zoo.registry.schema import AdapterRecord
 
 EXACT, FITS, DOES_NOT_FIT, CANNOT_TELL = "exact", "fits", "does not fit", "unknown"

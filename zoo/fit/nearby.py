@@ -12,7 +12,7 @@ from pathlib import Path
 from zoo import plugins, sources
 from zoo.base_check import references
 from zoo.errors import NotFoundError, UnreachableError, ZooError
-from zoo.gguf import unpacked_folder
+from zoo.models.gguf import unpacked_folder
 from zoo.registry.schema import BaseId
 from zoo.runtime.console import Report
 

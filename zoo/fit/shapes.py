@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import IncompatibleError
-from zoo.fit.architectures import draw
-from zoo.identity import read_config, weight_files
-from zoo.tensors import TensorInfo, read_header
+from zoo.models.families import draw
+from zoo.models.fingerprint import read_config, weight_files
+from zoo.models.safetensors_header import TensorInfo, read_header
 
 INDEX = "model.safetensors.index.json"
 Shape = tuple[int, ...]

@@ -12,7 +12,7 @@ from zoo.cards.check import differs, validate
 from zoo.cards.public import is_hub_id
 from zoo.errors import ZooError
 from zoo.hub.client import HUB_TIMEOUT, client, retrying, said, status_of
-from zoo.identity import canonical, sha256
+from zoo.models.fingerprint import canonical, sha256
 from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId
 from zoo.runtime.console import Report
 

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 from zoo import sources
 from zoo.cards.public import is_hub_id
 from zoo.errors import IncompatibleError, NotFoundError, UsageError, ZooError
-from zoo.fit.hashes import known_weight_hashes
 from zoo.hub.client import HUB_TIMEOUT, client, retrying, said, spoken
-from zoo.identity import sha256
 from zoo.intake.described import Asserted
 from zoo.intake.foreign import PICKLED, WEIGHTS, check_has_weights
 from zoo.intake.take_in import Taken, check_new_name, convert_weights, enter, plain_name, staging
+from zoo.models.fingerprint import sha256
+from zoo.models.hash_cache import known_weight_hashes
+from zoo.models.safetensors_header import named
 from zoo.registry.schema import UNKNOWN, AdapterRecord, HubId
 from zoo.registry.store import RECORD_FILE, Registry
 from zoo.runtime.console import Report
 from zoo.security.gates import CONFIG_FILE, check_file_name, incoming
-from zoo.tensors import named
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

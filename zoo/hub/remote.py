@@ -11,7 +11,7 @@ import msgspec
 
 from zoo.errors import NotFoundError
 from zoo.hub.client import HUB_TIMEOUT, client, retrying
-from zoo.identity import sha256
+from zoo.models.fingerprint import sha256
 from zoo.registry.schema import FileId
 from zoo.registry.store import RECORD_FILE
 from zoo.runtime.console import Report

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import plugins
 from zoo.errors import UnreachableError
 from zoo.hub.client import client, said, spoken
-from zoo.identity import LEGACY_IDS, canonical
+from zoo.models.fingerprint import LEGACY_IDS, canonical
 from zoo.runtime.console import Report
 from zoo.security.secrets import clean
 

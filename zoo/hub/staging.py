@@ -29,7 +29,7 @@ from zoo.hub.publish_gates import (
     metrics_gate,
     unchanged_gate,
 )
-from zoo.identity import file_ids
+from zoo.models.fingerprint import file_ids
 from zoo.registry.schema import AdapterRecord, BaseId
 from zoo.registry.store import RECORD_FILE, dump
 from zoo.runtime.console import Report

@@ -11,15 +11,15 @@ from zoo import plugins
 from zoo.cards.card import FILE as CARD_FILE
 from zoo.cards.public import is_hub_id, public
 from zoo.errors import IncompatibleError, ZooError
-from zoo.identity import canonical, file_ids, sha256
 from zoo.intake.foreign import WEIGHTS
+from zoo.models.fingerprint import canonical, file_ids, sha256
+from zoo.models.safetensors_header import named
 from zoo.peft_method import PeftMethod
 from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId, FileId
 from zoo.registry.store import RECORD_FILE, read_record
 from zoo.security.gates import CONFIG_FILE, check_file_name
 from zoo.security.secrets import clean
 from zoo.security.untrusted import read_object
-from zoo.tensors import named
 
 _LARGEST = 1 << 22
 _NEEDED = {"peft": (CONFIG_FILE, WEIGHTS[0]), "zoo": (WEIGHTS[1],), "transformers": ("config.json",)}

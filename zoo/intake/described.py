@@ -17,16 +17,16 @@ from zoo.cards.card import FILE as CARD_FILE
 from zoo.cards.public import is_hub_id
 from zoo.errors import IncompatibleError, NotFoundError, UsageError
 from zoo.fit.pins import sort_tensors
-from zoo.identity import LEGACY_IDS, canonical, identify, read_config
 from zoo.intake.claimed import recorded_files
 from zoo.intake.foreign import WEIGHTS, read_adapter_config
-from zoo.pretrained import HEADS
+from zoo.models.fingerprint import LEGACY_IDS, canonical, identify, read_config
+from zoo.models.loading import HEADS
+from zoo.models.safetensors_header import named, read_header
 from zoo.registry.schema import UNKNOWN, AdapterRecord, AdapterSpec, BaseId, Cost
 from zoo.runtime.console import Report
 from zoo.security.gates import CONFIG_FILE
 from zoo.security.secrets import clean
 from zoo.sources import Resolved
-from zoo.tensors import named, read_header
 
 _CACHED = re.compile(r"models--([\w.-]+?)--([\w.-]+)[\\/]snapshots[\\/]([0-9a-f]{40})")
 """A base that was loaded from the Hub's cache by its path."""

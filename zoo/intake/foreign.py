@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import IncompatibleError, NotFoundError
+from zoo.models.safetensors_header import named
 from zoo.security.gates import CONFIG_FILE, check_not_pickled
 from zoo.security.untrusted import read_object
-from zoo.tensors import named
 
 WEIGHTS = ("adapter_model.safetensors", "adapter.safetensors")
 """PEFT's, and those of a method that PEFT lacks."""

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from zoo.cards.snippets import base_arguments, literal
 from zoo.data import Example
 from zoo.errors import IncompatibleError, NotFoundError, UsageError
-from zoo.identity import read_config
+from zoo.models.fingerprint import read_config
+from zoo.models.loading import load_weights
 from zoo.pictures import captioned, images
 from zoo.pictures.captions import padded, tokens
 from zoo.pictures.contrastive import compute_in_parts, contrastive_loss, distinct, label, parts, right_answers
-from zoo.pretrained import load_weights
 from zoo.tasks import Task
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import IncompatibleError, NotFoundError, ZooError
+from zoo.models.safetensors_header import check_finite, read_header
 from zoo.security.secrets import clean
-from zoo.tensors import check_finite, read_header
 
 _SECONDS = 120
 """For importing torch and a small adapter; a disk gives more than the bytes below in each further second."""

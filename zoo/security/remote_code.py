@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import IncompatibleError
+from zoo.models.safetensors_header import named
 from zoo.security.untrusted import read_json, read_text
-from zoo.tensors import named
 
 _CODE_KEYS = {
     "auto_map": "names Python code that comes with it",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import IncompatibleError
-from zoo.tensors import named
+from zoo.models.safetensors_header import named
 
 
 def read_json(path: Path) -> Any:

@@ -11,10 +11,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from zoo import evaluation, options, plugins, sources, training
-from zoo.compute import silence_dropout
 from zoo.dataset import Dataset, open_dataset
 from zoo.encoding import encode
-from zoo.identity import identify
+from zoo.models.fingerprint import identify
+from zoo.models.precision import silence_dropout
 from zoo.preflight import fitting_length
 from zoo.registry.schema import AdapterSpec, BaseId
 from zoo.run import Run

@@ -60,7 +60,7 @@ def attend(
     import torch
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    from zoo.compute import drop
+    from zoo.models.precision import drop
 
     batch, heads, queries, size = query.shape
     kv_heads, keys = key.shape[1], key.shape[2]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import IncompatibleError, NotFoundError, ZooError
-from zoo.identity import read_config
+from zoo.models.fingerprint import read_config
 
 if TYPE_CHECKING:
     from torch import nn

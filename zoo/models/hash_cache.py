@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from zoo.identity import sha256, weight_files
+from zoo.models.fingerprint import sha256, weight_files
 from zoo.runtime import cache
 
 WORTH_KEEPING = 10_000_000
@@ -27,7 +27,7 @@ class _Kept(msgspec.Struct, frozen=True, array_like=True):
 
 
 def known_sha256(path: Path) -> str:
-    """To tell what a file is. What guards against a changed file reads it: `zoo.identity.sha256`."""
+    """To tell what a file is. A guard against changed files reads them: `fingerprint.sha256`."""
     found = path.resolve().stat()
     times = (found.st_mtime_ns, found.st_ctime_ns)
     return _hash(path, (str(path.resolve()), found.st_size, found.st_ino, *times))

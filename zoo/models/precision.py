@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from zoo import attention
+from zoo.models import cpu_attention
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +39,7 @@ def fit_cpu(model: nn.Module, precision: str) -> None:
         if type(module) is nn.Dropout:
             module.__class__ = _dropout_class()
     if precision == "bf16":
-        attention.use(model)
+        cpu_attention.use(model)
 
 
 def hold(model: nn.Module) -> list[tuple[nn.Parameter, Tensor]]:
