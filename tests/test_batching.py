@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zoo.batching import TokenBudgetBatches, by_length
+from zoo.data.batching import TokenBudgetBatches, by_length
 from zoo.errors import UsageError
 
 BUDGET = 512

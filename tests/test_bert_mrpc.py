@@ -11,8 +11,8 @@ import pytest
 from conftest import Result, reviews, write_csv
 
 from zoo import AdapterSpec, pipeline, plugins, sources
-from zoo.data import Division
-from zoo.dataset import Dataset, open_dataset
+from zoo.data.dataset import Dataset, open_dataset
+from zoo.data.files import Division
 from zoo.errors import DataError, UsageError
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report

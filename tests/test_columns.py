@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from zoo.columns import recognise, with_header
+from zoo.data.columns import recognise, with_header
 from zoo.errors import DataError
 
 TEXT = ("text", "label")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from zoo.conversation.conversations import Message, UnusableError, read_conversations
-from zoo.data import read_frames
+from zoo.data.files import read_frames
 from zoo.errors import DataError
 
 USER, ASSISTANT = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from zoo.data import (
+from zoo.data.files import (
     HELD_OUT_MOST,
     Division,
     Example,

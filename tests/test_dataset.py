@@ -10,7 +10,7 @@ import pytest
 from conftest import Result, reviews, write_csv
 
 from zoo import AdapterSpec, plugins, sources
-from zoo.dataset import Dataset, open_dataset
+from zoo.data.dataset import Dataset, open_dataset
 from zoo.errors import DataError, NotFoundError
 from zoo.runtime.console import Report
 

@@ -10,7 +10,7 @@ from conftest import reviews
 from records import training
 
 from zoo import AdapterRecord, AdapterSpec, pipeline, plugins, sources
-from zoo.dataset import Dataset, open_dataset
+from zoo.data.dataset import Dataset, open_dataset
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
 

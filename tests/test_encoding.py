@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zoo import TextClassification, encoding
-from zoo.data import Example
+from zoo import TextClassification
+from zoo.data import token_cache
+from zoo.data.files import Example
 
 TEXTS = [
     "a moving and honest film",
@@ -69,7 +70,7 @@ def tokenizer(tiny_bert: Path, task: Counting) -> Any:
 
 def given(rows: list[dict[str, Any]], processor: Any) -> Sequence[dict[str, Any]]:
     examples: list[Example] = [{"row": row} for row in range(len(rows))]
-    return encoding.encode(Giving(rows), examples, processor, 16)
+    return token_cache.encode(Giving(rows), examples, processor, 16)
 
 
 def files(cache: Path) -> list[Path]:
@@ -82,7 +83,7 @@ def test_it_is_what_the_task_gives_the_first_time_and_the_second(
 ) -> None:
     expected = task.encode(EXAMPLES, tokenizer, max_length)
     for _ in range(2):
-        found = encoding.encode(task, EXAMPLES, tokenizer, max_length)
+        found = token_cache.encode(task, EXAMPLES, tokenizer, max_length)
         assert list(found) == expected
         kinds = {type(value) for row in found for value in row.values()}
         assert kinds == {int, list}
@@ -94,36 +95,36 @@ def test_rows_without_labels_are_encoded_too(task: Counting, tokenizer: Any) -> 
     examples: list[Example] = [{"text": text} for text in TEXTS]
     expected = task.encode(examples, tokenizer, 16)
     for _ in range(2):
-        assert list(encoding.encode(task, examples, tokenizer, 16)) == expected
+        assert list(token_cache.encode(task, examples, tokenizer, 16)) == expected
 
 
 def test_many_examples_are_encoded_in_blocks_and_keep_their_order(
     task: Counting, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding, "BLOCK", 4)
+    monkeypatch.setattr(token_cache, "BLOCK", 4)
     expected = task.encode(EXAMPLES, tokenizer, 16)
-    assert list(encoding.encode(task, EXAMPLES, tokenizer, 16)) == expected
+    assert list(token_cache.encode(task, EXAMPLES, tokenizer, 16)) == expected
     assert task.calls == 1 + 3
 
 
 def test_a_second_call_does_not_encode(task: Counting, tokenizer: Any, cache: Path) -> None:
-    encoding.encode(task, EXAMPLES, tokenizer, 16)
+    token_cache.encode(task, EXAMPLES, tokenizer, 16)
     assert (task.calls, len(files(cache))) == (1, 1)
-    encoding.encode(task, EXAMPLES, tokenizer, 16)
+    token_cache.encode(task, EXAMPLES, tokenizer, 16)
     # nor does another tokenizer of the same folder, whatever it was last asked to do
     other = copy.deepcopy(tokenizer)
     other(["a film"], truncation=True, max_length=3)
     other.pad({"input_ids": [[1, 2], [3]]}, padding="max_length", max_length=9)
     other(["a film"], padding="max_length", max_length=9, truncation=True)
-    encoding.encode(task, EXAMPLES, other, 16)
+    token_cache.encode(task, EXAMPLES, other, 16)
     assert (task.calls, len(files(cache))) == (1, 1)
 
 
 def test_a_file_that_is_used_counts_as_the_newest(task: Counting, tokenizer: Any, cache: Path) -> None:
-    encoding.encode(task, EXAMPLES, tokenizer, 16)
+    token_cache.encode(task, EXAMPLES, tokenizer, 16)
     (path,) = files(cache)
     os.utime(path, (1000, 1000))
-    encoding.encode(task, EXAMPLES, tokenizer, 16)
+    token_cache.encode(task, EXAMPLES, tokenizer, 16)
     assert path.stat().st_mtime > 1000
 
 
@@ -168,9 +169,9 @@ def _other_limit(tokenizer: Any) -> None:
     ],
 )
 def test_another_tokenizer_encodes_anew(change: Any, task: Counting, tokenizer: Any, cache: Path) -> None:
-    encoding.encode(task, EXAMPLES, tokenizer, 16)
+    token_cache.encode(task, EXAMPLES, tokenizer, 16)
     change(tokenizer)
-    found = encoding.encode(task, EXAMPLES, tokenizer, 16)
+    found = token_cache.encode(task, EXAMPLES, tokenizer, 16)
     assert (task.calls, len(files(cache))) == (2, 2)
     assert list(found) == task.encode(EXAMPLES, tokenizer, 16)
 
@@ -187,22 +188,22 @@ def test_another_tokenizer_encodes_anew(change: Any, task: Counting, tokenizer: 
     ids=["label", "order", "fewer", "space", "more"],
 )
 def test_other_examples_are_encoded_anew(examples: list[Example], task: Counting, tokenizer: Any) -> None:
-    encoding.encode(task, [{"text": "a film", "label": 0}, {"text": "b", "label": 1}], tokenizer, 16)
-    assert list(encoding.encode(task, examples, tokenizer, 16)) == task.encode(examples, tokenizer, 16)
+    token_cache.encode(task, [{"text": "a film", "label": 0}, {"text": "b", "label": 1}], tokenizer, 16)
+    assert list(token_cache.encode(task, examples, tokenizer, 16)) == task.encode(examples, tokenizer, 16)
     assert task.calls == 3
 
 
 def test_another_length_encodes_anew(task: Counting, tokenizer: Any) -> None:
     for max_length in (16, 17):
-        encoding.encode(task, EXAMPLES, tokenizer, max_length)
+        token_cache.encode(task, EXAMPLES, tokenizer, max_length)
     assert task.calls == 2
 
 
 def test_another_task_of_the_same_code_encodes_anew(task: Counting, tokenizer: Any) -> None:
     other = Counting()
     other.name = "other"
-    encoding.encode(task, EXAMPLES, tokenizer, 16)
-    encoding.encode(other, EXAMPLES, tokenizer, 16)
+    token_cache.encode(task, EXAMPLES, tokenizer, 16)
+    token_cache.encode(other, EXAMPLES, tokenizer, 16)
     assert (task.calls, other.calls) == (1, 1)
 
 
@@ -236,7 +237,7 @@ def test_other_code_encodes_anew(tokenizer: Any, tmp_path: Path, monkeypatch: py
     lengths = []
     for more, kept in (("", 1), ("", 1), ("+ ' film'", 2)):
         plugin = _plugin(tmp_path, more, monkeypatch)
-        rows = encoding.encode(plugin, [{"text": "a", "label": 0}], tokenizer, 16)
+        rows = token_cache.encode(plugin, [{"text": "a", "label": 0}], tokenizer, 16)
         lengths.append(rows[0]["length"])
         assert len(files(tmp_path / "cache")) == kept
     assert lengths == [3, 3, 4]
@@ -248,7 +249,7 @@ def test_a_task_whose_code_is_nowhere_is_encoded_each_time(tokenizer: Any, cache
     exec("class Task(Counting): pass", made)
     task = made["Task"]()
     for calls in (1, 2):
-        assert list(encoding.encode(task, EXAMPLES, tokenizer, 16))[1]["length"] == 3
+        assert list(token_cache.encode(task, EXAMPLES, tokenizer, 16))[1]["length"] == 3
         assert task.calls == calls
     assert files(cache) == []
 
@@ -264,14 +265,14 @@ def test_examples_that_are_no_words_are_encoded_each_time(tokenizer: Any, cache:
     task = Giving([{"input_ids": [1], "length": 1}])
     examples: list[Example] = [{"row": 0, "image": np.zeros(3)}]
     for calls in (1, 2):
-        assert list(encoding.encode(task, examples, tokenizer, 16)) == task.rows
+        assert list(token_cache.encode(task, examples, tokenizer, 16)) == task.rows
         assert task.calls == calls
     assert files(cache) == []
 
 
 def test_rows_are_a_sequence_like_a_list(task: Counting, tokenizer: Any) -> None:
-    rows, plain = encoding.encode(task, EXAMPLES, tokenizer, 8), task.encode(EXAMPLES, tokenizer, 8)
-    assert isinstance(rows, encoding.Rows)
+    rows, plain = token_cache.encode(task, EXAMPLES, tokenizer, 8), task.encode(EXAMPLES, tokenizer, 8)
+    assert isinstance(rows, token_cache.Rows)
     count = len(plain)
     assert len(rows) == count
     for index in range(-count, count):
@@ -293,7 +294,7 @@ def test_rows_are_a_sequence_like_a_list(task: Counting, tokenizer: Any) -> None
 
 
 def test_a_row_may_be_changed_without_changing_what_is_kept(task: Counting, tokenizer: Any) -> None:
-    rows = encoding.encode(task, EXAMPLES, tokenizer, 8)
+    rows = token_cache.encode(task, EXAMPLES, tokenizer, 8)
     before = copy.deepcopy(rows[0])
     row = rows[0]
     row["input_ids"].append(1)
@@ -305,7 +306,7 @@ def test_a_row_may_be_changed_without_changing_what_is_kept(task: Counting, toke
 def test_a_damaged_file_is_made_anew(damage: bytes, task: Counting, tokenizer: Any, cache: Path) -> None:
     from safetensors.numpy import save
 
-    expected = list(encoding.encode(task, EXAMPLES, tokenizer, 16))
+    expected = list(token_cache.encode(task, EXAMPLES, tokenizer, 16))
     (path,) = files(cache)
     whole = path.read_bytes()
     path.write_bytes(
@@ -316,9 +317,9 @@ def test_a_damaged_file_is_made_anew(damage: bytes, task: Counting, tokenizer: A
             b"one row less": save({"length": np.zeros(len(EXAMPLES) - 1, np.uint8)}),
         }.get(damage, damage)
     )
-    assert list(encoding.encode(task, EXAMPLES, tokenizer, 16)) == expected
+    assert list(token_cache.encode(task, EXAMPLES, tokenizer, 16)) == expected
     assert task.calls == 2
-    assert list(encoding.encode(task, EXAMPLES, tokenizer, 16)) == expected
+    assert list(token_cache.encode(task, EXAMPLES, tokenizer, 16)) == expected
     assert task.calls == 2
 
 
@@ -329,7 +330,7 @@ def test_a_folder_that_cannot_be_written_costs_only_time(
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "file"))
     expected = task.encode(EXAMPLES, tokenizer, 16)
     for _ in range(2):
-        assert list(encoding.encode(task, EXAMPLES, tokenizer, 16)) == expected
+        assert list(token_cache.encode(task, EXAMPLES, tokenizer, 16)) == expected
     assert task.calls == 3
 
 
@@ -342,7 +343,7 @@ def test_a_disk_without_room_costs_only_time(
     before = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200, before[0][1]))
     try:
-        found = list(encoding.encode(task, EXAMPLES, tokenizer, 16))
+        found = list(token_cache.encode(task, EXAMPLES, tokenizer, 16))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before[0])
         signal.signal(signal.SIGXFSZ, before[1])
@@ -354,24 +355,24 @@ def test_a_cache_that_may_only_be_read_is_read(
     task: Counting, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody else's, say."""
-    encoding.encode(task, EXAMPLES, tokenizer, 16)
+    token_cache.encode(task, EXAMPLES, tokenizer, 16)
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError
 
     monkeypatch.setattr(os, "utime", refuse)
-    encoding.encode(task, EXAMPLES, tokenizer, 16)
+    token_cache.encode(task, EXAMPLES, tokenizer, 16)
     assert task.calls == 1
 
 
 def test_all_kept_encodings_together_stay_small(
     task: Counting, tokenizer: Any, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encoding.encode(task, EXAMPLES, tokenizer, 16)
+    token_cache.encode(task, EXAMPLES, tokenizer, 16)
     (first,) = files(cache)
     os.utime(first, (1000, 1000))
-    monkeypatch.setattr(encoding, "MOST_BYTES", first.stat().st_size + 10)
-    encoding.encode(task, EXAMPLES, tokenizer, 15)
+    monkeypatch.setattr(token_cache, "MOST_BYTES", first.stat().st_size + 10)
+    token_cache.encode(task, EXAMPLES, tokenizer, 15)
     assert len(files(cache)) == 1
     assert first not in files(cache)
 
@@ -426,19 +427,19 @@ def test_no_whole_number_is_cut_off(values: list[int], tokenizer: Any) -> None:
     ]
     for _ in range(2):
         found = given(rows, tokenizer)
-        assert isinstance(found, encoding.Rows)
+        assert isinstance(found, token_cache.Rows)
         assert list(found) == rows
 
 
 def test_no_examples_are_no_rows(task: Counting, tokenizer: Any) -> None:
     for _ in range(2):
-        found = encoding.encode(task, [], tokenizer, 16)
+        found = token_cache.encode(task, [], tokenizer, 16)
         assert len(found) == 0
         assert list(found) == []
 
 
 def test_the_arrays_are_small(task: Counting, tokenizer: Any, cache: Path) -> None:
     """200 words are told by one byte each."""
-    rows = encoding.encode(task, EXAMPLES * 20, tokenizer, 64)
+    rows = token_cache.encode(task, EXAMPLES * 20, tokenizer, 64)
     tokens = sum(row["length"] for row in rows)
     assert files(cache)[0].stat().st_size < 4 * tokens

@@ -14,7 +14,7 @@ import pytest
 from conftest import Result
 from PIL import Image
 
-from zoo.data import Example
+from zoo.data.files import Example
 from zoo.errors import DataError, IncompatibleError, NotFoundError
 from zoo.pictures.images import made
 from zoo.plugins import load_method, load_task
@@ -76,7 +76,7 @@ def train(zoo: Zoo, tiny_clip: Path, pictures_folder: Path) -> Callable[..., Res
 
 
 def test_all_captions_of_a_picture_are_on_one_side_whatever_file_holds_it(tmp_path: Path) -> None:
-    from zoo.data import divide
+    from zoo.data.files import divide
 
     folder = write_folder(tmp_path / "data", [*numbered(), *((n, f"again {t}") for n, t in numbered())])
     shutil.copy(folder / "3.png", folder / "copy.png")

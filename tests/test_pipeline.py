@@ -140,7 +140,7 @@ def test_the_held_out_rows_do_not_depend_on_limit_or_seed(
     tiny_bert: Path, reviews_csv: Path, registry: Registry
 ) -> None:
     from zoo import sources
-    from zoo.dataset import open_dataset
+    from zoo.data.dataset import open_dataset
     from zoo.runtime.console import Report
 
     task = plugins.load_task("bert-imdb")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo.conversation.causal_lm import CausalLanguageModelling
-    from zoo.data import CLASS_NAMES
+    from zoo.data.files import CLASS_NAMES
     from zoo.errors import (
         AuthError,
         DataError,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "CLASS_NAMES": "zoo.data",
+    "CLASS_NAMES": "zoo.data.files",
     "UsageError": "zoo.errors",
     "Kind": "zoo.sources",
     "canonical": "zoo.models.fingerprint",

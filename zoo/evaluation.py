@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zoo.batching import by_length
+from zoo.data.batching import by_length
 from zoo.hookspecs import hookimpl
 from zoo.runtime import distributed
 

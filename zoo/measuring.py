@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zoo import sources
-from zoo.data import Division, Example, fingerprint
-from zoo.dataset import divide_rows, read_examples, read_splits
-from zoo.encoding import encode
+from zoo.data.dataset import divide_rows, read_examples, read_splits
+from zoo.data.files import Division, Example, fingerprint
+from zoo.data.token_cache import encode
 from zoo.errors import IncompatibleError, NotFoundError
 from zoo.inference import Adapters, LoadedAdapter
 from zoo.registry.schema import AdapterRecord, Metric

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from zoo import probing, proving, sources
-from zoo.dataset import Dataset, open_dataset
+from zoo.data.dataset import Dataset, open_dataset
 from zoo.errors import Interrupted, UsageError
 from zoo.models.fingerprint import file_ids, identify
 from zoo.plan import Plan, command, plan, with_free_name
@@ -135,7 +135,7 @@ def _load(
     made: Plan, spec: AdapterSpec, base: Path, dataset: Dataset, work: Path, report: Report, resume: bool
 ) -> tuple[Run, list[str]]:
     """The run with its model not yet adapted, and the names of the modules without pretrained weights."""
-    from zoo.encoding import encode
+    from zoo.data.token_cache import encode
     from zoo.preflight import fitting_length
     from zoo.run import Run
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import sources
-from zoo.dataset import open_dataset
+from zoo.data.dataset import open_dataset
 from zoo.errors import NotFoundError, UsageError
 from zoo.models.fingerprint import read_config
 from zoo.plan import Plan, plan, with_free_name

@@ -95,7 +95,7 @@ class Source(ABC):
 
     def frames(self, resolved: Resolved) -> dict[str, DataFrame]:
         """The rows of a data set by split name. The default reads `resolved.path`."""
-        from zoo.data import read_frames
+        from zoo.data.files import read_frames
 
         if resolved.path is None:
             raise ZooError(f"source '{self.name}' must implement frames for data without a path")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import sources
-from zoo.columns import recognise
-from zoo.data import columns_of
+from zoo.data.columns import recognise
+from zoo.data.files import columns_of
 from zoo.errors import DataError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import Tensor, nn
 
-    from zoo.data import Example
+    from zoo.data.files import Example
     from zoo.inference import LoadedAdapter
     from zoo.registry.schema import AdapterRecord, Metric
     from zoo.run import Run

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.cards.markdown import single_line
 from zoo.cards.snippets import base_arguments, literal
-from zoo.columns import LABEL, recognise
-from zoo.data import CLASS_NAMES, Example, columns_of
+from zoo.data.columns import LABEL, recognise
+from zoo.data.files import CLASS_NAMES, Example, columns_of
 from zoo.errors import DataError, UsageError
 from zoo.models.loading import check_missing, load_config, load_tokenizer, load_weights
 from zoo.tasks import Task

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from zoo import features
-from zoo.batching import TokenBudgetBatches
+from zoo.data.batching import TokenBudgetBatches
 from zoo.errors import Interrupted, NotFoundError, ZooError
 from zoo.hookspecs import hookimpl
 from zoo.live import Live

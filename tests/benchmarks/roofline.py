@@ -111,7 +111,7 @@ def main() -> None:
 
     import torch
 
-    from zoo.batching import TokenBudgetBatches
+    from zoo.data.batching import TokenBudgetBatches
     from zoo.runtime.device import choose_precision
 
     with tempfile.TemporaryDirectory() as folder:

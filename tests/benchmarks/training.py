@@ -48,7 +48,7 @@ def write_rows(path: Path, count: int) -> list[int]:
     from tokenizers import Tokenizer
 
     from zoo import sources
-    from zoo.dataset import open_dataset
+    from zoo.data.dataset import open_dataset
     from zoo.plan import plan
     from zoo.registry.schema import AdapterSpec
     from zoo.runtime.console import Report

@@ -10,7 +10,7 @@ from zoo.cli.columns import column_options
 from zoo.cli.output import json_option, print_facts, print_json
 
 if TYPE_CHECKING:
-    from zoo.data_check import Checked, Lengths
+    from zoo.data.inspect import Checked, Lengths
 
 
 @click.group(name="data")
@@ -36,14 +36,15 @@ def check_command(data: str | None, task_name: str, as_json: bool, **settings: A
     \b
     zoo data check reviews.csv --task bert-imdb --label-column stars
     """
-    from zoo import data_check, plugins
+    from zoo import plugins
+    from zoo.data import inspect
     from zoo.errors import DataError
     from zoo.registry.schema import AdapterSpec
     from zoo.runtime.console import StderrReport
 
     task = plugins.load_task(task_name)
     spec = AdapterSpec(method="", task=task_name, data=data, **settings)
-    found = data_check.check(task, spec, StderrReport())
+    found = inspect.check(task, spec, StderrReport())
     if as_json:
         print_json(found)
     else:

@@ -199,7 +199,7 @@ def _check_inputs(task: Task, inputs: Sequence[Any], name: str) -> None:
 
 def _read_inputs(task: Task, file: str, columns: Sequence[str]) -> list[Any]:
     """One input of `task.example` for each row of a table or line of a text."""
-    from zoo.data import SUFFIXES, read_frames
+    from zoo.data.files import SUFFIXES, read_frames
 
     path = Path(file)
     roles = task.text_columns

@@ -19,7 +19,7 @@ from zoo.cards.snippets import base_arguments, literal
 from zoo.conversation.chat_template import IGNORED, check_template, encode, fit, prompt_ids
 from zoo.conversation.conversations import COLUMNS, Message, UnusableError, read_conversations
 from zoo.conversation.generation import Sampling, answer
-from zoo.data import Example
+from zoo.data.files import Example
 from zoo.errors import DataError
 from zoo.models.loading import check_missing, load_config, load_tokenizer, load_weights
 from zoo.tasks import Task

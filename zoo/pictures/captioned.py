@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from zoo.data import HELD_OUT_NAMES, SUFFIXES, TRAIN_NAMES, Example, columns_of, read_frames
+from zoo.data.files import HELD_OUT_NAMES, SUFFIXES, TRAIN_NAMES, Example, columns_of, read_frames
 from zoo.errors import DataError, NotFoundError
 from zoo.pictures import images
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from zoo.data import Example
+from zoo.data.files import Example
 from zoo.errors import NotFoundError
 from zoo.pictures import captioned, images
 from zoo.pictures.captions import padded, tokens

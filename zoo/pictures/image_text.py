@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.cards.snippets import base_arguments, literal
-from zoo.data import Example
+from zoo.data.files import Example
 from zoo.errors import IncompatibleError, NotFoundError, UsageError
 from zoo.models.fingerprint import read_config
 from zoo.models.loading import load_weights

@@ -11,8 +11,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from zoo import evaluation, options, plugins, sources, training
-from zoo.dataset import Dataset, open_dataset
-from zoo.encoding import encode
+from zoo.data.dataset import Dataset, open_dataset
+from zoo.data.token_cache import encode
 from zoo.models.fingerprint import identify
 from zoo.models.precision import silence_dropout
 from zoo.preflight import fitting_length

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.data.json_rows import read_json
 from zoo.errors import DataError, NotFoundError, ZooError
-from zoo.json_rows import read_json
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -21,7 +21,7 @@ from zoo.runtime import cache
 if TYPE_CHECKING:
     import numpy as np
 
-    from zoo.data import Example
+    from zoo.data.files import Example
     from zoo.tasks import Task
 
 BLOCK = 1000

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from zoo import sources
-from zoo.data import Example
-from zoo.dataset import divide_rows, frames_of, known_columns, place
+from zoo.data.dataset import divide_rows, frames_of, known_columns, place
+from zoo.data.files import Example
 from zoo.errors import DataError, NotFoundError
 from zoo.registry.schema import AdapterSpec
 from zoo.runtime.console import Report

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from zoo.data import without_header
+from zoo.data.files import without_header
 from zoo.errors import DataError
 
 if TYPE_CHECKING:

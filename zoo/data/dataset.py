@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from zoo import sources
-from zoo.columns import with_header
-from zoo.data import GIVEN, HELD_OUT_NAMES, Division, Example, divide, fingerprint
+from zoo.data.columns import with_header
+from zoo.data.files import GIVEN, HELD_OUT_NAMES, Division, Example, divide, fingerprint
 from zoo.errors import DataError, UsageError
 from zoo.registry.schema import AdapterSpec, DataId
 from zoo.runtime.console import Report

@@ -1,0 +1,1 @@
+"""Knows rows: files, columns, the held-out rule, their tokens and batches."""
