@@ -34,8 +34,8 @@ from zoo.registry.schema import AdapterRecord, BaseId
 from zoo.registry.store import RECORD_FILE, dump
 from zoo.runtime.console import Report
 from zoo.security.gates import CONFIG_FILE, outgoing
+from zoo.security.safe_read import read_text
 from zoo.security.secrets import clean, redact, secret_in
-from zoo.security.untrusted import read_text
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from zoo.peft_method import PeftMethod
 from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId, FileId
 from zoo.registry.store import RECORD_FILE, read_record
 from zoo.security.gates import CONFIG_FILE, check_file_name
+from zoo.security.safe_read import read_object
 from zoo.security.secrets import clean
-from zoo.security.untrusted import read_object
 
 _LARGEST = 1 << 22
 _NEEDED = {"peft": (CONFIG_FILE, WEIGHTS[0]), "zoo": (WEIGHTS[1],), "transformers": ("config.json",)}

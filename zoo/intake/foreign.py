@@ -12,7 +12,7 @@ from typing import Any
 from zoo.errors import IncompatibleError, NotFoundError
 from zoo.models.safetensors_header import named
 from zoo.security.gates import CONFIG_FILE, check_not_pickled
-from zoo.security.untrusted import read_object
+from zoo.security.safe_read import read_object
 
 WEIGHTS = ("adapter_model.safetensors", "adapter.safetensors")
 """PEFT's, and those of a method that PEFT lacks."""

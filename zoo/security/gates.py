@@ -18,8 +18,8 @@ from zoo.errors import IncompatibleError
 from zoo.models.safetensors_header import check_finite, named, read_header
 from zoo.security.adapter_config import check_config, without_unknown
 from zoo.security.remote_code import check_json, check_template
+from zoo.security.safe_read import read_object, read_text
 from zoo.security.secrets import secret_in
-from zoo.security.untrusted import read_object, read_text
 
 CONFIG_FILE = "adapter_config.json"
 PROCESSOR_FILES = (

@@ -9,7 +9,7 @@ from typing import Any
 
 from zoo.errors import IncompatibleError
 from zoo.models.safetensors_header import named
-from zoo.security.untrusted import read_json, read_text
+from zoo.security.safe_read import read_json, read_text
 
 _CODE_KEYS = {
     "auto_map": "names Python code that comes with it",
