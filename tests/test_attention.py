@@ -14,8 +14,8 @@ from conftest import FAMILIES
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from zoo import plugins
 from zoo.models import cpu_attention
+from zoo.plugins import manager
 
 Mask = Callable[[int, int], Tensor | None]
 
@@ -253,7 +253,7 @@ def test_dropout_zeroes_weights_and_keeps_the_mean() -> None:
 
 
 def _classifier(folder: Path) -> Any:
-    return plugins.load_task("bert-imdb").load_model(folder, ["a", "b"])[0].eval()
+    return manager.load_task("bert-imdb").load_model(folder, ["a", "b"])[0].eval()
 
 
 def _llama(cls: str, **settings: Any) -> Any:

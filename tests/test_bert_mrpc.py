@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from conftest import Result, reviews, write_csv
 
-from zoo import AdapterSpec, pipeline, plugins, sources
+from zoo import AdapterSpec, pipeline
 from zoo.data.dataset import Dataset, open_dataset
 from zoo.data.files import Division
 from zoo.errors import DataError, UsageError
+from zoo.plugins import manager, source
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
 from zoo.text_classification import TextClassification
@@ -48,7 +49,7 @@ def pairs_csv(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def task() -> TextClassification:
-    found = plugins.load_task("bert-mrpc")
+    found = manager.load_task("bert-mrpc")
     assert isinstance(found, TextClassification)
     return found
 
@@ -67,8 +68,8 @@ class Heard(Report):
 
 def opened(data: Path, report: Report | None = None, **settings: Any) -> Dataset:
     spec = AdapterSpec(method="lora", task="bert-mrpc", **settings)
-    found = sources.resolve(str(data), (), "data", Report())
-    return open_dataset(plugins.load_task("bert-mrpc"), found, spec, report or Report())
+    found = source.resolve(str(data), (), "data", Report())
+    return open_dataset(manager.load_task("bert-mrpc"), found, spec, report or Report())
 
 
 def every(division: Division) -> set[tuple[str, str, int]]:

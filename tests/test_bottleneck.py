@@ -1,4 +1,4 @@
-"""Bottleneck adapters, and the places in a transformer's layers that they go to (zoo/layers.py)."""
+"""Bottleneck adapters, and where in a transformer's layers they go."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 import pytest
 
 import zoo as api
-from zoo import options, plugins
 from zoo.errors import IncompatibleError
-from zoo.layers import layers_of
+from zoo.plugins import manager, params
+from zoo.plugins.transformer_layers import layers_of
 
 STYLES = ("houlsby", "pfeiffer", "parallel")
 FAMILIES = ("bert", "roberta", "distilbert", "llama")
 
 
 def loaded(base: Path) -> Any:
-    model, head = plugins.load_task("bert-imdb").load_model(base, ["negative", "positive"])
+    model, head = manager.load_task("bert-imdb").load_model(base, ["negative", "positive"])
     return model.eval(), head
 
 
 def attached(base: Path, **given: Any) -> Any:
-    method, task = plugins.load_method("bottleneck"), plugins.load_task("bert-imdb")
+    method, task = manager.load_method("bottleneck"), manager.load_task("bert-imdb")
     model, head = loaded(base)
-    return method.attach(model, options.parse(method.Params, given, "bottleneck"), task, head)
+    return method.attach(model, params.parse(method.Params, given, "bottleneck"), task, head)
 
 
 def inputs() -> dict[str, Any]:
@@ -100,8 +100,8 @@ def test_every_adapter_in_every_known_kind_of_model_is_reached_by_the_gradient(k
     sizes |= {"num_key_value_heads": 2} if kind in ("mistral", "qwen2", "qwen3") else {}
     config = AutoConfig.for_model(kind, **sizes, vocab_size=40, pad_token_id=0)
     model = AutoModelForSequenceClassification.from_config(config)
-    method, task = plugins.load_method("bottleneck"), plugins.load_task("bert-imdb")
-    method.attach(model, options.parse(method.Params, {"style": style}, "bottleneck"), task, ())
+    method, task = manager.load_method("bottleneck"), manager.load_task("bert-imdb")
+    method.attach(model, params.parse(method.Params, {"style": style}, "bottleneck"), task, ())
     model(**inputs()).logits.sum().backward()
     trained = [value for value in model.parameters() if value.requires_grad]
     assert len(trained) == 2 * 4 * (2 if style == "houlsby" else 1)
@@ -147,7 +147,7 @@ def test_one_call_puts_a_trained_adapter_back_on_its_base(
     assert done.code == 0, done.err
     folder = tmp_path / "registry" / "adapters" / "bent"
     model = api.restore(loaded(tiny_bert)[0], folder)
-    task = plugins.load_task("bert-imdb")
+    task = manager.load_task("bert-imdb")
     with torch.no_grad():
         batch = task.load_processor(folder)(["a joy to watch"], return_tensors="pt")
         said = model(**batch).logits.softmax(-1)[0]

@@ -18,10 +18,10 @@ from records import make_base, make_record
 from safetensors.numpy import load_file, save_file
 
 from zoo.models.fingerprint import identify
+from zoo.plugins.source import resolve
 from zoo.registry.schema import UNKNOWN
 from zoo.registry.store import Registry, dump
 from zoo.runtime.console import Report
-from zoo.sources import resolve
 from zoo.testing import save_tiny_model
 
 WEIGHTS = "adapter_model.safetensors"

@@ -14,11 +14,12 @@ import pytest
 from records import make_base, make_record
 from safetensors.numpy import load_file, save_file
 
-from zoo import options, plugins, sources
 from zoo.errors import ZooError
 from zoo.fit.compatibility import check, open_base
 from zoo.fit.targets import targeted
 from zoo.models.fingerprint import identify, weight_hashes
+from zoo.plugins import manager, source
+from zoo.plugins import params as options
 from zoo.registry.schema import AdapterRecord, BaseId
 from zoo.runtime.console import Report
 from zoo.runtime.logging import quiet_libraries
@@ -26,7 +27,7 @@ from zoo.testing import TinyModels
 
 TASKS = {"bert": "bert-imdb", "llama": "tinyllama-chat", "clip": "clip-retrieval"}
 METHODS = sorted(
-    name for name, one in plugins.find("method").items() if one.distribution.startswith("adapter-zoo ")
+    name for name, one in manager.find("method").items() if one.distribution.startswith("adapter-zoo ")
 )
 PINS_NOTHING = {"fourierft", "psoft", "unilora", "waveft"}
 """PEFT loads these onto any size: frequencies and seeds have no sides."""
@@ -103,7 +104,7 @@ class Zoo:
         return True
 
     def identity(self, family: str) -> BaseId:
-        return identify(sources.resolve(f"path:{self.base(family)}", (), "base", Report()))
+        return identify(source.resolve(f"path:{self.base(family)}", (), "base", Report()))
 
     def record(self, method: str, family: str) -> AdapterRecord:
         return make_record(method, base=self.identity(family))
@@ -111,7 +112,7 @@ class Zoo:
     @staticmethod
     def _made(method: str, family: str, given: Any) -> tuple[Any, Any, Any]:
         quiet_libraries()
-        one, task = plugins.load_method(method), plugins.load_task(TASKS[family])
+        one, task = manager.load_method(method), manager.load_task(TASKS[family])
         return one, task, options.parse(one.Params, given, method)
 
 

@@ -15,15 +15,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zoo import plugins
 from zoo.models import precision as compute
+from zoo.plugins import manager
 
 CPU = torch.device("cpu")
 
 
 def bert(folder: Path) -> Any:
     torch.manual_seed(0)
-    model, _ = plugins.load_task("bert-imdb").load_model(folder, ["a", "b"])
+    model, _ = manager.load_task("bert-imdb").load_model(folder, ["a", "b"])
     compute.silence_dropout(model)
     return model
 
@@ -375,7 +375,7 @@ def _count(*_: Any) -> None:
 
 
 def test_checkpointed_activations_are_computed_again_with_the_same_dropout(tiny_bert: Path) -> None:
-    model, _ = plugins.load_task("bert-imdb").load_model(tiny_bert, ["a", "b"])
+    model, _ = manager.load_task("bert-imdb").load_model(tiny_bert, ["a", "b"])
     compute.settle(model, "bf16")
     found = []
     for checkpointed in (False, True):

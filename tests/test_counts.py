@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from conftest import Result
 
-from zoo import plugins
 from zoo.counts import count_methods, kept
+from zoo.plugins import manager
 from zoo.runtime.console import Report
 
 Zoo = Callable[..., Result]
-METHODS = [plugins.find("method")[name] for name in ("full", "head", "lora")]
-TASK = plugins.find("task")["bert-imdb"]
+METHODS = [manager.find("method")[name] for name in ("full", "head", "lora")]
+TASK = manager.find("task")["bert-imdb"]
 
 
 def test_what_was_counted_is_kept_for_that_base_alone(tiny_bert: Path, cache: Path) -> None:
@@ -35,7 +35,7 @@ def test_another_config_under_the_same_name_is_counted_again(still_bert: Path) -
 
 
 def test_a_method_that_refuses_is_kept_with_its_reason(tiny_models: dict[str, Path]) -> None:
-    task = plugins.find("task")["clip-retrieval"]
+    task = manager.find("task")["clip-retrieval"]
     counted = count_methods(task, METHODS, str(tiny_models["clip"]), Report())
     assert counted["head"].trainable is None
     assert "no classification head" in counted["head"].reason

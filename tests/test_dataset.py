@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from conftest import Result, reviews, write_csv
 
-from zoo import AdapterSpec, plugins, sources
+from zoo import AdapterSpec
 from zoo.data.dataset import Dataset, open_dataset
 from zoo.errors import DataError, NotFoundError
+from zoo.plugins import manager, source
 from zoo.runtime.console import Report
 
 Zoo = Callable[..., Result]
@@ -28,8 +29,8 @@ class Heard(Report):
 
 def opened(data: Path, report: Report | None = None, **settings: Any) -> Dataset:
     spec = AdapterSpec(method="lora", task="bert-imdb", **settings)
-    found = sources.resolve(str(data), (), "data", Report())
-    return open_dataset(plugins.load_task("bert-imdb"), found, spec, report or Report())
+    found = source.resolve(str(data), (), "data", Report())
+    return open_dataset(manager.load_task("bert-imdb"), found, spec, report or Report())
 
 
 def texts(rows: Sequence[dict[str, Any]]) -> set[str]:

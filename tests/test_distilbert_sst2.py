@@ -9,8 +9,9 @@ import pytest
 from conftest import reviews
 from records import training
 
-from zoo import AdapterRecord, AdapterSpec, pipeline, plugins, sources
+from zoo import AdapterRecord, AdapterSpec, pipeline
 from zoo.data.dataset import Dataset, open_dataset
+from zoo.plugins import manager, source
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
 
@@ -28,8 +29,8 @@ def write_phrases(folder: Path, header: str = "") -> Path:
 
 def opened(data: Path) -> Dataset:
     spec = AdapterSpec(method="lora", task="distilbert-sst2")
-    found = sources.resolve(str(data), (), "data", Report())
-    return open_dataset(plugins.load_task("distilbert-sst2"), found, spec, Report())
+    found = source.resolve(str(data), (), "data", Report())
+    return open_dataset(manager.load_task("distilbert-sst2"), found, spec, Report())
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import pytest
 from conftest import Result, run_process
 from sound import add_sound, local_base
 
-from zoo import plugins
 from zoo.doctor.findings import BROKEN
 from zoo.doctor.look import examine
-from zoo.plugins import Plugin
+from zoo.plugins import manager
+from zoo.plugins.manager import Plugin
 from zoo.registry.store import Registry
 
 Zoo = Callable[..., Result]
@@ -87,13 +87,13 @@ def test_names_of_strangers_move_no_cursor(zoo: Zoo, registry: Registry) -> None
 def test_a_broken_plugin_is_named_with_what_removes_it(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find = plugins.find
+    find = manager.find
 
     def with_broken(kind: str) -> dict[str, Plugin]:
         more = {"bad": Plugin(kind, "bad", "no_such_module", "zoo-bad 1.0")} if kind == "method" else {}
         return {**find(kind), **more}
 
-    monkeypatch.setattr(plugins, "find", with_broken)
+    monkeypatch.setattr(manager, "find", with_broken)
     (finding,) = examine(registry, fast=True).findings
     assert finding.state == BROKEN
     assert "zoo-bad 1.0" in finding.what

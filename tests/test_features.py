@@ -11,7 +11,8 @@ from conftest import FAMILIES
 from records import training
 from test_pipeline import tiny_spec
 
-from zoo import features, pipeline, plugins
+from zoo import features, pipeline
+from zoo.plugins import manager
 from zoo.registry.schema import AdapterRecord
 from zoo.registry.store import Registry
 
@@ -23,7 +24,7 @@ def trunk_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of examples in each forward pass with gradients: those are training steps."""
     import torch
 
-    task, calls = plugins.load_task("bert-imdb"), []
+    task, calls = manager.load_task("bert-imdb"), []
     load = type(task).load_model
 
     def load_and_count(self: Any, *args: Any, **options: Any) -> Any:
@@ -183,10 +184,10 @@ def test_what_is_trained_below_the_trunk_is_never_hidden_by_features(
             return PromptTuningConfig(task_type=task.peft_type, num_virtual_tokens=params.tokens)
 
     Prompt.Params = Params
-    load, find = plugins.load_method, plugins.find
+    load, find = manager.load_method, manager.find
     method: Method = Prompt()
-    monkeypatch.setattr(plugins, "load_method", lambda name: method if name == "my-prompt" else load(name))
+    monkeypatch.setattr(manager, "load_method", lambda name: method if name == "my-prompt" else load(name))
     more = {"method": {"my-prompt": find("method")["lora"]}}
-    monkeypatch.setattr(plugins, "find", lambda kind: {**find(kind), **more.get(kind, {})})
+    monkeypatch.setattr(manager, "find", lambda kind: {**find(kind), **more.get(kind, {})})
     record = pipeline.train(tiny_spec("my-prompt", tiny_bert, reviews_csv, max_length=32), registry)
     assert len(trunk_calls) >= training(record).steps

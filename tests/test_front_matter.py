@@ -9,9 +9,9 @@ import pytest
 import yaml
 from records import data, make_base, make_data, make_metric, make_record
 
-from zoo import plugins
 from zoo.cards.card import render
 from zoo.cards.front_matter import dump, front_matter, parse, split
+from zoo.plugins import manager
 from zoo.registry.schema import UNKNOWN, AdapterRecord
 
 NASTY = [
@@ -112,7 +112,7 @@ def test_the_licence_is_the_bases_or_the_one_that_is_asked_for() -> None:
 
 
 def test_the_language_is_said_only_of_the_tasks_own_data() -> None:
-    task = plugins.load_task("bert-imdb")
+    task = manager.load_task("bert-imdb")
     assert front_matter(make_record(), task)["language"] == "en"
     assert "language" not in front_matter(make_record(data=make_data(id="anna/reviews")), task)
 
@@ -164,7 +164,7 @@ def test_what_is_no_mapping_of_names_is_refused(text: str) -> None:
 
 
 def test_every_shipped_task_has_a_pipeline_tag() -> None:
-    tags = {name: plugins.load_task(name).pipeline_tag for name in plugins.find("task")}
+    tags = {name: manager.load_task(name).pipeline_tag for name in manager.find("task")}
     assert tags
     assert all(tags.values()), tags
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo import plugins
+from zoo.plugins import manager
 from zoo.testing import (
     TinyModels,
     broken,
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent
 KINDS = {"bert-imdb": "bert", "tinyllama-chat": "llama", "clip-retrieval": "clip"}
 """A task of each kind, and a family of bases for it."""
 METHODS = sorted(
-    name for name, plugin in plugins.find("method").items() if plugin.distribution.startswith("adapter-zoo ")
+    name for name, plugin in manager.find("method").items() if plugin.distribution.startswith("adapter-zoo ")
 )
 
 
@@ -48,7 +48,7 @@ def test_there_are_as_many_methods_as_readme_says() -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_is_one_short_file(name: str) -> None:
-    path = ROOT / "plugins" / f"{plugins.find('method')[name].module.replace('.', '/')}.py"
+    path = ROOT / "plugins" / f"{manager.find('method')[name].module.replace('.', '/')}.py"
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 90
 
 
@@ -58,7 +58,7 @@ def test_a_method_keeps_its_promises_on_a_kind_of_task_or_refuses_it_in_words(
     name: str, kind: str, tiny_models: TinyModels, data: dict[str, Path]
 ) -> None:
     findings = check_method(
-        plugins.load_method(name), plugins.load_task(kind), tiny_models[KINDS[kind]], data[kind]
+        manager.load_method(name), manager.load_task(kind), tiny_models[KINDS[kind]], data[kind]
     )
     assert broken(findings) == []
     assert len(findings) > 1

@@ -20,7 +20,7 @@ from zoo.models.fingerprint import (
     sha256,
     weight_hashes,
 )
-from zoo.sources import Resolved
+from zoo.plugins.source import Resolved
 
 BERT = make_base()
 OTHER = make_base(id="FacebookAI/roberta-base", weights={"model.safetensors": "12" * 32})

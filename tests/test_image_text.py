@@ -17,9 +17,9 @@ from PIL import Image
 from zoo.data.files import Example
 from zoo.errors import DataError, IncompatibleError, NotFoundError
 from zoo.pictures.images import made
-from zoo.plugins import load_method, load_task
+from zoo.plugins.manager import load_method, load_task
+from zoo.plugins.source import resolve
 from zoo.runtime.console import Report
-from zoo.sources import resolve
 
 Zoo = Callable[..., Result]
 SHARED = Path(__file__).parents[2] / "shared"
@@ -380,7 +380,7 @@ def test_the_lines_on_the_card_run_as_they_are(
     [("vision", {"vision_model"}), ("text", {"text_model"}), ("both", {"vision_model", "text_model"})],
 )
 def test_one_tower_or_both_can_be_adapted(tiny_clip: Path, asked: str, towers: set[str]) -> None:
-    from zoo import options
+    from zoo.plugins import params as options
 
     task, method = load_task("clip-retrieval"), load_method("lora")
     params = options.parse(method.Params, {"targets": asked}, "lora")

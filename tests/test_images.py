@@ -14,7 +14,7 @@ from PIL import Image
 from zoo.errors import DataError
 from zoo.pictures.images import look, open_image
 from zoo.pictures.pixels import normalised, prepare
-from zoo.plugins import load_task
+from zoo.plugins.manager import load_task
 from zoo.runtime.console import Report
 
 

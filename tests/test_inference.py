@@ -15,10 +15,11 @@ import torch
 from conftest import Result, reviews, write_csv
 from records import data
 
-from zoo import AdapterSpec, Method, Task, inference, measuring, pipeline, plugins
+from zoo import AdapterSpec, Method, Task, inference, measuring, pipeline
 from zoo.errors import IncompatibleError, NotFoundError, UnreachableError
 from zoo.inference import Adapters
 from zoo.models.shared_base import Bases, options_key
+from zoo.plugins import manager
 from zoo.registry.schema import AdapterRecord
 from zoo.registry.store import Registry, dump
 from zoo.runtime.console import Report
@@ -221,10 +222,10 @@ def test_a_method_that_writes_into_the_base_does_not_disturb_the_next_adapter(
 ) -> None:
     expected = logits(Adapters(["head-1"], trained), "head-1")
     monkeypatch.setattr(Rude, "write", staticmethod(write), raising=False)
-    real = plugins.load_method
+    real = manager.load_method
     rude = Rude()
     rude.Params = real("lora").Params
-    monkeypatch.setattr(plugins, "load_method", lambda name: rude if name == "lora" else real(name))
+    monkeypatch.setattr(manager, "load_method", lambda name: rude if name == "lora" else real(name))
     together = Adapters(("lora-1", "head-1"), trained)
     counts["load_model"] = 0
     together.load("lora-1")
@@ -481,7 +482,7 @@ def test_what_a_method_raises_on_loading_becomes_one_line(
     def fail(*args: Any) -> Any:
         raise RuntimeError("Error(s) in loading state_dict:\n\tsize mismatch for a\n\tsize mismatch for b")
 
-    monkeypatch.setattr(type(plugins.load_method("lora")), "restore", fail)
+    monkeypatch.setattr(type(manager.load_method("lora")), "restore", fail)
     with pytest.raises(IncompatibleError, match="'lora-1' does not load onto path:") as error:
         Adapters(["lora-1"], mine).load("lora-1")
     assert "\n" not in str(error.value)

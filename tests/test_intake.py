@@ -12,8 +12,8 @@ from conftest import Result
 from records import add_record
 from strangers import CONFIG, ROBERTA_HEAD, WILD, adapter_files, lora_weights, put_down
 
-from zoo import plugins
-from zoo.peft_method import PeftMethod
+from zoo.plugins import manager
+from zoo.plugins.peft_method import PeftMethod
 from zoo.registry.schema import UNKNOWN
 from zoo.registry.store import Registry
 
@@ -232,18 +232,18 @@ def test_the_method_is_told_by_pefts_type_and_switches(
     assert zoo("import", folder, "--json").json["spec"]["method"] == method
 
 
-@pytest.mark.parametrize("name", sorted(plugins.find("method")))
+@pytest.mark.parametrize("name", sorted(manager.find("method")))
 def test_each_method_of_peft_knows_its_own_config_again(name: str) -> None:
-    method = plugins.load_method(name)
+    method = manager.load_method(name)
     if not isinstance(method, PeftMethod) or method.peft_type is None:
         assert method.recognise(CONFIG) is None
         return
     params = method.Params()
-    config = method.config(params, plugins.load_task("bert-imdb")).to_dict()
+    config = method.config(params, manager.load_task("bert-imdb")).to_dict()
     config = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
     config |= {"peft_type": str(config["peft_type"].value), "task_type": "SEQ_CLS"}
     knowing = [
-        other for other, one, _ in plugins.load_all("method") if one and one.recognise(config) is not None
+        other for other, one, _ in manager.load_all("method") if one and one.recognise(config) is not None
     ]
     assert [plugin.name for plugin in knowing] == [name]
     told = method.recognise(config)

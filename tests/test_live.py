@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from zoo import live, plugins
+from zoo import live
 from zoo.errors import ZooError
 from zoo.live import Live
+from zoo.plugins import manager
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def made() -> Live:
-    return Live(plugins.load_task("bert-imdb"), plugins.load_method("lora"), torch.nn.Identity())
+    return Live(manager.load_task("bert-imdb"), manager.load_method("lora"), torch.nn.Identity())
 
 
 def batches(sizes: list[int], seed: int = 0) -> list[tuple[Any, torch.Tensor]]:

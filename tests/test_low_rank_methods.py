@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 from conftest import Result
 
-from zoo import options, plugins, preflight
+from zoo import preflight
 from zoo.errors import IncompatibleError, OptionError
-from zoo.methods import Method
 from zoo.models.shared_base import Bases
+from zoo.plugins import manager
+from zoo.plugins import params as options
+from zoo.plugins.method import Method
 from zoo.registry.schema import BaseId
 
 METHODS = (
@@ -25,7 +27,7 @@ METHODS = (
     *("shira", "tinylora", "unilora", "vblora", "vera", "waveft"),
 )
 FROM_SEEDS = ("vera", "pvera", "randlora", "vblora", "unilora", "tinylora", "shira", "fourierft", "waveft")
-BOUNDED = [name for name in METHODS if plugins.load_method(name).bounded_rank]  # type: ignore[attr-defined]
+BOUNDED = [name for name in METHODS if manager.load_method(name).bounded_rank]  # type: ignore[attr-defined]
 LABELS = ("no", "yes")
 BASE = BaseId(
     id="local:tiny", source="local", location="path:tiny", model_type="", config_sha256="", weights={}
@@ -62,7 +64,7 @@ def bases(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
     import torch
     from transformers import AutoConfig, AutoModel, set_seed
 
-    task = plugins.load_task("bert-imdb")
+    task = manager.load_task("bert-imdb")
     llama = tmp_path_factory.mktemp("tiny-llama")
     shape = {"hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2, "num_hidden_layers": 2}
     set_seed(0)
@@ -139,7 +141,7 @@ def train(name: str, base: Base, folder: Path, steps: int = 3) -> Trained:
 
 
 def attached(name: str, base: Base, **given: Any) -> tuple[Method, Any, Any]:
-    method = plugins.load_method(name)
+    method = manager.load_method(name)
     params = options.parse(method.Params, given, name)
     model, head = base.load()
     return method, method.attach(model, params, base.task, head), params
@@ -180,7 +182,7 @@ def test_training_begins_at_the_base_as_it_is(name: str, bases: dict[str, Base])
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_rank_of_zero_is_refused(name: str) -> None:
-    method = plugins.load_method(name)
+    method = manager.load_method(name)
     first = next(iter(options.describe(method.Params)))[0]
     with pytest.raises(OptionError, match=f"'{first}' must be at least|'{first}' wants"):
         options.parse(method.Params, {first: "0"}, name)
@@ -188,7 +190,7 @@ def test_a_rank_of_zero_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(BOUNDED) - {"adalora", "c3a", "oft", "road"}))
 def test_more_than_a_matrix_can_have_is_refused_in_words(name: str, bases: dict[str, Base]) -> None:
-    first = next(iter(options.describe(plugins.load_method(name).Params)))[0]
+    first = next(iter(options.describe(manager.load_method(name).Params)))[0]
     with pytest.raises(IncompatibleError, match=r"rank 2000 is above the 32 of the matrix|2000 and the"):
         attached(name, bases["bert"], **{first: 2000})
 
@@ -208,7 +210,7 @@ def test_sizes_that_do_not_fit_the_base_are_refused_before_its_weights_are_there
 ) -> None:
     import torch
 
-    method = plugins.load_method(name)
+    method = manager.load_method(name)
     model, head = bases["bert"].empty()
     with torch.device("meta"), pytest.raises(IncompatibleError, match=words) as caught:
         method.attach(model, options.parse(method.Params, given, name), bases["bert"].task, head)
@@ -229,7 +231,7 @@ def test_parameters_that_contradict_each_other_are_refused(
     name: str, given: dict[str, str], words: str
 ) -> None:
     with pytest.raises(OptionError) as caught:
-        options.parse(plugins.load_method(name).Params, given, name)
+        options.parse(manager.load_method(name).Params, given, name)
     assert words in str(caught.value)
 
 

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 
 import torch
 
-from zoo import options, plugins
 from zoo.memory import Memory, estimate
+from zoo.plugins import manager
+from zoo.plugins import params as options
 from zoo.preflight import attach_without_weights
 
-TASK = plugins.load_task("bert-imdb")
+TASK = manager.load_task("bert-imdb")
 
 
 def of(
@@ -24,7 +25,7 @@ def of(
     checkpointing: bool = False,
     **load_options: object,
 ) -> Memory:
-    method = plugins.load_method(name)
+    method = manager.load_method(name)
     params = options.parse(method.Params, {}, name)
     model = attach_without_weights(method, params, TASK, base, ("no", "yes"))
     return estimate(

@@ -13,7 +13,8 @@ import torch
 from conftest import Result, reviews, write_csv
 from torch import nn
 
-from zoo import AdapterSpec, pipeline, plugins, probing
+from zoo import AdapterSpec, pipeline, probing
+from zoo.plugins import manager
 from zoo.registry.store import Registry
 
 Zoo = Callable[..., Result]
@@ -96,7 +97,7 @@ def test_a_merge_in_bfloat16_is_half_as_large_and_still_proved(merge: Zoo, tmp_p
 def test_a_merge_that_says_something_else_is_refused_and_not_kept(
     merge: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    method = type(plugins.load_method("lora"))
+    method = type(manager.load_method("lora"))
     rightly = method.merge
 
     def wrongly(self: object, model: nn.Module) -> nn.Module:
@@ -112,7 +113,7 @@ def test_a_merge_that_says_something_else_is_refused_and_not_kept(
 
 
 def test_a_method_that_does_not_merge_says_why(merge: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(plugins.load_method("lora")), "unmergeable", "its heart is not in it")
+    monkeypatch.setattr(type(manager.load_method("lora")), "unmergeable", "its heart is not in it")
     result = merge("lora")
     assert result.code == 5
     assert "lora does not merge: its heart is not in it" in result.error

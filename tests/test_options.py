@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import pytest
 
-from zoo import options
 from zoo.errors import OptionError
-from zoo.methods import NoParams
+from zoo.plugins import params
+from zoo.plugins.method import NoParams
 
 OWNER = "method 'demo'"
 
@@ -36,13 +36,13 @@ class Needy:
 
 
 def parse(**given: Any) -> Params:
-    made = options.parse(Params, given, OWNER)
+    made = params.parse(Params, given, OWNER)
     assert isinstance(made, Params)
     return made
 
 
 def test_pairs_are_split_at_the_first_equals_sign() -> None:
-    assert options.split_pairs(("r=16", "note=a=b", " alpha = 32 ")) == {
+    assert params.split_pairs(("r=16", "note=a=b", " alpha = 32 ")) == {
         "r": "16",
         "note": "a=b",
         "alpha": "32",
@@ -50,19 +50,19 @@ def test_pairs_are_split_at_the_first_equals_sign() -> None:
 
 
 def test_the_last_of_two_pairs_with_one_key_wins() -> None:
-    assert options.split_pairs(("r=4", "r=16")) == {"r": "16"}
+    assert params.split_pairs(("r=4", "r=16")) == {"r": "16"}
 
 
 @pytest.mark.parametrize("pair", ["r", "=16", " =16", ""])
 def test_a_pair_without_key_or_equals_sign_is_refused(pair: str) -> None:
     with pytest.raises(OptionError, match="is not key=value") as caught:
-        options.split_pairs((pair,))
+        params.split_pairs((pair,))
     assert caught.value.hint == "-s key=value"
 
 
 def test_the_hint_names_the_option_that_was_used() -> None:
     with pytest.raises(OptionError) as caught:
-        options.split_pairs(("label",), "--column")
+        params.split_pairs(("label",), "--column")
     assert caught.value.hint == "--column key=value"
 
 
@@ -146,7 +146,7 @@ def test_an_unknown_key_lists_the_known_ones_and_suggests_the_nearest() -> None:
 
 def test_a_method_without_parameters_says_that_it_has_none() -> None:
     with pytest.raises(OptionError) as caught:
-        options.parse(NoParams, {"r": "16"}, "method 'full'")
+        params.parse(NoParams, {"r": "16"}, "method 'full'")
     assert str(caught.value) == "method 'full' has no parameter 'r': it has none."
 
 
@@ -158,11 +158,11 @@ def test_a_value_that_the_dataclass_refuses_is_an_option_error_in_its_words() ->
 
 def test_a_parameter_without_default_that_is_not_given_is_an_option_error() -> None:
     with pytest.raises(OptionError, match="needed"):
-        options.parse(Needy, {}, OWNER)
+        params.parse(Needy, {}, OWNER)
 
 
 def test_describe_gives_name_type_and_default_of_every_parameter() -> None:
-    assert options.describe(Params) == [
+    assert params.describe(Params) == [
         ("r", "int", "8", ""),
         ("dropout", "float", "0.1", ""),
         ("bias", "bool", "False", ""),
@@ -175,5 +175,5 @@ def test_describe_gives_name_type_and_default_of_every_parameter() -> None:
 
 
 def test_describe_leaves_the_default_of_a_needed_parameter_empty() -> None:
-    assert options.describe(Needy) == [("needed", "int", "", "")]
-    assert options.describe(NoParams) == []
+    assert params.describe(Needy) == [("needed", "int", "", "")]
+    assert params.describe(NoParams) == []

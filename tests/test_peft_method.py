@@ -7,27 +7,27 @@ from typing import Any
 
 import pytest
 
-from zoo import options, plugins
 from zoo.errors import IncompatibleError
-from zoo.peft_method import matrices, targeted
+from zoo.plugins import manager, params
+from zoo.plugins.peft_method import matrices, targeted
 
 OF_BERT = "query, key, value, dense, classifier"
 
 
 def adapt(model: Any, method: str = "lora", **given: Any) -> Any:
-    one, task = plugins.load_method(method), plugins.load_task("bert-imdb")
+    one, task = manager.load_method(method), manager.load_task("bert-imdb")
     head = [name for name in ("classifier", "score", "logits_proj") if hasattr(model, name)]
-    return one.attach(model, options.parse(one.Params, given, method), task, head)
+    return one.attach(model, params.parse(one.Params, given, method), task, head)
 
 
 def config(targets: str) -> Any:
-    one: Any = plugins.load_method("lora")
-    return one.config(options.parse(one.Params, {"targets": targets}, "lora"), plugins.load_task("bert-imdb"))
+    one: Any = manager.load_method("lora")
+    return one.config(params.parse(one.Params, {"targets": targets}, "lora"), manager.load_task("bert-imdb"))
 
 
 @pytest.fixture
 def bert(tiny_bert: Path) -> Any:
-    return plugins.load_task("bert-imdb").empty_model(tiny_bert, ("no", "yes"))[0]
+    return manager.load_task("bert-imdb").empty_model(tiny_bert, ("no", "yes"))[0]
 
 
 def of_type(kind: str, **shape: Any) -> Any:
@@ -84,7 +84,7 @@ def test_a_model_type_without_a_default_is_refused_with_the_names_to_choose_from
 
 def test_distilbert_has_defaults_that_peft_lacks_for_some_methods(tiny_models: dict[str, Path]) -> None:
     for method in ("lora", "adalora", "vblora"):
-        model = plugins.load_task("bert-imdb").empty_model(tiny_models["distilbert"], ("no", "yes"))[0]
+        model = manager.load_task("bert-imdb").empty_model(tiny_models["distilbert"], ("no", "yes"))[0]
         names = adapt(model, method).base_model.targeted_module_names
         assert {name.rpartition(".")[2] for name in names} == {"q_lin", "v_lin"}
 

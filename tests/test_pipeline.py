@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from conftest import FAMILIES, Result, reviews, write_csv
 
-from zoo import AdapterSpec, inference, pipeline, plugins
+from zoo import AdapterSpec, inference, pipeline
+from zoo.plugins import manager
 from zoo.registry.store import Registry
 
 METHODS = ("bottleneck", "full", "head", "lora")
@@ -139,12 +140,12 @@ def test_running_the_recorded_command_gives_the_same_weights(
 def test_the_held_out_rows_do_not_depend_on_limit_or_seed(
     tiny_bert: Path, reviews_csv: Path, registry: Registry
 ) -> None:
-    from zoo import sources
     from zoo.data.dataset import open_dataset
+    from zoo.plugins import source
     from zoo.runtime.console import Report
 
-    task = plugins.load_task("bert-imdb")
-    found = sources.resolve(str(reviews_csv), (), "data", Report())
+    task = manager.load_task("bert-imdb")
+    found = source.resolve(str(reviews_csv), (), "data", Report())
     opened = [
         open_dataset(
             task, found, AdapterSpec(method="lora", task="bert-imdb", limit=limit, seed=seed), Report()

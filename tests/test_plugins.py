@@ -11,10 +11,11 @@ from types import ModuleType
 import pytest
 from conftest import Result
 
-from zoo import hookimpl, plugins
+from zoo import hookimpl
 from zoo.errors import NotFoundError, PluginError
-from zoo.methods import Method
-from zoo.sources import Source
+from zoo.plugins import manager
+from zoo.plugins.method import Method
+from zoo.plugins.source import Source
 from zoo.tasks import Task
 
 ROOT = Path(__file__).parents[1]
@@ -73,9 +74,9 @@ def own(kind: str) -> set[str]:
 # the zoo's own
 
 
-@pytest.mark.parametrize("kind", plugins.KINDS)
+@pytest.mark.parametrize("kind", manager.KINDS)
 def test_every_plugin_of_the_zoo_is_found_through_its_entry_point(kind: str) -> None:
-    found = plugins.find(kind)
+    found = manager.find(kind)
     firsthand = {name for name, plugin in found.items() if plugin.distribution.startswith("adapter-zoo ")}
     assert firsthand == own(kind)
     assert list(found) == sorted(found)
@@ -86,23 +87,23 @@ def test_every_plugin_of_the_zoo_is_found_through_its_entry_point(kind: str) -> 
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in KINDS for name in sorted(own(kind))])
 def test_a_plugin_of_the_zoo_makes_what_its_kind_is(kind: str, name: str) -> None:
-    made = plugins.load(kind, name)
+    made = manager.load(kind, name)
     assert made.name == name
     assert made.summary
     assert isinstance(made, KINDS[kind])
 
 
 def test_sources_come_in_the_order_in_which_they_are_asked() -> None:
-    names = [source.name for source in plugins.load_sources()]
+    names = [source.name for source in manager.load_sources()]
     assert [name for name in names if name in own("source")] == ["local", "pip", "hub"]
 
 
 def test_an_unknown_name_is_not_found_and_the_nearest_is_suggested() -> None:
     with pytest.raises(NotFoundError, match=r"no method is called 'hed'\. Did you mean 'head'\?") as caught:
-        plugins.load_method("hed")
+        manager.load_method("hed")
     assert caught.value.hint == "zoo methods"
     with pytest.raises(NotFoundError, match="no task is called 'lora'"):
-        plugins.load_task("lora")
+        manager.load_task("lora")
 
 
 # strangers
@@ -110,23 +111,23 @@ def test_an_unknown_name_is_not_found_and_the_nearest_is_suggested() -> None:
 
 def test_a_strangers_method_appears_beside_the_zoos_own(install: Install) -> None:
     install("stranger_a", "mine")
-    assert plugins.find("method")["mine"].distribution == "stranger_a 1.0"
-    assert plugins.load_method("mine").summary == "a stranger's"
-    assert own("method") < set(plugins.find("method"))
+    assert manager.find("method")["mine"].distribution == "stranger_a 1.0"
+    assert manager.load_method("mine").summary == "a stranger's"
+    assert own("method") < set(manager.find("method"))
 
 
 def test_an_entry_point_may_name_an_object_in_its_module(install: Install) -> None:
     install("stranger_b", "mine")
     points = Path(sys.path[0]) / "stranger_b-1.0.dist-info" / "entry_points.txt"
     points.write_text("[zoo.methods]\nmine = stranger_b_plugin:Mine\n", encoding="utf-8")
-    assert plugins.load_method("mine").name == "mine"
+    assert manager.load_method("mine").name == "mine"
 
 
 def test_two_distributions_that_claim_one_name_are_both_named(install: Install) -> None:
     install("first_c", "mine", version="1.2")
     install("second_c", "mine", version="3.4")
     with pytest.raises(PluginError) as caught:
-        plugins.load_method("mine")
+        manager.load_method("mine")
     said = f"{caught.value} {caught.value.hint}"
     assert "'mine'" in said
     assert "first_c 1.2" in said
@@ -137,7 +138,7 @@ def test_two_distributions_that_claim_one_name_are_both_named(install: Install) 
 def test_a_stranger_cannot_take_the_name_of_one_of_the_zoos_own(install: Install) -> None:
     install("stranger_d", "lora")
     with pytest.raises(PluginError, match=r"adapter-zoo .*stranger_d 1\.0|stranger_d 1\.0 .*adapter-zoo"):
-        plugins.load_method("lora")
+        manager.load_method("lora")
 
 
 def test_the_command_plugins_names_both_packages_of_a_name_claimed_twice(
@@ -173,7 +174,7 @@ def test_a_name_claimed_by_two_harms_no_other_in_any_listing(
 def test_of_two_claims_it_is_never_the_zoos_own_package_that_should_go(install: Install) -> None:
     install("a_stranger", "lora")
     with pytest.raises(PluginError, match="claimed by two") as caught:
-        plugins.load_method("lora")
+        manager.load_method("lora")
     assert caught.value.hint == "pip uninstall a_stranger"
 
 
@@ -181,7 +182,7 @@ def test_a_name_claimed_by_three_names_all_of_them(install: Install) -> None:
     for package in ("one_i", "two_i", "three_i"):
         install(package, "mine")
     with pytest.raises(PluginError, match=r"one_i 1\.0 and three_i 1\.0 and two_i 1\.0"):
-        plugins.load_method("mine")
+        manager.load_method("mine")
 
 
 @pytest.mark.parametrize(
@@ -198,7 +199,7 @@ def test_a_plugin_of_no_or_another_api_is_refused_with_what_to_type(
 ) -> None:
     install("versions_j", "mine", api=line)
     with pytest.raises(PluginError, match=said) as caught:
-        plugins.load_method("mine")
+        manager.load_method("mine")
     assert caught.value.hint == hint
 
 
@@ -236,8 +237,8 @@ def test_a_broken_plugin_is_reported_and_harms_no_other(how: str, install: Insta
     package = f"broken_{list(BROKEN).index(how)}"
     install(package, "mine", BROKEN[how])
     with pytest.raises(PluginError):
-        plugins.load_method("mine")
-    found = {plugin.name: (made, trouble) for plugin, made, trouble in plugins.load_all("method")}
+        manager.load_method("mine")
+    found = {plugin.name: (made, trouble) for plugin, made, trouble in manager.load_all("method")}
     made, trouble = found.pop("mine")
     assert made is None
     assert trouble
@@ -259,15 +260,15 @@ def test_a_broken_plugin_is_reported_and_harms_no_other(how: str, install: Insta
 def test_what_is_wrong_with_a_plugin_is_said(how: str, said: str, install: Install) -> None:
     install("stranger_g", "mine", BROKEN[how])
     with pytest.raises(PluginError, match=said):
-        plugins.load_method("mine")
+        manager.load_method("mine")
 
 
 def test_a_plugin_is_not_imported_until_it_is_asked_for(install: Install) -> None:
     install("lazy_f", "mine")
-    plugins.find("method")
-    plugins.load_method("full")
+    manager.find("method")
+    manager.load_method("full")
     assert "lazy_f_plugin" not in sys.modules
-    plugins.load_method("mine")
+    manager.load_method("mine")
     assert "lazy_f_plugin" in sys.modules
 
 
@@ -282,16 +283,16 @@ def test_a_manager_is_fresh_each_time_and_knows_only_its_modules() -> None:
         return "mine"
 
     module.zoo_card = zoo_card  # type: ignore[attr-defined]
-    first, second = plugins.manager(module), plugins.manager()
+    first, second = manager.manager(module), manager.manager()
     assert first is not second
     assert first.hook.zoo_card(record=None) == ["mine"]
     assert second.hook.zoo_card(record=None) == []
-    assert plugins.manager().get_plugins() == set()
+    assert manager.manager().get_plugins() == set()
 
 
 def test_a_module_that_is_both_task_and_method_is_registered_once() -> None:
     module = ModuleType("both")
-    assert plugins.manager(module, None, module).get_plugins() == {module}
+    assert manager.manager(module, None, module).get_plugins() == {module}
 
 
 def test_of_two_modules_the_last_is_asked_first() -> None:
@@ -306,9 +307,9 @@ def test_of_two_modules_the_last_is_asked_first() -> None:
         return made
 
     default, task, method = module("default"), module("task"), module(None)
-    assert plugins.manager(default, task).hook.zoo_evaluate(run=None) == "task"
-    assert plugins.manager(default, task, method).hook.zoo_evaluate(run=None) == "task"
-    assert plugins.manager(default, method).hook.zoo_evaluate(run=None) == "default"
+    assert manager.manager(default, task).hook.zoo_evaluate(run=None) == "task"
+    assert manager.manager(default, task, method).hook.zoo_evaluate(run=None) == "task"
+    assert manager.manager(default, method).hook.zoo_evaluate(run=None) == "default"
 
 
 def test_a_method_that_lacks_a_step_is_broken_when_it_is_loaded_and_not_after_an_hour(
@@ -316,4 +317,4 @@ def test_a_method_that_lacks_a_step_is_broken_when_it_is_loaded_and_not_after_an
 ) -> None:
     install("stranger", "half", GOOD.replace("def attach(", "def attaches("))
     with pytest.raises(PluginError, match="attach"):
-        plugins.load_method("half")
+        manager.load_method("half")

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from conftest import reviews, write_csv
 
-from zoo import AdapterSpec, pipeline, plugins, probing
+from zoo import AdapterSpec, pipeline, probing
 from zoo.errors import ZooError
 from zoo.models.safetensors_header import read_header
+from zoo.plugins import manager
 from zoo.registry.store import Registry
 from zoo.testing import write_conversations, write_pictures
 from zoo.text_classification import TextClassification
@@ -78,7 +79,7 @@ def test_a_run_whose_saved_adapter_says_something_else_fails_and_registers_nothi
 ) -> None:
     from safetensors.torch import load_file, save_file
 
-    method = type(plugins.load_method("lora"))
+    method = type(manager.load_method("lora"))
     rightly = method.save
 
     def wrongly(self: Any, model: Any, folder: Path, base: Any) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from conftest import Result
 
-from zoo import options, plugins
 from zoo.errors import IncompatibleError
+from zoo.plugins import manager
+from zoo.plugins import params as options
 from zoo.testing import check_method
 
 METHODS = ("prompt", "p-tuning", "prefix")
@@ -27,7 +28,7 @@ def attached(name: str, base: Path, seed: int = 0, **given: Any) -> tuple[Any, A
     """The adapted model, not trained, and its tokenizer."""
     from transformers import set_seed
 
-    method, task = plugins.load_method(name), plugins.load_task("bert-imdb")
+    method, task = manager.load_method(name), manager.load_task("bert-imdb")
     set_seed(seed)
     model, head = task.load_model(base, ["negative", "positive"])
     params = options.parse(method.Params, {"num_virtual_tokens": 5, **given}, name)
@@ -76,8 +77,8 @@ def test_padding_before_a_decoders_text_is_moved_before_the_prompt(tiny_models: 
 def test_each_way_to_make_a_prompt_keeps_the_promises_of_a_method(
     name: str, family: str, params: dict[str, str], tiny_models: dict[str, Path], reviews_csv: Path
 ) -> None:
-    task = plugins.load_task("bert-imdb")
-    findings = check_method(plugins.load_method(name), task, tiny_models[family], reviews_csv, params)
+    task = manager.load_task("bert-imdb")
+    findings = check_method(manager.load_method(name), task, tiny_models[family], reviews_csv, params)
     assert not [finding for finding in findings if finding.state == "BROKEN"]
 
 
@@ -117,7 +118,7 @@ def test_the_text_needs_a_tokenizer_and_a_word(tiny_bert: Path, tmp_path: Path) 
     bare = shutil.copytree(tiny_bert, tmp_path / "bare")
     for file in bare.glob("tokenizer*"):
         file.unlink()
-    method, task = plugins.load_method("prompt"), plugins.load_task("bert-imdb")
+    method, task = manager.load_method("prompt"), manager.load_task("bert-imdb")
     model, head = task.load_model(bare, ["0", "1"])
     params = options.parse(method.Params, {"init_text": "a joy"}, "prompt")
     with pytest.raises(IncompatibleError, match="init_text needs the base's tokenizer") as caught:

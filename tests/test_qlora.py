@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from conftest import Result
 
-from zoo import options, plugins
 from zoo.errors import IncompatibleError
+from zoo.plugins import manager
+from zoo.plugins import params as options
 from zoo.preflight import count
 
 needs_bitsandbytes = pytest.mark.skipif(
@@ -23,7 +24,7 @@ needs_bitsandbytes = pytest.mark.skipif(
 
 def loaded(base: Path, **given: Any) -> tuple[Any, Any, Any, Any]:
     """The method, its parameters, the quantised base and its head."""
-    method, task = plugins.load_method("qlora"), plugins.load_task("bert-imdb")
+    method, task = manager.load_method("qlora"), manager.load_task("bert-imdb")
     params = options.parse(method.Params, given, "qlora")
     model, head = task.load_model(base, ["negative", "positive"], **method.load_options(params))
     return method, params, model, head
@@ -45,7 +46,7 @@ def test_the_trunk_is_quantised_and_its_head_is_not(family: str, tiny_models: di
 def test_quantised_weights_count_as_the_numbers_that_they_stand_for(
     family: str, tiny_models: dict[str, Path]
 ) -> None:
-    plain, _ = plugins.load_task("bert-imdb").load_model(tiny_models[family], ["negative", "positive"])
+    plain, _ = manager.load_task("bert-imdb").load_model(tiny_models[family], ["negative", "positive"])
     assert count(loaded(tiny_models[family])[2]).total == count(plain).total
 
 
@@ -57,7 +58,7 @@ def test_a_base_that_was_measured_first_still_passes_gradients(tiny_models: dict
     batch = {"input_ids": torch.arange(5, 19).view(2, 7)}
     with torch.no_grad():
         model.eval()(**batch)
-    adapted = method.attach(model, params, plugins.load_task("bert-imdb"), head).train()
+    adapted = method.attach(model, params, manager.load_task("bert-imdb"), head).train()
     adapted(**batch).logits.square().sum().backward()
     lowest = [value for name, value in adapted.named_parameters() if "layers.0" in name and "lora_B" in name]
     assert len(lowest) == 7
@@ -95,17 +96,17 @@ def test_a_base_quantised_another_way_is_refused_by_its_config(
 def test_without_bitsandbytes_the_extra_is_named(
     zoo: Callable[..., Result], tiny_bert: Path, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = plugins.load_module(plugins.find("method")["qlora"])
+    module = manager.load_module(manager.find("method")["qlora"])
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     done = zoo("train", "qlora", "bert-imdb", "--base", tiny_bert, "--data", reviews_csv)
     assert done.code == 5
     assert "it needs bitsandbytes: pip install 'adapter-zoo[qlora]'" in done.error
-    method = plugins.load_method("qlora")
+    method = manager.load_method("qlora")
     with pytest.raises(IncompatibleError, match="needs bitsandbytes"):
         method.load_options(method.Params())
 
 
 def test_a_gpu_pages_the_optimizers_state() -> None:
-    method = plugins.load_method("qlora")
+    method = manager.load_method("qlora")
     assert method.optimizer("cuda") == "paged_adamw_32bit"
     assert method.optimizer("cpu") == "adamw_torch_fused"

@@ -10,8 +10,8 @@ import click
 import pytest
 
 import zoo
-from zoo import hookspecs, plugins
 from zoo.cli import cli
+from zoo.plugins import hookspecs, manager
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -93,4 +93,4 @@ def test_the_plugin_that_readme_shows_is_a_whole_plugin() -> None:
     exec(compile(source, "README plugin", "exec"), module)
     method = module["zoo_method"]()  # type: ignore[operator]
     assert isinstance(method, zoo.PeftMethod)
-    assert method.config(method.Params(), plugins.load_task("bert-imdb")).peft_type == "IA3"
+    assert method.config(method.Params(), manager.load_task("bert-imdb")).peft_type == "IA3"

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from conftest import Result, run_process
 
-from zoo import plugins
-from zoo.scaffold import write_package
+from zoo.plugins import manager
+from zoo.plugins.scaffold import write_package
 
 STRANGERS = Path(__file__).parent / "strangers"
 Zoo = Callable[..., Result]
@@ -104,7 +104,7 @@ def test_a_folder_that_is_there_is_left_alone(zoo: Zoo, tmp_path: Path) -> None:
 
 
 def test_a_new_method_is_listed_and_keeps_its_promises_at_once(zoo: Zoo, on_path: Path) -> None:
-    assert plugins.find("method")["my-method"].distribution == "zoo-my-method 0.1.0"
+    assert manager.find("method")["my-method"].distribution == "zoo-my-method 0.1.0"
     done = zoo("plugin", "check", "my-method", "--task", "bert-imdb", "--json")
     assert done.code == 0, done.err
     assert set(states(done)) == {"kept"}
@@ -189,7 +189,7 @@ def test_the_from_scratch_lora_says_what_pefts_says_with_equal_weights(
     import torch
     from peft import LoraConfig, get_peft_model
 
-    task, ours = plugins.load_task("bert-imdb"), plugins.load_method("scratch-lora")
+    task, ours = manager.load_task("bert-imdb"), manager.load_method("scratch-lora")
     params = ours.Params(r=4, alpha=32.0, dropout=0.0, targets=("query", "value"))
     torch.manual_seed(0)
     base, head = task.load_model(tiny_bert, ["a", "b"])
@@ -238,7 +238,7 @@ def test_what_the_from_scratch_lora_cannot_do_is_said_before_training(
 def test_biases_are_trained_as_asked(bias: str, more: int | None, on_path: Path, tiny_bert: Path) -> None:
     from zoo.preflight import attach_without_weights, count
 
-    task, method = plugins.load_task("bert-imdb"), plugins.load_method("scratch-lora")
+    task, method = manager.load_task("bert-imdb"), manager.load_method("scratch-lora")
     params = method.Params(r=4, bias=bias, targets=("query", "value"))
     model = attach_without_weights(method, params, task, tiny_bert, ["a", "b"])
     biases = {name: value for name, value in model.named_parameters() if name.endswith("bias")}

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from zoo import options, plugins
 from zoo.errors import IncompatibleError, OptionError
+from zoo.plugins import manager
+from zoo.plugins import params as options
 from zoo.testing import check_method
 
 
 def attached(name: str, base: Path, **given: Any) -> Any:
-    method, task = plugins.load_method(name), plugins.load_task("bert-imdb")
+    method, task = manager.load_method(name), manager.load_task("bert-imdb")
     model, head = task.load_model(base, ["negative", "positive"])
     return method.attach(model, options.parse(method.Params, given, name), task, head)
 
@@ -40,7 +41,7 @@ def test_ia3_keeps_its_promises_on_modules_that_were_asked_for(
     params: dict[str, str], tiny_bert: Path, reviews_csv: Path
 ) -> None:
     findings = check_method(
-        plugins.load_method("ia3"), plugins.load_task("bert-imdb"), tiny_bert, reviews_csv, params
+        manager.load_method("ia3"), manager.load_task("bert-imdb"), tiny_bert, reviews_csv, params
     )
     assert not [finding for finding in findings if finding.state == "BROKEN"]
 
@@ -57,9 +58,9 @@ def test_ia3_on_a_model_type_that_nobody_knows_asks_for_targets() -> None:
         "ernie", hidden_size=32, num_hidden_layers=1, num_attention_heads=2, vocab_size=9
     )
     model = AutoModelForSequenceClassification.from_config(config)
-    method = plugins.load_method("ia3")
+    method = manager.load_method("ia3")
     with pytest.raises(IncompatibleError, match="which modules to adapt is not known") as caught:
-        method.attach(model, method.Params(), plugins.load_task("bert-imdb"), ["classifier"])
+        method.attach(model, method.Params(), manager.load_task("bert-imdb"), ["classifier"])
     assert "-s targets=" in str(caught.value.hint)
 
 

@@ -159,11 +159,11 @@ def test_a_snippet_opens_the_base_at_the_commit_that_was_trained_on() -> None:
 def test_no_text_of_a_stranger_is_code(nasty: str, task: str) -> None:
     import ast
 
-    from zoo import plugins
+    from zoo.plugins import manager
 
     record = make_record(name=nasty, labels=[nasty], base=make_base(id=nasty, revision=nasty))
-    made = plugins.load_task(task) if task != "unknown" else None
-    method = plugins.load_method("lora")
+    made = manager.load_task(task) if task != "unknown" else None
+    method = manager.load_method("lora")
     for repo in (None, nasty):
         tree = ast.parse(usage(record, made, method, repo))
         assert not {"os", "SystemExit"} & {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from conftest import Result, reviews, write_csv
 
-from zoo import NotFoundError, Resolved, Source, UnreachableError, plugins, sources
+from zoo import NotFoundError, Resolved, Source, UnreachableError
 from zoo.errors import UsageError
+from zoo.plugins import manager
+from zoo.plugins import source as sources
 from zoo.runtime.console import Report
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -56,9 +58,9 @@ def nothing_packaged(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def with_shelf(monkeypatch: pytest.MonkeyPatch, order: int) -> None:
-    real = [(plugin, made, trouble) for plugin, made, trouble in plugins.load_all("source")]
-    stranger = plugins.Plugin("source", "shelf", "shelf", "zoo-shelf 1.0")
-    monkeypatch.setattr(plugins, "load_all", lambda kind: iter([(stranger, Shelf(order), None), *real]))
+    real = [(plugin, made, trouble) for plugin, made, trouble in manager.load_all("source")]
+    stranger = manager.Plugin("source", "shelf", "shelf", "zoo-shelf 1.0")
+    monkeypatch.setattr(manager, "load_all", lambda kind: iter([(stranger, Shelf(order), None), *real]))
 
 
 def config_only(tiny: Path, folder: Path) -> Path:
@@ -161,7 +163,7 @@ def test_the_first_default_that_can_be_had_is_used_and_said() -> None:
 
 def test_a_default_falls_through_and_says_so_aloud() -> None:
     heard = Heard()
-    found = sources.resolve(None, plugins.load_task("bert-imdb").bases, "base", heard)
+    found = sources.resolve(None, manager.load_task("bert-imdb").bases, "base", heard)
     assert found.id == MINILM
     assert len(heard.warned) == 1
     assert heard.warned[0].startswith("the task's preferred base cannot be had:")
@@ -174,7 +176,7 @@ def test_a_default_falls_through_and_says_so_aloud() -> None:
 @pytest.mark.usefixtures("nothing_packaged")
 @pytest.mark.parametrize(("kind", "remedy"), [("base", "--base FOLDER|ID"), ("data", "--data FILE|ID")])
 def test_with_nothing_in_reach_every_reason_and_the_remedy_are_named(kind: sources.Kind, remedy: str) -> None:
-    task = plugins.load_task("bert-imdb")
+    task = manager.load_task("bert-imdb")
     preferences = task.bases if kind == "base" else task.data
     heard = Heard()
     with pytest.raises(UnreachableError) as caught:

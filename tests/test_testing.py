@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from zoo import IncompatibleError, Method, Task, TextClassification, plugins
+from zoo import IncompatibleError, Method, Task, TextClassification
 from zoo.errors import UsageError
+from zoo.plugins import manager
 from zoo.testing import CAPTIONS, FAMILIES, TinyModels, broken, check_method, check_task, save_tiny_model
 
 
@@ -153,7 +154,7 @@ BROKEN: dict[type[Biases], str] = {
 
 @pytest.fixture(scope="module")
 def task() -> Task:
-    return plugins.load_task("bert-imdb")
+    return manager.load_task("bert-imdb")
 
 
 def test_a_method_that_keeps_its_promises_breaks_none(task: Task, tiny_bert: Path, reviews_csv: Path) -> None:

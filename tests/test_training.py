@@ -13,9 +13,10 @@ from conftest import FAMILIES, Result
 from records import training
 from test_pipeline import tiny_spec
 
-from zoo import inference, live, pipeline, plugins
+from zoo import inference, live, pipeline
 from zoo.errors import Interrupted, UsageError, ZooError
 from zoo.models import precision
+from zoo.plugins import manager
 from zoo.registry.schema import AdapterRecord
 from zoo.registry.store import Registry
 from zoo.text_classification import TextClassification
@@ -28,7 +29,7 @@ def test_a_silenced_trunk_gives_the_same_answer_twice_in_training_mode(
     """Whatever name a family gives its dropout, none of it is left on."""
     import torch
 
-    task = plugins.load_task("bert-imdb")
+    task = manager.load_task("bert-imdb")
     model, _ = task.load_model(tiny_models[family], ["a", "b"])
     trunk: Any = task.trunk(model)
     trunk.train()
@@ -47,7 +48,7 @@ def test_a_silenced_trunk_gives_the_same_answer_twice_in_training_mode(
 def test_the_adapters_own_dropout_stays_on(tiny_bert: Path) -> None:
     from torch import nn
 
-    task, method = plugins.load_task("bert-imdb"), plugins.load_method("lora")
+    task, method = manager.load_task("bert-imdb"), manager.load_method("lora")
     model, head = task.load_model(tiny_bert, ["a", "b"])
     precision.silence_dropout(task.trunk(model))
     adapted = method.attach(model, method.Params(dropout=0.25), task, head)

@@ -20,22 +20,22 @@ if TYPE_CHECKING:
         UsageError,
         ZooError,
     )
-    from zoo.hookspecs import PLUGIN_API, hookimpl
     from zoo.hub.client import HUB_TIMEOUT, said
     from zoo.inference import restore
-    from zoo.layers import Layer, layers_of
-    from zoo.methods import Method
     from zoo.models.fingerprint import canonical, has_weights
     from zoo.models.gguf import unpack_gguf
-    from zoo.options import param
-    from zoo.peft_method import TARGETS, PeftMethod, Targets
     from zoo.pictures.image_text import ImageTextRetrieval
-    from zoo.prompt_method import PromptMethod
+    from zoo.plugins.hookspecs import PLUGIN_API, hookimpl
+    from zoo.plugins.method import Method
+    from zoo.plugins.params import param
+    from zoo.plugins.peft_method import TARGETS, PeftMethod, Targets
+    from zoo.plugins.prompt_method import PromptMethod
+    from zoo.plugins.run import Run, TrainResult
+    from zoo.plugins.source import Kind, Offer, Resolved, Source
+    from zoo.plugins.transformer_layers import Layer, layers_of
     from zoo.registry.schema import AdapterRecord, AdapterSpec, BaseId, Cost, DataId, Metric
-    from zoo.run import Run, TrainResult
     from zoo.runtime.console import Report
     from zoo.security.gates import PROCESSOR_FILES
-    from zoo.sources import Kind, Offer, Resolved, Source
     from zoo.tasks import Task
     from zoo.text_classification import TextClassification
 
@@ -44,7 +44,7 @@ __version__ = "0.1.0"
 _HOME = {
     "CLASS_NAMES": "zoo.data.files",
     "UsageError": "zoo.errors",
-    "Kind": "zoo.sources",
+    "Kind": "zoo.plugins.source",
     "canonical": "zoo.models.fingerprint",
     "has_weights": "zoo.models.fingerprint",
     "DataError": "zoo.errors",
@@ -55,32 +55,32 @@ _HOME = {
     "CausalLanguageModelling": "zoo.conversation.causal_lm",
     "Cost": "zoo.registry.schema",
     "DataId": "zoo.registry.schema",
-    "Layer": "zoo.layers",
-    "layers_of": "zoo.layers",
-    "Method": "zoo.methods",
+    "Layer": "zoo.plugins.transformer_layers",
+    "layers_of": "zoo.plugins.transformer_layers",
+    "Method": "zoo.plugins.method",
     "Metric": "zoo.registry.schema",
     "NotFoundError": "zoo.errors",
-    "Offer": "zoo.sources",
-    "PLUGIN_API": "zoo.hookspecs",
+    "Offer": "zoo.plugins.source",
+    "PLUGIN_API": "zoo.plugins.hookspecs",
     "PROCESSOR_FILES": "zoo.security.gates",
-    "PeftMethod": "zoo.peft_method",
-    "PromptMethod": "zoo.prompt_method",
-    "TARGETS": "zoo.peft_method",
-    "Targets": "zoo.peft_method",
+    "PeftMethod": "zoo.plugins.peft_method",
+    "PromptMethod": "zoo.plugins.prompt_method",
+    "TARGETS": "zoo.plugins.peft_method",
+    "Targets": "zoo.plugins.peft_method",
     "ImageTextRetrieval": "zoo.pictures.image_text",
     "IncompatibleError": "zoo.errors",
-    "param": "zoo.options",
+    "param": "zoo.plugins.params",
     "restore": "zoo.inference",
     "Report": "zoo.runtime.console",
-    "Resolved": "zoo.sources",
-    "Run": "zoo.run",
-    "Source": "zoo.sources",
+    "Resolved": "zoo.plugins.source",
+    "Run": "zoo.plugins.run",
+    "Source": "zoo.plugins.source",
     "Task": "zoo.tasks",
     "TextClassification": "zoo.text_classification",
-    "TrainResult": "zoo.run",
+    "TrainResult": "zoo.plugins.run",
     "UnreachableError": "zoo.errors",
     "ZooError": "zoo.errors",
-    "hookimpl": "zoo.hookspecs",
+    "hookimpl": "zoo.plugins.hookspecs",
     "HUB_TIMEOUT": "zoo.hub.client",
     "said": "zoo.hub.client",
     "unpack_gguf": "zoo.models.gguf",

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import msgspec
 
-from zoo import probing, sources
+from zoo import probing
 from zoo.errors import IncompatibleError, NotFoundError, UnreachableError
 from zoo.models.hash_cache import known_weight_hashes
+from zoo.plugins import source
+from zoo.plugins.source import Resolved
 from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
-from zoo.sources import Resolved
 
 _HASH_DIGITS = 12
 """Of a weight's hash, in a sentence."""
@@ -27,7 +28,7 @@ def find(record: AdapterRecord, asked: str | None = None) -> Resolved:
         NotFoundError: nobody recorded which base that is, or it is not to be had here.
     """
     if asked is not None:
-        return sources.resolve(asked, (), "base", Report())
+        return source.resolve(asked, (), "base", Report())
     if not references(record.base):
         raise NotFoundError(
             f"nobody recorded which base '{record.name}' sits on.",
@@ -39,7 +40,7 @@ def find(record: AdapterRecord, asked: str | None = None) -> Resolved:
     reasons: list[NotFoundError] = []
     for reference in references(record.base):
         try:
-            return sources.resolve(reference, (), "base", Report())
+            return source.resolve(reference, (), "base", Report())
         except NotFoundError as error:
             reasons.append(error)
     kind = UnreachableError if any(isinstance(one, UnreachableError) for one in reasons) else NotFoundError
@@ -51,14 +52,14 @@ def find(record: AdapterRecord, asked: str | None = None) -> Resolved:
 def _copy_here(base: BaseId) -> Resolved | None:
     """The same weights elsewhere on this machine, where those of the recorded place would be fetched."""
     for reference in references(base):
-        found = sources.at_hand(reference)
+        found = source.at_hand(reference)
         if found is None:
             continue
         if found.location == base.location:
             return None  # the recorded place itself is here
         if not found.folder.is_dir():  # weights that must be unpacked: of the same package, to the same
             if base.package and found.package == base.package:
-                return sources.resolve(found.location, (), "base", Report())
+                return source.resolve(found.location, (), "base", Report())
             continue
         if base.weights and known_weight_hashes(found.folder) == base.weights:
             return found

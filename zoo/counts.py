@@ -13,17 +13,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo import options, plugins, sources
 from zoo.errors import ZooError
-from zoo.methods import one_line
 from zoo.models.fingerprint import sha256
+from zoo.plugins import manager, source
+from zoo.plugins.method import one_line
+from zoo.plugins.params import parse
 from zoo.runtime import cache
 from zoo.runtime.logging import quiet_libraries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from zoo.plugins import Plugin
+    from zoo.plugins.manager import Plugin
     from zoo.runtime.console import Report
 
 _LIBRARIES = ("adapter-zoo", "peft", "transformers")
@@ -58,8 +59,8 @@ def count_methods(
     Raises:
         NotFoundError: there is no such base.
     """
-    made = plugins.load_task(task.name)
-    found = sources.resolve(base, made.bases, "base", report, weights=False)
+    made = manager.load_task(task.name)
+    found = source.resolve(base, made.bases, "base", report, weights=False)
     config, path = sha256(found.folder / "config.json"), _path(task.name, base)
     known = kept(task, methods, base) if _read(path).get("config") == config else {}
     missing = [method for method in methods if method.name not in known]
@@ -78,9 +79,9 @@ def _count(task: Plugin, method: Plugin, folder: Path) -> Counted:
     from zoo.preflight import attach_without_weights, count
 
     key = _key(task, method)
-    made, other = plugins.load_task(task.name), plugins.load_method(method.name)
+    made, other = manager.load_task(task.name), manager.load_method(method.name)
     try:
-        params = options.parse(other.Params, {}, method.name)
+        params = parse(other.Params, {}, method.name)
         reason = other.refuses(made, params)
         if reason is not None:
             return Counted(key, None, reason)
@@ -96,7 +97,7 @@ def _key(task: Plugin, method: Plugin) -> str:
     digest = hashlib.sha256(" ".join(map(version, _LIBRARIES)).encode())
     for plugin in (task, method):
         digest.update(plugin.distribution.encode())
-        file = plugins.load_module(plugin).__file__
+        file = manager.load_module(plugin).__file__
         digest.update(Path(file).read_bytes() if file else b"")
     return digest.hexdigest()
 

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoo.data.batching import by_length
-from zoo.hookspecs import hookimpl
+from zoo.plugins.hookspecs import hookimpl
 from zoo.runtime import distributed
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from zoo.plugins.run import Run
     from zoo.registry.schema import Metric
-    from zoo.run import Run
     from zoo.runtime.console import Report
     from zoo.tasks import Task
 

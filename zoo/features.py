@@ -22,7 +22,7 @@ from zoo.runtime.device import device
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from zoo.run import Run
+    from zoo.plugins.run import Run
 
 _PROBED = 8
 """Examples on which the cache must prove itself."""

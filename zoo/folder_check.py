@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo import plugins, probing
+from zoo import probing
 from zoo.errors import IncompatibleError, NotFoundError
-from zoo.methods import Method
 from zoo.models.fingerprint import sha256, weight_files
+from zoo.plugins import manager
+from zoo.plugins.method import Method
 from zoo.registry.schema import UNKNOWN, AdapterRecord
 from zoo.registry.store import RECORD_FILE
 
@@ -32,7 +33,7 @@ def method_of(record: AdapterRecord) -> Method:
         NotFoundError: nobody recorded it, or its plugin is not installed.
     """
     _check_installed("method", record.spec.method, record)
-    return plugins.load_method(record.spec.method)
+    return manager.load_method(record.spec.method)
 
 
 def task_of(record: AdapterRecord) -> Task:
@@ -41,7 +42,7 @@ def task_of(record: AdapterRecord) -> Task:
         NotFoundError: nobody recorded it, or its plugin is not installed.
     """
     _check_installed("task", record.spec.task, record)
-    return plugins.load_task(record.spec.task)
+    return manager.load_task(record.spec.task)
 
 
 def check_files(record: AdapterRecord, folder: Path) -> None:
@@ -96,7 +97,7 @@ def _check_installed(kind: str, name: str, record: AdapterRecord) -> None:
             f"zoo import FOLDER --{kind} NAME; zoo {kind}s lists them",
         )
     package = record.plugins.get(kind, "").partition(" ")[0]
-    if name in plugins.find(kind) or package == "adapter-zoo" or not _DISTRIBUTION.fullmatch(package):
+    if name in manager.find(kind) or package == "adapter-zoo" or not _DISTRIBUTION.fullmatch(package):
         return  # where it is not installed, loading it says so, and what is called like it
     raise NotFoundError(
         f"'{record.name}' needs the {kind} '{name}' of the package {package}, which is not installed.",

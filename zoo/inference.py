@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo import base_check, options
+from zoo import base_check
 from zoo.errors import IncompatibleError, NotFoundError, ZooError
 from zoo.folder_check import WHOLE, check_files, check_head, method_of, task_of
-from zoo.methods import one_line
 from zoo.models.fingerprint import identify
 from zoo.models.shared_base import Bases, options_key
+from zoo.plugins.method import one_line
+from zoo.plugins.params import parse
 from zoo.registry.schema import AdapterRecord, BaseId
 from zoo.registry.store import RECORD_FILE, Registry, read_record
 from zoo.runtime.console import Report
@@ -21,8 +22,8 @@ from zoo.runtime.logging import quiet_libraries
 if TYPE_CHECKING:
     from torch import nn
 
-    from zoo.methods import Method
-    from zoo.sources import Resolved
+    from zoo.plugins.method import Method
+    from zoo.plugins.source import Resolved
     from zoo.tasks import Task
 
 _LONGEST = 200
@@ -182,7 +183,7 @@ class Adapters:
 
     def _check(self, record: AdapterRecord, folder: Path) -> Checked:
         method, task = method_of(record), task_of(record)
-        params = options.parse(method.Params, record.spec.params, f"method '{method.name}'")
+        params = parse(method.Params, record.spec.params, f"method '{method.name}'")
         check_files(record, folder)
         if record.format == WHOLE:
             return Checked(record, method, task, params, folder, None, record.base, None)
@@ -269,5 +270,5 @@ def restore(model: nn.Module, folder: str | Path) -> nn.Module:
     """
     record = read_record(Path(folder) / RECORD_FILE)
     method = method_of(record)
-    params = options.parse(method.Params, record.spec.params, f"method '{method.name}'")
+    params = parse(method.Params, record.spec.params, f"method '{method.name}'")
     return method.restore(model, Path(folder), params, task_of(record)).eval()

@@ -17,7 +17,7 @@ from zoo.errors import ZooError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from zoo.methods import Method
+    from zoo.plugins.method import Method
     from zoo.tasks import Task
 
 LOOK_SECONDS = 0.25

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo import sources
 from zoo.data.dataset import divide_rows, read_examples, read_splits
 from zoo.data.files import Division, Example, fingerprint
 from zoo.data.token_cache import encode
 from zoo.errors import IncompatibleError, NotFoundError
 from zoo.inference import Adapters, LoadedAdapter
+from zoo.plugins import source
 from zoo.registry.schema import AdapterRecord, Metric
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
@@ -120,7 +120,7 @@ class HeldOut:
         spec, location = record.spec, record.data.location
         key = (task.name, location, spec.split, spec.eval_data, tuple(sorted(spec.columns.items())))
         if key not in self._read:
-            found = sources.resolve(location, (), "data", Report())
+            found = source.resolve(location, (), "data", Report())
             splits, names = read_splits(task, found, spec, self._report)
             self._read[key] = splits, names, fingerprint(splits, task.key)
         splits, _, now = self._read[key]
@@ -139,7 +139,7 @@ class HeldOut:
     def _relabelled(self, data: str, record: AdapterRecord, task: Task) -> Splits:
         key = (task.name, tuple(record.labels))
         if key not in self._read:
-            found = sources.resolve(data, (), "data", self._report)
+            found = source.resolve(data, (), "data", self._report)
             splits, names = read_examples(task, found, self._columns, self._report)
             task.relabel(splits, names, record.labels)
             self._read[key] = splits, names, ""

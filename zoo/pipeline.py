@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from zoo import probing, proving, sources
+from zoo import probing, proving
 from zoo.data.dataset import Dataset, open_dataset
 from zoo.errors import Interrupted, UsageError
 from zoo.models.fingerprint import file_ids, identify
 from zoo.plan import Plan, command, plan, with_free_name
+from zoo.plugins import source
 from zoo.registry.schema import AdapterRecord, AdapterSpec, BaseId, Cost, Metric, Sample, Training
 from zoo.registry.store import SPEC_FILE, Registry, dump
 from zoo.runtime import distributed, signals
@@ -26,8 +27,8 @@ from zoo.runtime.console import Report
 from zoo.runtime.logging import quiet_libraries
 
 if TYPE_CHECKING:
+    from zoo.plugins.run import Run, TrainResult
     from zoo.preflight import Count
-    from zoo.run import Run, TrainResult
 
 UNTRAINED_ROWS = 1000
 """Held-out rows, at most, on which the untrained base is measured."""
@@ -59,8 +60,8 @@ def train(
     keep_memory()
     precision = choose_precision(made.spec.precision)
     check_fit(made, spec.base)
-    base = sources.resolve(spec.base, made.task.bases, "base", report)
-    data = sources.resolve(spec.data, made.task.data, "data", report)
+    base = source.resolve(spec.base, made.task.bases, "base", report)
+    data = source.resolve(spec.data, made.task.data, "data", report)
     dataset = open_dataset(made.task, data, made.spec, report)
     report.say(
         f"rows: {len(dataset.train):,} of {dataset.division.available:,} to train on; "
@@ -136,8 +137,8 @@ def _load(
 ) -> tuple[Run, list[str]]:
     """The run with its model not yet adapted, and the names of the modules without pretrained weights."""
     from zoo.data.token_cache import encode
+    from zoo.plugins.run import Run
     from zoo.preflight import fitting_length
-    from zoo.run import Run
 
     quiet_libraries()
     task = made.task

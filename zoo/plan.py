@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from zoo import options, plugins
 from zoo.errors import IncompatibleError, UsageError
+from zoo.plugins import manager
+from zoo.plugins.params import parse
 from zoo.registry.schema import AdapterSpec
 from zoo.registry.store import Registry, check_name
 
 if TYPE_CHECKING:
-    from zoo.methods import Method
+    from zoo.plugins.method import Method
     from zoo.tasks import Task
 
 
@@ -37,8 +38,8 @@ class Plan:
     method: Method
     task: Task
     params: Any
-    method_plugin: plugins.Plugin
-    task_plugin: plugins.Plugin
+    method_plugin: manager.Plugin
+    task_plugin: manager.Plugin
 
     @property
     def name(self) -> str:
@@ -49,11 +50,11 @@ class Plan:
         """The core's defaults, the task's and the method's own hooks: the last registered is asked first."""
         from zoo import evaluation, training
 
-        return plugins.manager(
+        return manager.manager(
             training,
             evaluation,
-            plugins.load_module(self.task_plugin),
-            plugins.load_module(self.method_plugin),
+            manager.load_module(self.task_plugin),
+            manager.load_module(self.method_plugin),
         ).hook
 
 
@@ -65,8 +66,8 @@ def plan(spec: AdapterSpec) -> Plan:
         UsageError: a setting out of range.
         IncompatibleError: the method refuses the task.
     """
-    method, task = plugins.load_method(spec.method), plugins.load_task(spec.task)
-    params = options.parse(method.Params, spec.params, f"method '{method.name}'")
+    method, task = manager.load_method(spec.method), manager.load_task(spec.task)
+    params = parse(method.Params, spec.params, f"method '{method.name}'")
     _check_settings(spec, task)
     if spec.packing:
         _check_packing(method, task, params)
@@ -84,7 +85,7 @@ def plan(spec: AdapterSpec) -> Plan:
         eval_limit=task.eval_limit if spec.eval_limit is None else spec.eval_limit,
     )
     return Plan(
-        filled, method, task, params, plugins.find("method")[method.name], plugins.find("task")[task.name]
+        filled, method, task, params, manager.find("method")[method.name], manager.find("task")[task.name]
     )
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo import sources
 from zoo.data.dataset import open_dataset
 from zoo.errors import NotFoundError, UsageError
 from zoo.models.fingerprint import read_config
 from zoo.plan import Plan, plan, with_free_name
+from zoo.plugins import source
 from zoo.registry.schema import AdapterSpec
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from zoo.memory import Memory
-    from zoo.methods import Method
-    from zoo.sources import Resolved
+    from zoo.plugins.method import Method
+    from zoo.plugins.source import Resolved
     from zoo.tasks import Task
 
 _PADDED_POSITIONS = ("roberta", "xlm-roberta", "camembert")
@@ -65,10 +65,10 @@ def dry_run(spec: AdapterSpec, registry: Registry, report: Report) -> DryRun:
     made = plan(with_free_name(spec, registry))
     spec, task = made.spec, made.task
     precision = choose_precision(spec.precision)
-    base = sources.resolve(spec.base, task.bases, "base", report, weights=False)
+    base = source.resolve(spec.base, task.bases, "base", report, weights=False)
     labels, rows, data, trouble = list(task.labels), "not downloaded, so not counted", None, None
     try:
-        data = sources.resolve(spec.data, task.data, "data", report, weights=False)
+        data = source.resolve(spec.data, task.data, "data", report, weights=False)
     except NotFoundError as error:
         trouble, rows = str(error), "none"
     if data is not None and data.path is not None:
@@ -121,7 +121,7 @@ def check_fit(made: Plan, base: str | None) -> None:
         IncompatibleError: the method does not fit the base.
         UsageError: texts have no room beside what the method takes.
     """
-    found = sources.resolve(base, made.task.bases, "base", Report(), weights=False)
+    found = source.resolve(base, made.task.bases, "base", Report(), weights=False)
     quiet_libraries()
     labels = made.task.labels or ("0", "1")
     read_config(found.folder)

@@ -11,8 +11,8 @@ from zoo.errors import ZooError
 from zoo.probing import TOLERANCES
 
 if TYPE_CHECKING:
+    from zoo.plugins.run import Run
     from zoo.probing import Batches
-    from zoo.run import Run
 
 
 def prove(run: Run, asked: tuple[list[Any], Batches], base: Path, folder: Path) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo import sources
 from zoo.data.columns import recognise
 from zoo.data.files import columns_of
 from zoo.errors import DataError, UsageError, did_you_mean
+from zoo.plugins import source
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from zoo.data.files import Example
     from zoo.inference import LoadedAdapter
+    from zoo.plugins.run import Run
+    from zoo.plugins.source import Resolved
     from zoo.registry.schema import AdapterRecord, Metric
-    from zoo.run import Run
     from zoo.runtime.console import Report
-    from zoo.sources import Resolved
 
 _PROBE = ("A film to remember.", "I left before the end, and so did everybody else in the cinema.", "Why?")
 
@@ -65,7 +65,7 @@ class Task(ABC):
 
     def frames(self, data: Resolved) -> dict[str, DataFrame]:
         """The rows of each split as the source reads them; a task with its own kind of files reads them."""
-        return sources.source_of(data.source).frames(data)
+        return source.source_of(data.source).frames(data)
 
     @abstractmethod
     def examples(

@@ -19,10 +19,10 @@ import msgspec
 from zoo import features
 from zoo.data.batching import TokenBudgetBatches
 from zoo.errors import Interrupted, NotFoundError, ZooError
-from zoo.hookspecs import hookimpl
 from zoo.live import Live
 from zoo.models.precision import settle
-from zoo.run import Run, TrainResult
+from zoo.plugins.hookspecs import hookimpl
+from zoo.plugins.run import Run, TrainResult
 from zoo.runtime import distributed
 from zoo.runtime.device import choose_precision, device
 

@@ -27,16 +27,16 @@ RESAMPLES = 10_000
 
 def correctness(name: str, folder: Path) -> tuple[list[str], np.ndarray]:
     """The held-out texts of an adapter's record, and which of them it gives their label (1.0 or 0.0)."""
-    from zoo import sources
     from zoo.data.dataset import open_dataset
     from zoo.inference import load
+    from zoo.plugins import source
     from zoo.registry.store import Registry
     from zoo.runtime.console import Report
 
     loaded = load(name, Registry(folder / "registry.json"))
     record = loaded.record
     assert record.data is not None
-    data = sources.resolve(record.data.location, (), "data", Report())
+    data = source.resolve(record.data.location, (), "data", Report())
     rows = open_dataset(loaded.task, data, record.spec, Report()).held_out
     outputs = loaded.outputs(
         loaded.task.encode(rows, loaded.processor, loaded.max_length),

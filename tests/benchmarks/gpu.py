@@ -116,13 +116,14 @@ def head_of(model: Any) -> list[str]:
 def train_zoo(
     model: Any, rows: list[dict[str, Any]], budget: int | None, folder: Path
 ) -> Callable[[int], None]:
-    from zoo import evaluation, plugins, training
+    from zoo import evaluation, training
     from zoo.models.precision import silence_dropout
+    from zoo.plugins import manager
+    from zoo.plugins.run import Run
     from zoo.registry.schema import AdapterSpec
-    from zoo.run import Run
     from zoo.runtime.console import Report
 
-    method, task = plugins.load_method("lora"), plugins.load_task("bert-imdb")
+    method, task = manager.load_method("lora"), manager.load_task("bert-imdb")
     params: Any = method.Params()
     silence_dropout(task.trunk(model))
     run = Run(
@@ -146,7 +147,7 @@ def train_zoo(
         folder=folder,
         report=Report(),
     )
-    hooks = plugins.manager(training, evaluation).hook
+    hooks = manager.manager(training, evaluation).hook
 
     def train(count: int) -> None:
         run.train = rows[:count]

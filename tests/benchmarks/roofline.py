@@ -30,7 +30,7 @@ from flops import count, matmul_peak
 from runs import BASE, Figures, captured, in_turn, medians, parser, save
 
 if TYPE_CHECKING:
-    from zoo.run import Run
+    from zoo.plugins.run import Run
 
 SIZES = [
     (1024, 1024, 1024),
@@ -59,10 +59,10 @@ def untouched(run: Run) -> Any:
     """The run's model as its method makes it, before anything is done for speed; shapes without weights."""
     import torch
 
-    from zoo import sources
+    from zoo.plugins import source
     from zoo.runtime.console import Report
 
-    base = sources.resolve(BASE, (), "base", Report()).folder
+    base = source.resolve(BASE, (), "base", Report()).folder
     model, head = run.task.empty_model(base, run.labels)
     with torch.device("meta"):
         return run.method.attach(model, run.params, run.task, head)

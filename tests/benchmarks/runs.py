@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from common import describe_machine, write_json
 
 if TYPE_CHECKING:
-    from zoo.run import Run
+    from zoo.plugins.run import Run
 
 BASE = "pip:sentence-transformers/all-MiniLM-L6-v2"
 DATA = "pip:stanfordnlp/imdb"

@@ -47,16 +47,16 @@ def write_rows(path: Path, count: int) -> list[int]:
     """Write the rows that `zoo train --limit COUNT` trains on, for the peers; the tokens of each."""
     from tokenizers import Tokenizer
 
-    from zoo import sources
     from zoo.data.dataset import open_dataset
     from zoo.plan import plan
+    from zoo.plugins import source
     from zoo.registry.schema import AdapterSpec
     from zoo.runtime.console import Report
 
     # torch stays out of this process: a child's highest resident set starts at that of its parent
     made = plan(AdapterSpec(method="lora", task="bert-imdb", limit=count))
-    base = sources.resolve(BASE, (), "base", Report()).folder
-    rows = open_dataset(made.task, sources.resolve(DATA, (), "data", Report()), made.spec, Report()).train
+    base = source.resolve(BASE, (), "base", Report()).folder
+    rows = open_dataset(made.task, source.resolve(DATA, (), "data", Report()), made.spec, Report()).train
     tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(made.task.max_length)

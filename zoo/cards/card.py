@@ -10,19 +10,19 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from zoo import plugins
 from zoo.cards.facts import base_facts, cost_facts, data_facts, metric_rows, training_facts
 from zoo.cards.front_matter import dump, front_matter
 from zoo.cards.markdown import code, excerpt, fenced, plain, table
 from zoo.cards.public import public
 from zoo.cards.snippets import at_once, usage
 from zoo.errors import NotFoundError, PluginError
+from zoo.plugins import manager
 from zoo.registry.schema import UNKNOWN, AdapterRecord
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from zoo.methods import Method
+    from zoo.plugins.method import Method
     from zoo.tasks import Task
 
 FILE = "README.md"
@@ -68,7 +68,7 @@ def card(
         f"## Cost\n\n{table(('cost', 'measured'), cost_facts(record))}",
         f"## Limits\n\n{_limits(record, task, method)}",
     ]
-    hook = plugins.manager(*modules).hook
+    hook = manager.manager(*modules).hook
     sections += [section.strip() for section in hook.zoo_card(record=record) if section]
     return "\n\n".join(sections) + "\n"
 
@@ -76,7 +76,7 @@ def card(
 def _plugin(kind: str, name: str) -> tuple[Any, ModuleType | None]:
     """What a plugin makes, and its module; neither where it is not installed or is broken."""
     try:
-        return plugins.load(kind, name), plugins.load_module(plugins.find(kind)[name])
+        return manager.load(kind, name), manager.load_module(manager.find(kind)[name])
     except (NotFoundError, PluginError):
         return None, None
 
@@ -156,7 +156,7 @@ def _loading(record: AdapterRecord, usage: str, task: Task | None, repo: str | N
 
 def _installs(record: AdapterRecord) -> list[str]:
     """The commands for what is needed beside PEFT: adapter-zoo, and the plugins that are not its own."""
-    pinned = sorted(set(filter(None, map(plugins.pinned, record.plugins.values()))))
+    pinned = sorted(set(filter(None, map(manager.pinned, record.plugins.values()))))
     others = [one for one in pinned if not one.startswith(f"{_OWN}==")]
     own = next((one for one in pinned if one.startswith(f"{_OWN}==")), _OWN)
     return [f"pip install {' '.join([own, *others])}"]

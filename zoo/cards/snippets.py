@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from zoo.methods import Method
+    from zoo.plugins.method import Method
     from zoo.registry.schema import AdapterRecord
     from zoo.tasks import Task
 

@@ -12,7 +12,7 @@ import click
 from zoo.cli.output import json_option, number, print_facts, print_json, print_rows, registry_option
 from zoo.errors import OptionError, UsageError
 from zoo.models.fingerprint import same_base
-from zoo.options import split_pairs
+from zoo.plugins.params import split_pairs
 from zoo.registry.index import Summary, listing
 from zoo.registry.schema import UNKNOWN, AdapterRecord, DataId
 from zoo.registry.store import Registry

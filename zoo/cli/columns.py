@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from zoo.options import split_pairs
+from zoo.plugins.params import split_pairs
 
 DATA_HELP = "Rows: a csv, tsv, jsonl, json or parquet file, a folder, or a Hub id (hub:ID:CONFIG@REVISION)."
 

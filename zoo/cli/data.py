@@ -36,13 +36,13 @@ def check_command(data: str | None, task_name: str, as_json: bool, **settings: A
     \b
     zoo data check reviews.csv --task bert-imdb --label-column stars
     """
-    from zoo import plugins
     from zoo.data import inspect
     from zoo.errors import DataError
+    from zoo.plugins import manager
     from zoo.registry.schema import AdapterSpec
     from zoo.runtime.console import StderrReport
 
-    task = plugins.load_task(task_name)
+    task = manager.load_task(task_name)
     spec = AdapterSpec(method="", task=task_name, data=data, **settings)
     found = inspect.check(task, spec, StderrReport())
     if as_json:

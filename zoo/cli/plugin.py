@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from zoo import options, plugins
 from zoo.cli.output import json_option, print_json, print_rows
 from zoo.errors import IncompatibleError, NotFoundError, UsageError, did_you_mean
+from zoo.plugins import manager
+from zoo.plugins.params import split_pairs
 
 
 @click.group(name="plugin")
@@ -28,7 +29,7 @@ def plugin_command() -> None:
 )
 def new_command(kind: str, name: str, into: Path) -> None:
     """A folder that pip installs: a working plugin, a test by the kit, a README."""
-    from zoo.scaffold import write_package
+    from zoo.plugins.scaffold import write_package
 
     folder = write_package(kind, name, into)
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -38,7 +39,7 @@ def new_command(kind: str, name: str, into: Path) -> None:
 
 @plugin_command.command(name="check")
 @click.argument("name")
-@click.option("--kind", type=click.Choice(plugins.KINDS), help="Where a method and a task share a name.")
+@click.option("--kind", type=click.Choice(manager.KINDS), help="Where a method and a task share a name.")
 @click.option("--task", metavar="TASK", help="Check a method on this task. Else on one of each kind.")
 @click.option("-s", "--set", "pairs", multiple=True, metavar="KEY=VALUE", help="A parameter of the method.")
 @click.option(
@@ -63,7 +64,7 @@ def check_command(
     """
     from zoo.testing import broken, check_plugin
 
-    params = options.split_pairs(pairs)
+    params = split_pairs(pairs)
     findings = check_plugin(kind or _kind_of(name), name, task=task, base=base, data=data, params=params)
     rows = [(one.state, one.task, one.promise, one.happened) for one in findings]
     header = ("state", "task", "promise", "what happened")
@@ -78,10 +79,10 @@ def check_command(
 
 
 def _kind_of(name: str) -> str:
-    found = [kind for kind in plugins.KINDS if name in plugins.find(kind)]
+    found = [kind for kind in manager.KINDS if name in manager.find(kind)]
     if len(found) > 1:
         raise UsageError(f"'{name}' is a {' and a '.join(found)}.", f"--kind {found[0]}")
     if not found:
-        known = [one for kind in plugins.KINDS for one in plugins.find(kind)]
+        known = [one for kind in manager.KINDS for one in manager.find(kind)]
         raise NotFoundError(f"no plugin is called '{name}'.{did_you_mean(name, known)}", "zoo plugins")
     return found[0]

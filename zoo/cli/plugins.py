@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo import options, plugins
 from zoo.cli.output import json_option, print_facts, print_json, print_rows
 from zoo.counts import Counted, count_methods, kept
 from zoo.errors import PluginError, UsageError
-from zoo.methods import one_line
+from zoo.plugins import manager
+from zoo.plugins.method import one_line
+from zoo.plugins.params import describe, parse, ranges
 from zoo.runtime.console import StderrReport
 
 if TYPE_CHECKING:
-    from zoo.methods import Method
+    from zoo.plugins.method import Method
     from zoo.tasks import Task
 
 
@@ -32,8 +33,8 @@ def methods_command(name: str | None, task: str | None, base: str | None, as_jso
     if base is not None and task is None:
         raise UsageError("--base needs --task.", "zoo methods --task TASK --base BASE")
     if name is not None:
-        plugins.load_method(name)  # not found, or broken: said as an error rather than left out
-    tasks = [plugins.load_task(task)] if task else [made for _, made in _working("task")]
+        manager.load_method(name)  # not found, or broken: said as an error rather than left out
+    tasks = [manager.load_task(task)] if task else [made for _, made in _working("task")]
     methods = [(plugin, made) for plugin, made in _working("method") if name in (None, made.name)]
     counted = _count([plugin for plugin, _ in methods], tasks, task, base)
     rows = []
@@ -68,27 +69,27 @@ def methods_command(name: str | None, task: str | None, base: str | None, as_jso
 
 
 def _count(
-    methods: Sequence[plugins.Plugin], tasks: Sequence[Task], asked: str | None, base: str | None
+    methods: Sequence[manager.Plugin], tasks: Sequence[Task], asked: str | None, base: str | None
 ) -> dict[str, dict[str, Counted]]:
     """By task and method."""
-    known = plugins.find("task")
+    known = manager.find("task")
     if asked:
         return {asked: count_methods(known[asked], methods, base, StderrReport())}
     return {task.name: kept(known[task.name], methods) for task in tasks}
 
 
 def _method(
-    plugin: plugins.Plugin,
+    plugin: manager.Plugin,
     method: Method,
     tasks: Sequence[Task],
     counted: dict[str, dict[str, Counted]],
 ) -> dict[str, Any]:
-    params = options.parse(method.Params, {}, f"method '{method.name}'")
+    params = parse(method.Params, {}, f"method '{method.name}'")
     refused = {task.name: method.refuses(task, params) for task in tasks}
     found = {task: by_method[method.name] for task, by_method in counted.items() if method.name in by_method}
     # what the default base itself rules out is known once it was counted
     refused |= {task: one.reason for task, one in found.items() if one.trainable is None}
-    limits = options.ranges(method.Params)
+    limits = ranges(method.Params)
     return {
         "name": method.name,
         "summary": method.summary,
@@ -96,7 +97,7 @@ def _method(
         "learning_rate": method.learning_rate,
         "params": {
             name: {"type": kind, "default": default, "range": limits.get(name, ""), "help": help}
-            for name, kind, default, help in options.describe(method.Params)
+            for name, kind, default, help in describe(method.Params)
         },
         "tasks": [task for task, reason in refused.items() if reason is None],
         "refused": {task: reason for task, reason in refused.items() if reason is not None},
@@ -219,8 +220,8 @@ def sources_command(as_json: bool) -> None:
 def plugins_command(as_json: bool) -> None:
     """Every installed plugin, the package it came with, and why it does not work if it does not."""
     rows = []
-    for kind in plugins.KINDS:
-        for plugin, _, trouble in plugins.load_all(kind):
+    for kind in manager.KINDS:
+        for plugin, _, trouble in manager.load_all(kind):
             rows.append((plugin.kind, plugin.name, plugin.distribution, plugin.module, trouble or "ok"))
     header = ("kind", "name", "package", "module", "state")
     if as_json:
@@ -229,10 +230,10 @@ def plugins_command(as_json: bool) -> None:
     print_rows(header, rows)
 
 
-def _working(kind: str) -> list[tuple[plugins.Plugin, Any]]:
+def _working(kind: str) -> list[tuple[manager.Plugin, Any]]:
     """The plugins that load; those that do not are named on stderr and harm nothing."""
     found = []
-    for plugin, made, trouble in plugins.load_all(kind):
+    for plugin, made, trouble in manager.load_all(kind):
         if trouble is None:
             found.append((plugin, made))
         else:

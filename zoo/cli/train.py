@@ -8,7 +8,7 @@ import click
 
 from zoo.cli.columns import DATA_HELP, column_options
 from zoo.cli.output import json_option, print_facts, print_json, print_metrics, registry_option
-from zoo.options import split_pairs
+from zoo.plugins.params import split_pairs
 from zoo.registry.schema import AdapterSpec
 from zoo.registry.store import Registry
 from zoo.runtime.console import StderrReport, clock

@@ -21,7 +21,7 @@ from zoo.cli.output import (
     registry_option,
 )
 from zoo.errors import DataError, NotFoundError, UsageError
-from zoo.options import split_pairs
+from zoo.plugins.params import split_pairs
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report, StderrReport
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from zoo.inference import LoadedAdapter
+    from zoo.plugins.run import Run
     from zoo.registry.schema import AdapterRecord, Metric
-    from zoo.run import Run
     from zoo.runtime.console import Report
 
 SAMPLES = 3

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from zoo import sources
 from zoo.data.columns import with_header
 from zoo.data.files import GIVEN, HELD_OUT_NAMES, Division, Example, divide, fingerprint
 from zoo.errors import DataError, UsageError
+from zoo.plugins import source
 from zoo.registry.schema import AdapterSpec, DataId
 from zoo.runtime.console import Report
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from zoo.sources import Resolved
+    from zoo.plugins.source import Resolved
     from zoo.tasks import Task
 
 
@@ -43,7 +43,7 @@ def open_dataset(task: Task, data: Resolved, spec: AdapterSpec, report: Report) 
         DataError: rows that cannot be trained on.
     """
     if spec.eval_data is not None:
-        elsewhere = sources.resolve(spec.eval_data, (), "data", Report())
+        elsewhere = source.resolve(spec.eval_data, (), "data", Report())
         report.say(f"held-out rows: {elsewhere} (asked for with --eval-data)")
         spec = msgspec.structs.replace(spec, eval_data=elsewhere.location)
     splits, labels = read_splits(task, data, spec, report)
@@ -108,7 +108,7 @@ def frames_of(task: Task, data: Resolved, spec: AdapterSpec, report: Report) -> 
     chosen = {"train": frames.pop(train)}
     if spec.eval_data is None:
         return chosen | {name: frames[name] for name in HELD_OUT_NAMES if name in frames}
-    elsewhere = sources.resolve(spec.eval_data, (), "data", Report())
+    elsewhere = source.resolve(spec.eval_data, (), "data", Report())
     given = _read(task, elsewhere, spec.columns, report)
     split = next((name for name in HELD_OUT_NAMES if name in given), next(iter(given)))
     return {**chosen, GIVEN: given[split]}

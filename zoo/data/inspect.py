@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from zoo import sources
 from zoo.data.dataset import divide_rows, frames_of, known_columns, place
 from zoo.data.files import Example
 from zoo.errors import DataError, NotFoundError
+from zoo.plugins import source
 from zoo.registry.schema import AdapterSpec
 from zoo.runtime.console import Report
 from zoo.runtime.logging import quiet_libraries
 
 if TYPE_CHECKING:
-    from zoo.sources import Resolved
+    from zoo.plugins.source import Resolved
     from zoo.tasks import Task
 
 _SAMPLE = 1000
@@ -107,7 +107,7 @@ def check(task: Task, spec: AdapterSpec, report: Report) -> Checked:
     Raises:
         ZooError: there are no rows to say anything about, or no such base.
     """
-    data = sources.resolve(spec.data, task.data, "data", report)
+    data = source.resolve(spec.data, task.data, "data", report)
     heard = _Heard()
     columns = known_columns(task, spec.columns)
     frames = frames_of(task, data, spec, heard)
@@ -167,7 +167,7 @@ def _tokens(
 ) -> tuple[dict[str, list[int]], str | None]:
     """Tokens of the rows of each split, special ones included, and the base whose tokens they are."""
     try:
-        base = sources.resolve(spec.base, task.bases, "base", Report(), weights=False)
+        base = source.resolve(spec.base, task.bases, "base", Report(), weights=False)
     except NotFoundError as error:
         if spec.base is not None:
             raise

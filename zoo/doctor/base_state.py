@@ -13,18 +13,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from zoo import plugins, sources
 from zoo.base_check import references
 from zoo.doctor.findings import BROKEN, WARNING, Finding, some, zoo_command
 from zoo.errors import NotFoundError, UnreachableError
 from zoo.folder_check import WHOLE
-from zoo.methods import one_line
 from zoo.models.fingerprint import sha256, weight_files, weight_hashes
 from zoo.models.gguf import unpacked_folder
+from zoo.plugins import manager
+from zoo.plugins.method import one_line
+from zoo.plugins.source import Resolved, at_hand
 from zoo.registry.schema import AdapterRecord, BaseId
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
-from zoo.sources import Resolved
 
 _MUCH = 2_000_000_000
 """Bytes that take seconds to hash."""
@@ -102,7 +102,7 @@ def _here(base: BaseId) -> Path | None:
         UnreachableError: it is not on this disk.
     """
     missed: list[NotFoundError] = []
-    by_scheme = {source.scheme: source for source in plugins.load_sources()}
+    by_scheme = {source.scheme: source for source in manager.load_sources()}
     with _offline():
         for reference in references(base):
             scheme, _, rest = reference.partition(":")
@@ -114,7 +114,7 @@ def _here(base: BaseId) -> Path | None:
             if found is not None:
                 return _folder(found)
             missed.append(NotFoundError(f"there is no {reference}."))
-        carried = sources.at_hand(base.id)  # of one that was pulled, the record names the Hub's
+        carried = at_hand(base.id)  # of one that was pulled, the record names the Hub's
         if carried is not None and base.package is not None and carried.package == base.package:
             return _folder(carried)
     raise next((one for one in missed if isinstance(one, UnreachableError)), missed[0])

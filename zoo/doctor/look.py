@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zoo import plugins
 from zoo.doctor import base_state, environment, housekeeping, soundness
 from zoo.doctor.environment import Facts
 from zoo.doctor.findings import BROKEN, Finding
 from zoo.errors import PluginError
+from zoo.plugins import manager
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
 
@@ -55,10 +55,10 @@ def examine(registry: Registry, report: Report | None = None, *, fast: bool = Fa
 
 def _broken_plugins() -> list[Finding]:
     found = []
-    for kind in plugins.KINDS:
-        for plugin in plugins.find(kind).values():
+    for kind in manager.KINDS:
+        for plugin in manager.find(kind).values():
             try:
-                plugins.load(kind, plugin.name)
+                manager.load(kind, plugin.name)
             except PluginError as error:
                 package = plugin.distribution.partition(" ")[0]
                 mend = error.hint or f"pip install --upgrade {package}, or pip uninstall {package}"

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from zoo import plugins
 from zoo.cards import card
 from zoo.cards import check as card_check
 from zoo.doctor.findings import BROKEN, WARNING, Finding, some, zoo_command
@@ -18,6 +17,7 @@ from zoo.intake.foreign import WEIGHTS
 from zoo.models.fingerprint import sha256
 from zoo.models.loading import HEADS
 from zoo.models.safetensors_header import read_header
+from zoo.plugins import manager
 from zoo.registry.schema import UNKNOWN, AdapterRecord
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
@@ -135,8 +135,8 @@ def missing_plugins(records: Records) -> list[Finding]:
         needed["task", record.spec.task].append((name, record))
     found = []
     for (kind, plugin), users in sorted(needed.items()):
-        if plugin != UNKNOWN and plugin not in plugins.find(kind):
-            package = plugins.pinned(users[0][1].plugins.get(kind, ""))
+        if plugin != UNKNOWN and plugin not in manager.find(kind):
+            package = manager.pinned(users[0][1].plugins.get(kind, ""))
             mend = f"pip install {package}" if package else f"zoo {kind}s"
             what = f"the {kind} '{plugin}' is not installed"
             found.append(Finding(BROKEN, what, some([name for name, _ in users]), mend))

@@ -9,10 +9,11 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
-from zoo import plugins, sources
 from zoo.base_check import references
 from zoo.errors import NotFoundError, UnreachableError, ZooError
 from zoo.models.gguf import unpacked_folder
+from zoo.plugins import manager
+from zoo.plugins.source import at_hand, resolve
 from zoo.registry.schema import BaseId
 from zoo.runtime.console import Report
 
@@ -72,9 +73,9 @@ def _look(reference: str) -> Path | ZooError:
     """Once a reference, also where the answer is no: thousands of adapters have few bases."""
     try:
         with offline():
-            found = sources.at_hand(reference)
+            found = at_hand(reference)
             if found is None:
-                found = sources.resolve(reference, (), "base", Report(), weights=False)
+                found = resolve(reference, (), "base", Report(), weights=False)
         if found.folder.is_dir():
             return found.folder
         folder = unpacked_folder(found.folder)
@@ -98,7 +99,7 @@ def known(recorded: Iterable[BaseId]) -> dict[Path, str]:
             name = base.location if base.id.startswith("local:") else base.id
             found.setdefault(own_folder(base), name)
     with offline():
-        offers = [offer for source in plugins.load_sources() for offer in source.offers("base")]
+        offers = [offer for source in manager.load_sources() for offer in source.offers("base")]
     for offer in offers:
         with suppress(ZooError):
             found.setdefault(folder_of(offer.location), offer.id)

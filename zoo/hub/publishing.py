@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
-from zoo import plugins
 from zoo.cards.public import is_hub_id
 from zoo.errors import PluginError, UsageError, ZooError
 from zoo.hub.staging import Staged, Terms, stage
 from zoo.hub.uploading import Target, Upload, account
+from zoo.plugins import manager
 from zoo.registry.schema import AdapterRecord, HubId
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
@@ -61,7 +61,7 @@ def send(repo: str, staged: Staged, registry: Registry, target: Target, report: 
     """
     staged.check()
     upload = Upload(target, report)
-    made = plugins.manager(*_modules(staged.record))
+    made = manager.manager(*_modules(staged.record))
     made.register(upload)
     url = made.hook.zoo_publish(record=staged.record, folder=staged.folder, repo=repo)
     place = upload.place or HubId(repo=repo, revision="", url=url)
@@ -96,7 +96,7 @@ def _modules(record: AdapterRecord) -> list[ModuleType]:
     found: list[Any] = []
     for kind, name in (("task", record.spec.task), ("method", record.spec.method)):
         try:
-            found.append(plugins.load_module(plugins.find(kind)[name]))
+            found.append(manager.load_module(manager.find(kind)[name]))
         except (KeyError, PluginError):
             continue
     return found

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo import sources
 from zoo.cards.public import is_hub_id
 from zoo.errors import IncompatibleError, NotFoundError, UsageError, ZooError
 from zoo.hub.client import HUB_TIMEOUT, client, retrying, said, spoken
@@ -19,6 +18,7 @@ from zoo.intake.take_in import Taken, check_new_name, convert_weights, enter, pl
 from zoo.models.fingerprint import sha256
 from zoo.models.hash_cache import known_weight_hashes
 from zoo.models.safetensors_header import named
+from zoo.plugins import source
 from zoo.registry.schema import UNKNOWN, AdapterRecord, HubId
 from zoo.registry.store import RECORD_FILE, Registry
 from zoo.runtime.console import Report
@@ -104,11 +104,11 @@ def verify_at_hand(record: AdapterRecord, registry: Registry, report: Report) ->
     """`zoo verify` where the base is at hand; None where it is not, or is another than the adapter's."""
     if record.base.id == UNKNOWN or UNKNOWN in (record.spec.method, record.spec.task):
         return None
-    found = sources.at_hand(record.base.location) or sources.at_hand(record.base.id)
+    found = source.at_hand(record.base.location) or source.at_hand(record.base.id)
     if found is None:
         report.say(f"its base {record.base.id} is not here; zoo verify {record.name} fetches it")
         return None
-    base = sources.resolve(found.location, (), "base", Report())
+    base = source.resolve(found.location, (), "base", Report())
     if record.base.weights and known_weight_hashes(base.folder) != record.base.weights:
         report.warn(f"{base.location} holds other weights than the base that it was trained on.")
         return None

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from zoo import plugins
 from zoo.errors import UnreachableError
 from zoo.hub.client import client, said, spoken
 from zoo.models.fingerprint import LEGACY_IDS, canonical
+from zoo.plugins import manager
 from zoo.runtime.console import Report
 from zoo.security.secrets import clean
 
@@ -71,7 +71,7 @@ def search(
         for start in starts:
             for info in _listed(api, [start, *wanted], query, author, limit):
                 found.setdefault(info.id, info)
-    known = (frozenset(plugins.find("method")), frozenset(plugins.find("task")))
+    known = (frozenset(manager.find("method")), frozenset(manager.find("task")))
     rows = [_row(info, base, *known) for info in found.values()]
     rows.sort(key=lambda row: (-row.downloads, row.repo))
     return rows[:limit]

@@ -7,14 +7,14 @@ from typing import Any
 
 import msgspec
 
-from zoo import plugins
 from zoo.cards.card import FILE as CARD_FILE
 from zoo.cards.public import is_hub_id, public
 from zoo.errors import IncompatibleError, ZooError
 from zoo.intake.foreign import WEIGHTS
 from zoo.models.fingerprint import canonical, file_ids, sha256
 from zoo.models.safetensors_header import named
-from zoo.peft_method import PeftMethod
+from zoo.plugins import manager
+from zoo.plugins.peft_method import PeftMethod
 from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId, FileId
 from zoo.registry.store import RECORD_FILE, read_record
 from zoo.security.gates import CONFIG_FILE, check_file_name
@@ -79,7 +79,7 @@ def _check_config(record: AdapterRecord, config: dict[str, Any]) -> None:
     if is_hub_id(told) and is_hub_id(ours) and told.lower() != ours.lower():
         raise IncompatibleError(f"its base is {ours}, and {CONFIG_FILE} says {told}")
     try:
-        method = plugins.load_method(record.spec.method)
+        method = manager.load_method(record.spec.method)
     except ZooError:
         return  # a stranger's own method: nothing here knows its type
     peft_type = method.peft_type if isinstance(method, PeftMethod) else None

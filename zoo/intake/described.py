@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-from zoo import plugins, sources
 from zoo.cards.card import FILE as CARD_FILE
 from zoo.cards.public import is_hub_id
 from zoo.errors import IncompatibleError, NotFoundError, UsageError
@@ -22,11 +21,12 @@ from zoo.intake.foreign import WEIGHTS, read_adapter_config
 from zoo.models.fingerprint import LEGACY_IDS, canonical, identify, read_config
 from zoo.models.loading import HEADS
 from zoo.models.safetensors_header import named, read_header
+from zoo.plugins import manager, source
+from zoo.plugins.source import Resolved
 from zoo.registry.schema import UNKNOWN, AdapterRecord, AdapterSpec, BaseId, Cost
 from zoo.runtime.console import Report
 from zoo.security.gates import CONFIG_FILE
 from zoo.security.secrets import clean
-from zoo.sources import Resolved
 
 _CACHED = re.compile(r"models--([\w.-]+?)--([\w.-]+)[\\/]snapshots[\\/]([0-9a-f]{40})")
 """A base that was loaded from the Hub's cache by its path."""
@@ -96,7 +96,7 @@ def describe(folder: Path, asserted: Asserted, report: Report) -> tuple[AdapterR
 def assert_on(record: AdapterRecord, asserted: Asserted, report: Report) -> AdapterRecord:
     """A believed record with what the person knows better."""
     if asserted.task:
-        plugins.load_task(asserted.task)
+        manager.load_task(asserted.task)
         record = msgspec.structs.replace(
             record, spec=msgspec.structs.replace(record.spec, task=asserted.task)
         )
@@ -112,7 +112,7 @@ def assert_on(record: AdapterRecord, asserted: Asserted, report: Report) -> Adap
 def _method(config: Mapping[str, Any]) -> tuple[str, dict[str, Any], list[str]]:
     found = [
         (plugin.name, params)
-        for plugin, method, _ in plugins.load_all("method")
+        for plugin, method, _ in manager.load_all("method")
         if method is not None and (params := method.recognise(config)) is not None
     ]
     if not found:
@@ -146,7 +146,7 @@ def _base(
     if not isinstance(revision, str) or not _COMMIT.fullmatch(revision):
         revision = None
     base = _hub_base(told, revision)
-    at_hand = sources.at_hand(base.location) or sources.at_hand(base.id)
+    at_hand = source.at_hand(base.location) or source.at_hand(base.id)
     if at_hand is not None and at_hand.folder.is_dir():
         kind = named(str(read_config(at_hand.folder).get("model_type", UNKNOWN)))
         base = msgspec.structs.replace(base, model_type=kind, licence=at_hand.licence)
@@ -155,8 +155,8 @@ def _base(
 
 def _asserted_base(asserted: str, report: Report) -> tuple[BaseId, Resolved | None]:
     """With its hashes where it is at hand: who names the base says that these are its weights."""
-    if sources.at_hand(asserted) is not None:
-        at_hand = sources.resolve(asserted, (), "base", report)
+    if source.at_hand(asserted) is not None:
+        at_hand = source.resolve(asserted, (), "base", report)
         return identify(at_hand), at_hand
     bare, _, revision = asserted.removeprefix("hub:").partition("@")
     if not _is_id(bare):
@@ -209,7 +209,7 @@ def _base_remark(told: str) -> str:
 
 
 def _check_task(name: str, kind: object) -> None:
-    task = plugins.load_task(name)
+    task = manager.load_task(name)
     if isinstance(kind, str) and task.peft_type and task.peft_type != kind:
         raise IncompatibleError(
             f"the task '{name}' is of the kind {task.peft_type}, and the adapter is {named(kind)}.",
@@ -220,7 +220,7 @@ def _check_task(name: str, kind: object) -> None:
 def _task_remark(kind: object) -> str:
     if not isinstance(kind, str):
         return "its config tells no task: --task NAME makes it one of the zoo's"
-    fits = [plugin.name for plugin, task, _ in plugins.load_all("task") if task and task.peft_type == kind]
+    fits = [plugin.name for plugin, task, _ in manager.load_all("task") if task and task.peft_type == kind]
     which = f": --task {'|'.join(fits)} makes it one of the zoo's" if fits else ", which no task here does"
     return f"what it was trained for is unknown ({named(kind)}){which}"
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import msgspec
 
-from zoo import sources
 from zoo.errors import IncompatibleError, NotFoundError, UsageError, ZooError
 from zoo.fit.compatibility import DOES_NOT_FIT, check
 from zoo.intake.claimed import claimed, recorded_files
 from zoo.intake.described import Asserted, assert_on, describe
 from zoo.intake.foreign import PICKLED, WEIGHTS, check_has_weights, read_adapter_config
+from zoo.plugins import source
 from zoo.registry.schema import UNKNOWN, AdapterRecord, HubId
 from zoo.registry.store import RECORD_FILE, Registry, check_name
 from zoo.runtime.console import Report
@@ -200,7 +200,7 @@ def _misfit(made: Path, record: AdapterRecord, *, insist: bool) -> list[str]:
     Raises:
         IncompatibleError: so it is, and the person named that base.
     """
-    base = sources.at_hand(record.base.location or record.base.id)
+    base = source.at_hand(record.base.location or record.base.id)
     if base is None or not base.folder.is_dir() or record.base.id == UNKNOWN:
         return []
     verdict = check(made, base.folder, record)

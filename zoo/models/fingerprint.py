@@ -10,7 +10,7 @@ from zoo.errors import DataError, NotFoundError
 from zoo.registry.schema import BaseId, FileId
 
 if TYPE_CHECKING:
-    from zoo.sources import Resolved
+    from zoo.plugins.source import Resolved
 
 LEGACY_IDS = {
     "albert-base-v2": "albert/albert-base-v2",

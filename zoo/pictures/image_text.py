@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from zoo.inference import LoadedAdapter
     from zoo.pictures.retrieval import Pairs
+    from zoo.plugins.source import Resolved
     from zoo.registry.schema import AdapterRecord, Metric
     from zoo.runtime.console import Report
-    from zoo.sources import Resolved
 
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 _HOTTEST = 100.0

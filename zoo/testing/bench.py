@@ -10,14 +10,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from zoo import evaluation, options, plugins, sources, training
+from zoo import evaluation, training
 from zoo.data.dataset import Dataset, open_dataset
 from zoo.data.token_cache import encode
 from zoo.models.fingerprint import identify
 from zoo.models.precision import silence_dropout
+from zoo.plugins import manager, source
+from zoo.plugins.params import parse
+from zoo.plugins.run import Run
 from zoo.preflight import fitting_length
 from zoo.registry.schema import AdapterSpec, BaseId
-from zoo.run import Run
 from zoo.runtime.console import Progress, Report
 from zoo.runtime.logging import quiet_libraries
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-    from zoo.methods import Method
+    from zoo.plugins.method import Method
     from zoo.tasks import Task
 
 EPOCHS = 2
@@ -37,7 +39,7 @@ SEED, OTHER_SEED = 0, 1
 
 def read_data(task: Task, data: Path) -> Dataset:
     """The rows of a file or folder, divided as a run divides them."""
-    found = sources.resolve(f"path:{data}", (), "data", Report())
+    found = source.resolve(f"path:{data}", (), "data", Report())
     spec = AdapterSpec(method="", task=task.name, limit=_ROWS, eval_limit=_ROWS, seed=SEED)
     return open_dataset(task, found, spec, Report())
 
@@ -66,7 +68,7 @@ class Bench:
 
     @property
     def base_id(self) -> BaseId:
-        return identify(sources.resolve(f"path:{self.base}", (), "base", Report()))
+        return identify(source.resolve(f"path:{self.base}", (), "base", Report()))
 
     def fresh(self, number: int = OTHER_SEED, **load_options: Any) -> tuple[nn.Module, list[str]]:
         """The base as the task loads it, and its modules without pretrained weights."""
@@ -123,7 +125,7 @@ class Bench:
     def train(self, run: Run) -> Any:
         """By the engine of real runs, or by the plugins' own."""
         modules = (_module("task", self.task), _module("method", self.method))
-        return plugins.manager(training, evaluation, *modules).hook.zoo_train(run=run)
+        return manager.manager(training, evaluation, *modules).hook.zoo_train(run=run)
 
     def outputs(self, model: nn.Module, rows: Sequence[Mapping[str, Any]], budget: int) -> np.ndarray:
         """What the task keeps of each row, in fp32: shape (rows, numbers)."""
@@ -140,7 +142,7 @@ def make_bench(
     Raises:
         OptionError: parameters that the method does not have.
     """
-    params = options.parse(method.Params, given, f"method '{method.name}'")
+    params = parse(method.Params, given, f"method '{method.name}'")
     return Bench(method, params, task, base, dataset, folder)
 
 
@@ -176,5 +178,5 @@ class _PowerFailure(BaseException):
 
 def _module(kind: str, made: Method | Task) -> ModuleType:
     """Where its hooks are: the module of its entry point, or of its class while it is not installed."""
-    plugin = plugins.find(kind).get(made.name)
-    return plugins.load_module(plugin) if plugin else sys.modules[type(made).__module__]
+    plugin = manager.find(kind).get(made.name)
+    return manager.load_module(plugin) if plugin else sys.modules[type(made).__module__]

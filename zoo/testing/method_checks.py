@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo import options
 from zoo.errors import IncompatibleError
-from zoo.methods import Method
+from zoo.plugins.method import Method
+from zoo.plugins.params import describe, parse
 from zoo.runtime import device
 from zoo.testing.bench import Bench, make_bench, power_failure_after_checkpoint, read_data, values
 from zoo.testing.promises import BrokenError, Finding, Findings, RefusedError, expect, may_refuse
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
-    from zoo.run import Run
+    from zoo.plugins.run import Run
     from zoo.tasks import Task
 
 TOLERANCE = 1e-5
@@ -68,12 +68,12 @@ def _check_words(method: Method, findings: Findings) -> None:
     with findings.promise("its parameters have defaults, and read them back as a command types them"):
         if not dataclasses.is_dataclass(method.Params):
             raise BrokenError(f"Params is {method.Params!r}, not a dataclass")
-        made = options.parse(method.Params, {}, method.name)
+        made = parse(method.Params, {}, method.name)
         typed = {name: _typed(value) for name, value in vars(made).items() if value is not None}
-        again = options.parse(method.Params, typed, method.name)
+        again = parse(method.Params, typed, method.name)
         expect(made == again, f"{made} became {again}")
     with findings.promise("each parameter is explained: `param(default, help)`"):
-        bare = [name for name, _, _, help in options.describe(method.Params) if not help]
+        bare = [name for name, _, _, help in describe(method.Params) if not help]
         expect(not bare, f"nothing is said of {', '.join(bare)}")
     with findings.promise("what its card says is Python"):
         compile(method.usage(), "usage", "exec")

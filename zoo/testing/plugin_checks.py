@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo import plugins
 from zoo.errors import PluginError, UsageError
-from zoo.methods import Method
-from zoo.sources import Source
+from zoo.plugins import manager
+from zoo.plugins.method import Method
+from zoo.plugins.source import Source
 from zoo.tasks import Task
 from zoo.testing.data import reviews, write_conversations, write_csv, write_pictures
 from zoo.testing.method_checks import check_method
@@ -22,7 +22,7 @@ from zoo.testing.promises import Finding, Findings, expect
 from zoo.testing.task_checks import check_task
 
 if TYPE_CHECKING:
-    from zoo.plugins import Plugin
+    from zoo.plugins.manager import Plugin
 
 _KINDS: dict[str, type] = {"method": Method, "task": Task, "source": Source}
 _HEAVY = ("torch", "transformers", "peft", "datasets", "pandas", "numpy")
@@ -59,11 +59,11 @@ def check_plugin(
     if made is None:
         return findings
     with findings.promise("importing it loads none of torch, transformers, peft, datasets, pandas, numpy"):
-        _check_light(plugins.find(kind)[name])
+        _check_light(manager.find(kind)[name])
     with tempfile.TemporaryDirectory() as folder:
         samples = _Samples(Path(folder), base, data)
         if isinstance(made, Method):
-            for one in [plugins.load_task(task)] if task else _task_of_each_kind(samples):
+            for one in [manager.load_task(task)] if task else _task_of_each_kind(samples):
                 found = check_method(made, one, *samples.of(one), params)
                 findings += [finding for finding in found if finding not in findings]
         elif isinstance(made, Task):
@@ -73,7 +73,7 @@ def check_plugin(
 
 def _load(kind: str, name: str) -> Any:
     try:
-        made = plugins.load(kind, name)
+        made = manager.load(kind, name)
     except PluginError as error:
         raise PluginError(f"{error} {error.hint or ''}".strip()) from error
     expect(isinstance(made, _KINDS[kind]), f"it makes a {type(made).__name__}")
@@ -92,7 +92,7 @@ def _check_light(plugin: Plugin) -> None:
 
 def _task_of_each_kind(samples: _Samples) -> list[Task]:
     found: dict[str | None, Task] = {}
-    for _, task, _ in plugins.load_all("task"):
+    for _, task, _ in manager.load_all("task"):
         if task is not None and samples.has(task):
             found.setdefault(task.peft_type, task)
     return list(found.values())

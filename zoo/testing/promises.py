@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from zoo.errors import IncompatibleError
-from zoo.methods import one_line
+from zoo.plugins.method import one_line
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from zoo import plugins
 from zoo.errors import NotFoundError, UnreachableError, UsageError, ZooError, did_you_mean
 from zoo.models.fingerprint import canonical, has_weights
+from zoo.plugins import manager
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -114,7 +114,7 @@ def resolve(
         NotFoundError: nothing has it.
         UnreachableError: no preference can be reached from here.
     """
-    sources = plugins.load_sources()
+    sources = manager.load_sources()
     if ref is not None:
         found = _resolve_one(ref, kind, sources, weights)
         report.say(f"{kind}: {found} (asked for with --{kind})")
@@ -149,9 +149,9 @@ def at_hand(ref: str) -> Resolved | None:
     bare = ref.removeprefix("path:")
     try:
         if ref.startswith("path:") or Path(bare).expanduser().is_dir():
-            return _resolve_one(ref, "base", plugins.load_sources(), True)
+            return _resolve_one(ref, "base", manager.load_sources(), True)
         wanted, revision = canonical(ref).lower(), ref.partition("@")[2]
-        for source in plugins.load_sources():
+        for source in manager.load_sources():
             for offer in source.offers("base"):
                 if canonical(offer.id).lower() != wanted:
                     continue
@@ -165,7 +165,7 @@ def at_hand(ref: str) -> Resolved | None:
 
 
 def source_of(resolved_source: str) -> Source:
-    for source in plugins.load_sources():
+    for source in manager.load_sources():
         if source.name == resolved_source:
             return source
     raise NotFoundError(f"source '{resolved_source}' is not installed.", "zoo sources")

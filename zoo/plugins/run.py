@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
-    from zoo.methods import Method
+    from zoo.plugins.method import Method
     from zoo.registry.schema import AdapterSpec
     from zoo.runtime.console import Report
     from zoo.tasks import Task

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from string import Template
 
-from zoo import plugins
 from zoo.errors import UsageError
+from zoo.plugins import manager
 
 _TEMPLATES = Path(__file__).with_name("templates")
 """A folder a kind; `$name` and the like in the texts. Their names end in .txt, as they are no modules."""
@@ -53,7 +53,7 @@ def _check_name(kind: str, name: str) -> None:
             f"at most {_LONGEST}.",
             f"zoo plugin new {kind} my-{kind}",
         )
-    taken = plugins.find(kind).get(name)
+    taken = manager.find(kind).get(name)
     if taken is not None:
         raise UsageError(
             f"a {kind} is called '{name}' already: {taken.distribution} brings it.",

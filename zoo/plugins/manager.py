@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from zoo import hookspecs
 from zoo.errors import NotFoundError, PluginError, did_you_mean
-from zoo.methods import one_line
+from zoo.plugins import hookspecs
+from zoo.plugins.method import one_line
 
 if TYPE_CHECKING:
-    from zoo.methods import Method
-    from zoo.sources import Source
+    from zoo.plugins.method import Method
+    from zoo.plugins.source import Source
     from zoo.tasks import Task
 
 KINDS = ("method", "task", "source")

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zoo.errors import IncompatibleError, OptionError
-from zoo.methods import Method, one_line
-from zoo.options import param, parse
+from zoo.plugins.method import Method, one_line
+from zoo.plugins.params import param, parse
 
 if TYPE_CHECKING:
     from peft import PeftConfig

@@ -14,10 +14,10 @@ import pluggy
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from zoo.methods import Method
+    from zoo.plugins.method import Method
+    from zoo.plugins.run import Run, TrainResult
+    from zoo.plugins.source import Source
     from zoo.registry.schema import AdapterRecord, Metric
-    from zoo.run import Run, TrainResult
-    from zoo.sources import Source
     from zoo.tasks import Task
 
 PLUGIN_API = 1

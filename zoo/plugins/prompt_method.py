@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.peft_method import PeftMethod
+from zoo.plugins.peft_method import PeftMethod
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
