@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from records import make_base, make_record
 
-from zoo.cards import card
+from zoo.cards import render
 from zoo.models.fingerprint import file_ids, sha256, weight_hashes
 from zoo.registry.schema import AdapterRecord, BaseId
 from zoo.registry.store import Registry
@@ -52,7 +52,7 @@ def add_sound(
     settings = {"peft_type": "LORA", "task_type": "SEQ_CLS", "modules_to_save": ["classifier", "score"]}
     (made / "adapter_config.json").write_text(json.dumps(config or settings), encoding="utf-8")
     record = msgspec.structs.replace(make_record(name, base=base, files=file_ids(made)), **changes)
-    (made / card.FILE).write_text(card.render(record), encoding="utf-8")
+    (made / render.FILE).write_text(render.render(record), encoding="utf-8")
     record = registry.add(record, made)
     made.parent.rmdir()
     return record

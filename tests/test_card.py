@@ -11,8 +11,8 @@ import pytest
 from records import data, make_base, make_data, make_metric, make_record
 
 from zoo import hookimpl
-from zoo.cards.card import card, render
-from zoo.cards.front_matter import split
+from zoo.cards.metadata import split
+from zoo.cards.render import card, render
 from zoo.registry.schema import UNKNOWN, AdapterRecord, AdapterSpec, BaseId, Cost, Sample
 
 USAGE = "from peft import PeftModel"

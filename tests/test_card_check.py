@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from records import make_base, make_metric, make_record
 
-from zoo.cards.card import render
-from zoo.cards.check import differs, is_edited, validate
-from zoo.cards.results import same_numbers
+from zoo.cards.render import render
+from zoo.cards.tables import same_numbers
+from zoo.cards.validate import differs, is_edited, validate
 from zoo.registry.schema import HubId
 
 RECORD = make_record(

@@ -9,7 +9,7 @@ import pytest
 from conftest import Result
 from records import add_record, make_base
 
-from zoo.cards.card import render
+from zoo.cards.render import render
 from zoo.registry.schema import HubId
 from zoo.registry.store import Registry
 

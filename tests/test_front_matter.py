@@ -9,8 +9,8 @@ import pytest
 import yaml
 from records import data, make_base, make_data, make_metric, make_record
 
-from zoo.cards.card import render
-from zoo.cards.front_matter import dump, front_matter, parse, split
+from zoo.cards.metadata import dump, front_matter, parse, split
+from zoo.cards.render import render
 from zoo.plugins import manager
 from zoo.registry.schema import UNKNOWN, AdapterRecord
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from records import make_base, make_data, make_record
 
-from zoo.cards.public import is_hub_id, public, without_folder
+from zoo.cards.redact import is_hub_id, public, without_folder
 from zoo.registry.schema import UNKNOWN, AdapterRecord
 
 

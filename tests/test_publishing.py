@@ -14,7 +14,7 @@ from conftest import Result, run_process
 from local_hub import LocalHub
 from records import make_base, make_record
 
-from zoo.cards import card
+from zoo.cards import render
 from zoo.models.fingerprint import file_ids, sha256
 from zoo.registry.schema import AdapterRecord
 from zoo.registry.store import Registry
@@ -54,7 +54,7 @@ def add_adapter(registry: Registry, name: str = NAME, value: float = 1.0, **chan
     (folder / "tokenizer.json").write_text('{"version": "1.0"}', encoding="utf-8")
     (folder / "tokenizer_config.json").write_text("{}", encoding="utf-8")
     record = make_record(name, files=file_ids(folder), **changes)
-    (folder / card.FILE).write_text(card.render(record), encoding="utf-8")
+    (folder / render.FILE).write_text(render.render(record), encoding="utf-8")
     return registry.add(record, folder)
 
 
@@ -296,7 +296,7 @@ def test_a_folder_planted_with_secrets_and_data_publishes_none_of_them_and_says_
 def test_a_token_in_a_file_that_would_go_stops_it_without_being_shown(
     zoo: Zoo, adapter: AdapterRecord, hub: LocalHub, registry: Registry
 ) -> None:
-    path = registry.adapter_folder(NAME) / card.FILE
+    path = registry.adapter_folder(NAME) / render.FILE
     path.write_text(path.read_text(encoding="utf-8") + f"\nexport HF_TOKEN={TOKEN}\n", encoding="utf-8")
     done = zoo("publish", NAME, "--yes")
     assert done.code == 5
@@ -320,7 +320,7 @@ def test_one_changed_byte_in_the_weights_is_named(
 def test_edited_prose_is_published_and_an_edited_number_is_refused(
     zoo: Zoo, adapter: AdapterRecord, hub: LocalHub, registry: Registry
 ) -> None:
-    path = registry.adapter_folder(NAME) / card.FILE
+    path = registry.adapter_folder(NAME) / render.FILE
     made = path.read_text(encoding="utf-8")
     path.write_text(made.replace("0.8800", "0.9900"), encoding="utf-8")
     refused = zoo("publish", NAME, "--yes")

@@ -18,9 +18,9 @@ import pytest
 from records import add_record, make_folder, make_record
 
 from zoo.errors import LockedError, NotFoundError, RegistryError, UsageError, ZooError
+from zoo.registry import store as module
 from zoo.registry.schema import SCHEMA, AdapterRecord
 from zoo.registry.store import Registry, check_name, dump, locate
-from zoo.registry import store as module
 
 posix = pytest.mark.skipif(os.name == "nt", reason="signals and fork")
 NEWER = SCHEMA + 1

@@ -16,7 +16,7 @@ from local_hub import LocalHub
 from records import make_base, make_record
 
 from zoo import inference
-from zoo.cards.card import render
+from zoo.cards.render import render
 from zoo.cards.snippets import at_once, base_arguments, literal, usage
 from zoo.pipeline import train
 from zoo.registry.schema import AdapterRecord, AdapterSpec

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from zoo import probing
-from zoo.cards import card
+from zoo.cards import render
 from zoo.errors import IncompatibleError, UsageError
 from zoo.folder_check import WHOLE
 from zoo.inference import Adapters
@@ -106,7 +106,7 @@ def merge(
         probing.write(beside, examples, inputs, answers, expected, probing.digests(one.weights))
         made = msgspec.structs.replace(record, base=one.base_id, format=WHOLE, files=file_ids(beside))
         (beside / RECORD_FILE).write_bytes(dump(made))
-        (beside / card.FILE).write_text(card.render(made), encoding="utf-8")
+        (beside / render.FILE).write_text(render.render(made), encoding="utf-8")
         if folder.exists():
             folder.rmdir()
         beside.rename(folder)

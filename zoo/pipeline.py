@@ -53,7 +53,7 @@ def train(
     _check_unused(made.name, registry)
     registry.check_writable()
 
-    from zoo.cards import card
+    from zoo.cards import render
     from zoo.preflight import check_fit, count
     from zoo.runtime.device import choose_precision, keep_memory
 
@@ -124,7 +124,7 @@ def train(
     record = _record(
         made, run, base_id, dataset, result, counted, metrics, baselines, samples, evaluate_seconds, folder
     )
-    (folder / card.FILE).write_text(card.render(record), encoding="utf-8")
+    (folder / render.FILE).write_text(render.render(record), encoding="utf-8")
     signals.check()
     record = registry.add(record, folder)
     distributed.wait()

@@ -26,8 +26,8 @@ def card_command(registry: Registry, name: str, write: bool, force: bool, as_jso
         raise UsageError("--force says how --write writes.", f"zoo card {name} --write --force")
     record, folder = registry.locate(name)
 
-    from zoo.cards.card import FILE, render
-    from zoo.cards.check import differs, is_edited, validate
+    from zoo.cards.render import FILE, render
+    from zoo.cards.validate import differs, is_edited, validate
 
     text = render(record, record.hub.repo if record.hub else None)
     path = folder / FILE

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from zoo.cards import card
-from zoo.cards import check as card_check
+from zoo.cards import render
+from zoo.cards import validate as card_check
 from zoo.doctor.findings import BROKEN, WARNING, Finding, some, zoo_command
 from zoo.doctor.housekeeping import again
 from zoo.errors import ZooError
@@ -110,7 +110,7 @@ def cards(registry: Registry, records: Records) -> list[Finding]:
         if record.origin is not None or not registry.adapter_folder(name).is_dir():
             continue  # others' cards are their own
         try:
-            text = (registry.adapter_folder(name) / card.FILE).read_text(encoding="utf-8")
+            text = (registry.adapter_folder(name) / render.FILE).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             gone.append(name)
             continue

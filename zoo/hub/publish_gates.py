@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from zoo.cards.check import differs, validate
-from zoo.cards.public import is_hub_id
+from zoo.cards.redact import is_hub_id
+from zoo.cards.validate import differs, validate
 from zoo.errors import ZooError
 from zoo.hub.client import HUB_TIMEOUT, client, retrying, said, status_of
 from zoo.models.fingerprint import canonical, sha256

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from zoo.cards.public import is_hub_id
+from zoo.cards.redact import is_hub_id
 from zoo.errors import PluginError, UsageError, ZooError
 from zoo.hub.staging import Staged, Terms, stage
 from zoo.hub.uploading import Target, Upload, account

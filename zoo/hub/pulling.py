@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.cards.public import is_hub_id
+from zoo.cards.redact import is_hub_id
 from zoo.errors import IncompatibleError, NotFoundError, UsageError, ZooError
 from zoo.hub.client import HUB_TIMEOUT, client, retrying, said, spoken
 from zoo.intake.described import Asserted

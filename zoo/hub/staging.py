@@ -14,10 +14,10 @@ from pathlib import Path
 
 import msgspec
 
-from zoo.cards import card
-from zoo.cards.front_matter import parse, split
+from zoo.cards import render
 from zoo.cards.merge import carry_over
-from zoo.cards.public import public
+from zoo.cards.metadata import parse, split
+from zoo.cards.redact import public
 from zoo.errors import IncompatibleError
 from zoo.hub.publish_gates import (
     FAILED,
@@ -82,7 +82,7 @@ def stage(
     unchanged = unchanged_gate(record, source)
     base, about_base = base_gate(record.base, terms.base_id, report)
     shown = public(msgspec.structs.replace(record, base=base, hub=None))
-    licence = terms.licence or _stated(source / card.FILE)
+    licence = terms.licence or _stated(source / render.FILE)
     gates = [licence_gate(record, licence), about_base, metrics_gate(record, terms.without_metrics)]
     try:
         allowed = outgoing(source)
@@ -91,13 +91,13 @@ def stage(
         gates.append(Gate("files", FAILED, str(error).rstrip("."), error.hint))
         return Staged(shown, folder, [], [*gates, unchanged])
     for path in files:
-        if path.name not in (RECORD_FILE, card.FILE):
+        if path.name not in (RECORD_FILE, render.FILE):
             _put(path, folder / path.name, base)
     ids = file_ids(folder)
     shown = msgspec.structs.replace(shown, files={name: ids[name] for name in record.files if name in ids})
     (folder / RECORD_FILE).write_bytes(dump(shown))
     text = _card(record, shown, source, repo, licence)
-    (folder / card.FILE).write_text(text, encoding="utf-8")
+    (folder / render.FILE).write_text(text, encoding="utf-8")
     gates += [card_gate(text, shown), _files_gate(folder, source, record), unchanged]
     return Staged(shown, folder, left_out, gates)
 
@@ -116,14 +116,16 @@ def _put(path: Path, target: Path, base: BaseId) -> None:
 
 def _card(record: AdapterRecord, shown: AdapterRecord, source: Path, repo: str, licence: str | None) -> str:
     """Made from the record, with what somebody wrote into the one beside the adapter."""
-    new = card.render(shown, repo, licence)
-    path = source / card.FILE
+    new = render.render(shown, repo, licence)
+    path = source / render.FILE
     if not path.is_file() or path.is_symlink():
         return new
     text = read_text(path)
     # one that was pulled is the published one, which names its repository and its licence
     known = record.hub.repo if record.hub and record.hub.repo in text else None
-    return carry_over(text, card.render(msgspec.structs.replace(record, hub=None), known, _stated(path)), new)
+    return carry_over(
+        text, render.render(msgspec.structs.replace(record, hub=None), known, _stated(path)), new
+    )
 
 
 def _stated(path: Path) -> str | None:
@@ -143,7 +145,7 @@ def _files_gate(folder: Path, source: Path, record: AdapterRecord) -> Gate:
     places = [str(source.absolute()), f"{Path.home()}/"]
     if record.base.location.startswith("path:/"):
         places.append(record.base.location.removeprefix("path:"))
-    for name in (CONFIG_FILE, RECORD_FILE, card.FILE):
+    for name in (CONFIG_FILE, RECORD_FILE, render.FILE):
         if not (folder / name).is_file():
             continue
         content = (folder / name).read_bytes()

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from zoo.cards.card import FILE as CARD_FILE
-from zoo.cards.public import is_hub_id, public
+from zoo.cards.redact import is_hub_id, public
+from zoo.cards.render import FILE as CARD_FILE
 from zoo.errors import IncompatibleError, ZooError
 from zoo.intake.foreign import WEIGHTS
 from zoo.models.fingerprint import canonical, file_ids, sha256

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from zoo.cards.card import FILE as CARD_FILE
-from zoo.cards.public import is_hub_id
+from zoo.cards.redact import is_hub_id
+from zoo.cards.render import FILE as CARD_FILE
 from zoo.errors import IncompatibleError, NotFoundError, UsageError
 from zoo.fit.pins import sort_tensors
 from zoo.intake.claimed import recorded_files

@@ -6,7 +6,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from zoo.cards.public import is_hub_id
+from zoo.cards.redact import is_hub_id
 from zoo.models.fingerprint import canonical
 from zoo.registry.schema import UNKNOWN, AdapterRecord, DataId, Metric
 

@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from zoo.cards.card import render
 from zoo.cards.facts import METRIC, base_facts, cost_facts, data_facts, metric_rows, training_facts
-from zoo.cards.front_matter import front_matter, parse, split
 from zoo.cards.licences import unknown_licences
 from zoo.cards.markdown import plain, tables, unmarked
-from zoo.cards.public import is_hub_id, public
-from zoo.cards.results import differing_results, same_numbers
+from zoo.cards.metadata import front_matter, parse, split
+from zoo.cards.redact import is_hub_id, public
+from zoo.cards.render import render
+from zoo.cards.tables import differing_results, same_numbers
 from zoo.registry.schema import UNKNOWN, AdapterRecord
 
 _RELATIONS = ("adapter", "finetune", "merge", "quantized")

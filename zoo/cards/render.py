@@ -1,7 +1,7 @@
 """AdapterRecord -> README.md: a model card with nothing filled in by hand.
 
 A card never names a folder of the maker's machine, save where the base is such a folder and only it can load
-the adapter. What it states of the run stands in tables, so that zoo/cards/check.py can hold an edited card
+the adapter. What it states of the run stands in tables, so that zoo/cards/validate.py can hold an edited card
 against the record.
 """
 
@@ -11,9 +11,9 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from zoo.cards.facts import base_facts, cost_facts, data_facts, metric_rows, training_facts
-from zoo.cards.front_matter import dump, front_matter
 from zoo.cards.markdown import code, excerpt, fenced, plain, table
-from zoo.cards.public import public
+from zoo.cards.metadata import dump, front_matter
+from zoo.cards.redact import public
 from zoo.cards.snippets import at_once, usage
 from zoo.errors import NotFoundError, PluginError
 from zoo.plugins import manager
