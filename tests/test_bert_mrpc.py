@@ -17,7 +17,7 @@ from zoo.errors import DataError, UsageError
 from zoo.plugins import manager, source
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
-from zoo.text_classification import TextClassification
+from zoo.tasks.text_classification import TextClassification
 
 Zoo = Callable[..., Result]
 MRPC = Path(__file__).parents[2] / "shared" / "data" / "mrpc"

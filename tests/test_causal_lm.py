@@ -17,15 +17,15 @@ from conftest import Result
 from records import add_record
 
 from zoo import pipeline
-from zoo.conversation import chat_template
-from zoo.conversation.causal_lm import CausalLanguageModelling
-from zoo.conversation.chat_template import IGNORED, Encoded, fit
-from zoo.conversation.conversations import Message
 from zoo.errors import DataError, IncompatibleError, UsageError
-from zoo.metrics import not_beaten, token_loss, token_loss_change
 from zoo.registry.schema import AdapterSpec
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
+from zoo.tasks.causal_lm import chat_template
+from zoo.tasks.causal_lm.chat_template import IGNORED, Encoded, fit
+from zoo.tasks.causal_lm.conversations import Message
+from zoo.tasks.causal_lm.task import CausalLanguageModelling
+from zoo.tasks.metrics import not_beaten, token_loss, token_loss_change
 
 Zoo = Callable[..., Result]
 TWO_TURNS: list[Message] = [

@@ -15,9 +15,9 @@ from records import add_record
 
 from zoo import pipeline
 from zoo.conversation.chat import Chat
-from zoo.conversation.generation import Sampling
 from zoo.registry.schema import AdapterSpec
 from zoo.registry.store import Registry
+from zoo.tasks.causal_lm.generation import Sampling
 
 Zoo = Callable[..., Result]
 ASKED = "what is 3 and 3"

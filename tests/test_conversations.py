@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from zoo.conversation.conversations import Message, UnusableError, read_conversations
 from zoo.data.files import read_frames
 from zoo.errors import DataError
+from zoo.tasks.causal_lm.conversations import Message, UnusableError, read_conversations
 
 USER, ASSISTANT = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}
 FORMS: dict[str, dict[str, Any]] = {

@@ -16,10 +16,10 @@ from PIL import Image
 
 from zoo.data.files import Example
 from zoo.errors import DataError, IncompatibleError, NotFoundError
-from zoo.pictures.images import made
 from zoo.plugins.manager import load_method, load_task
 from zoo.plugins.source import resolve
 from zoo.runtime.console import Report
+from zoo.tasks.image_text.images import made
 
 Zoo = Callable[..., Result]
 SHARED = Path(__file__).parents[2] / "shared"
@@ -220,7 +220,7 @@ def test_the_loss_is_clips_where_nothing_occurs_twice() -> None:
     import torch
     from transformers.models.clip.modeling_clip import image_text_contrastive_loss
 
-    from zoo.pictures.contrastive import contrastive_loss, label
+    from zoo.tasks.image_text.contrastive import contrastive_loss, label
 
     logits = torch.randn(6, 6, generator=torch.Generator().manual_seed(0))
     labels = torch.tensor([label(number, 100 + number) for number in range(6)])
@@ -231,7 +231,7 @@ def test_the_loss_is_clips_where_nothing_occurs_twice() -> None:
 def test_a_shared_caption_and_a_second_caption_are_right_answers_not_wrong_ones() -> None:
     import torch
 
-    from zoo.pictures.contrastive import contrastive_loss, label, right_answers
+    from zoo.tasks.image_text.contrastive import contrastive_loss, label, right_answers
 
     # picture 0 has captions 10 and 11, and picture 1 has caption 10 too
     labels = torch.tensor([label(0, 10), label(0, 11), label(1, 10), label(2, 12)])

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from zoo.errors import DataError
-from zoo.pictures.images import look, open_image
-from zoo.pictures.pixels import normalised, prepare
 from zoo.plugins.manager import load_task
 from zoo.runtime.console import Report
+from zoo.tasks.image_text.images import look, open_image
+from zoo.tasks.image_text.pixels import normalised, prepare
 
 
 def saved(image: Image.Image, form: str = "png", **options: Any) -> bytes:

@@ -23,7 +23,7 @@ from zoo.plugins import manager
 from zoo.registry.schema import AdapterRecord
 from zoo.registry.store import Registry, dump
 from zoo.runtime.console import Report
-from zoo.text_classification import TextClassification
+from zoo.tasks.text_classification import TextClassification
 
 LORAS = ("lora-1", "lora-2", "lora-3", "lora-4")
 ALL = (*LORAS, "head-1", "full-1", "head-2", "lora-other", "lora-short")

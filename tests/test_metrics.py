@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from records import make_metric
 
-from zoo.metrics import bootstrap, classification, not_beaten, proportion
+from zoo.tasks.metrics import bootstrap, classification, not_beaten, proportion
 
 WORDS = {"majority": "always answering 'yes'", "untrained": "the untrained base"}
 

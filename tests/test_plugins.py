@@ -16,7 +16,7 @@ from zoo.errors import NotFoundError, PluginError
 from zoo.plugins import manager
 from zoo.plugins.method import Method
 from zoo.plugins.source import Source
-from zoo.tasks import Task
+from zoo.tasks.base import Task
 
 ROOT = Path(__file__).parents[1]
 KINDS: dict[str, type] = {"method": Method, "task": Task, "source": Source}

@@ -15,8 +15,8 @@ from zoo.errors import ZooError
 from zoo.models.safetensors_header import read_header
 from zoo.plugins import manager
 from zoo.registry.store import Registry
+from zoo.tasks.text_classification import TextClassification
 from zoo.testing import write_conversations, write_pictures
-from zoo.text_classification import TextClassification
 from zoo.verifying import verify
 
 

@@ -9,9 +9,9 @@ import time
 import numpy as np
 import pytest
 
-from zoo.metrics import not_beaten
-from zoo.pictures.retrieval import chance, measure, pairs_of
 from zoo.registry.schema import Metric
+from zoo.tasks.image_text.retrieval import chance, measure, pairs_of
+from zoo.tasks.metrics import not_beaten
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

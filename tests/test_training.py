@@ -19,7 +19,7 @@ from zoo.models import precision
 from zoo.plugins import manager
 from zoo.registry.schema import AdapterRecord
 from zoo.registry.store import Registry
-from zoo.text_classification import TextClassification
+from zoo.tasks.text_classification import TextClassification
 
 
 @pytest.mark.parametrize("family", FAMILIES)

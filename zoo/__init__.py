@@ -9,7 +9,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo.conversation.causal_lm import CausalLanguageModelling
     from zoo.data.files import CLASS_NAMES
     from zoo.errors import (
         AuthError,
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from zoo.inference import restore
     from zoo.models.fingerprint import canonical, has_weights
     from zoo.models.gguf import unpack_gguf
-    from zoo.pictures.image_text import ImageTextRetrieval
     from zoo.plugins.hookspecs import PLUGIN_API, hookimpl
     from zoo.plugins.method import Method
     from zoo.plugins.params import param
@@ -36,8 +34,10 @@ if TYPE_CHECKING:
     from zoo.registry.schema import AdapterRecord, AdapterSpec, BaseId, Cost, DataId, Metric
     from zoo.runtime.console import Report
     from zoo.security.gates import PROCESSOR_FILES
-    from zoo.tasks import Task
-    from zoo.text_classification import TextClassification
+    from zoo.tasks.base import Task
+    from zoo.tasks.causal_lm.task import CausalLanguageModelling
+    from zoo.tasks.image_text.task import ImageTextRetrieval
+    from zoo.tasks.text_classification import TextClassification
 
 __version__ = "0.1.0"
 
@@ -52,7 +52,7 @@ _HOME = {
     "AdapterRecord": "zoo.registry.schema",
     "AdapterSpec": "zoo.registry.schema",
     "BaseId": "zoo.registry.schema",
-    "CausalLanguageModelling": "zoo.conversation.causal_lm",
+    "CausalLanguageModelling": "zoo.tasks.causal_lm.task",
     "Cost": "zoo.registry.schema",
     "DataId": "zoo.registry.schema",
     "Layer": "zoo.plugins.transformer_layers",
@@ -67,7 +67,7 @@ _HOME = {
     "PromptMethod": "zoo.plugins.prompt_method",
     "TARGETS": "zoo.plugins.peft_method",
     "Targets": "zoo.plugins.peft_method",
-    "ImageTextRetrieval": "zoo.pictures.image_text",
+    "ImageTextRetrieval": "zoo.tasks.image_text.task",
     "IncompatibleError": "zoo.errors",
     "param": "zoo.plugins.params",
     "restore": "zoo.inference",
@@ -75,8 +75,8 @@ _HOME = {
     "Resolved": "zoo.plugins.source",
     "Run": "zoo.plugins.run",
     "Source": "zoo.plugins.source",
-    "Task": "zoo.tasks",
-    "TextClassification": "zoo.text_classification",
+    "Task": "zoo.tasks.base",
+    "TextClassification": "zoo.tasks.text_classification",
     "TrainResult": "zoo.plugins.run",
     "UnreachableError": "zoo.errors",
     "ZooError": "zoo.errors",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from zoo.plugins.run import Run
     from zoo.registry.schema import Metric
     from zoo.runtime.console import Report
-    from zoo.tasks import Task
+    from zoo.tasks.base import Task
 
 
 _LARGER = 2

@@ -18,7 +18,7 @@ from zoo.registry.store import RECORD_FILE
 if TYPE_CHECKING:
     from torch import nn
 
-    from zoo.tasks import Task
+    from zoo.tasks.base import Task
 
 WHOLE = "transformers"
 """The format of a folder that is a whole model by itself: fully fine-tuned, or merged."""

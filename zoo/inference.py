@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from zoo.plugins.method import Method
     from zoo.plugins.source import Resolved
-    from zoo.tasks import Task
+    from zoo.tasks.base import Task
 
 _LONGEST = 200
 """Characters of another library's message that are repeated."""

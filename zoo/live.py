@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from zoo.plugins.method import Method
-    from zoo.tasks import Task
+    from zoo.tasks.base import Task
 
 LOOK_SECONDS = 0.25
 """How often the sums are read: reading makes a GPU finish what it was given, which costs it its lead."""

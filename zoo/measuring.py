@@ -17,7 +17,7 @@ from zoo.registry.store import Registry
 from zoo.runtime.console import Report
 
 if TYPE_CHECKING:
-    from zoo.tasks import Task
+    from zoo.tasks.base import Task
 
 Splits = dict[str, list[Example]]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from zoo.tasks import Task
+    from zoo.tasks.base import Task
 
 _STATE = 12
 """Bytes that training keeps for each trained element beside it: its gradient and Adam's two moments."""

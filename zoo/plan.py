@@ -16,7 +16,7 @@ from zoo.registry.store import Registry, check_name
 
 if TYPE_CHECKING:
     from zoo.plugins.method import Method
-    from zoo.tasks import Task
+    from zoo.tasks.base import Task
 
 
 _POSITIVE = (
@@ -119,7 +119,7 @@ def _field(flag: str) -> str:
 
 
 def _check_packing(method: Method, task: Task, params: Any) -> None:
-    from zoo.tasks import Task as Base
+    from zoo.tasks.base import Task as Base
 
     if type(task).pack is Base.pack:
         raise UsageError(f"{task.name} does not pack its examples.", "leave out --packing")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from zoo.memory import Memory
     from zoo.plugins.method import Method
     from zoo.plugins.source import Resolved
-    from zoo.tasks import Task
+    from zoo.tasks.base import Task
 
 _PADDED_POSITIONS = ("roberta", "xlm-roberta", "camembert")
 """Model types whose positions start after the padding index."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-    from zoo.tasks import Task
+    from zoo.tasks.base import Task
 
     Answers = dict[str, np.ndarray]
     """Output -> the kept part of it, (inputs, ...); `trunk` is what the pretrained part gives."""

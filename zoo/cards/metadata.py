@@ -11,7 +11,7 @@ from zoo.models.fingerprint import canonical
 from zoo.registry.schema import UNKNOWN, AdapterRecord, DataId, Metric
 
 if TYPE_CHECKING:
-    from zoo.tasks import Task
+    from zoo.tasks.base import Task
 
 DIGITS = 6
 """Of a number in the model-index."""

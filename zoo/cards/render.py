@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from zoo.plugins.method import Method
-    from zoo.tasks import Task
+    from zoo.tasks.base import Task
 
 FILE = "README.md"
 _OWN = "adapter-zoo"

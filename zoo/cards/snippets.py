@@ -11,7 +11,7 @@ import msgspec
 if TYPE_CHECKING:
     from zoo.plugins.method import Method
     from zoo.registry.schema import AdapterRecord
-    from zoo.tasks import Task
+    from zoo.tasks.base import Task
 
 AUTO_CLASSES = {
     "SEQ_CLS": "AutoPeftModelForSequenceClassification",

@@ -57,7 +57,7 @@ def chat_command(
     if prompt is not None and not prompt.strip():
         raise UsageError("--prompt is empty.", f"zoo chat {name} --prompt 'What is an adapter?'")
 
-    from zoo.conversation.generation import Sampling
+    from zoo.tasks.causal_lm.generation import Sampling
 
     sampling = Sampling(max_new_tokens, temperature, top_p)
 

@@ -17,7 +17,7 @@ from zoo.runtime.console import StderrReport
 
 if TYPE_CHECKING:
     from zoo.plugins.method import Method
-    from zoo.tasks import Task
+    from zoo.tasks.base import Task
 
 
 @click.command(name="methods")

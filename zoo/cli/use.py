@@ -26,7 +26,7 @@ from zoo.registry.store import Registry
 from zoo.runtime.console import Report, StderrReport
 
 if TYPE_CHECKING:
-    from zoo.tasks import Task
+    from zoo.tasks.base import Task
 
 _WORTH_A_BAR = 100
 """Texts that take long enough for a progress bar."""

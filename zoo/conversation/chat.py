@@ -7,16 +7,16 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from zoo import base_check
-from zoo.conversation.causal_lm import CausalLanguageModelling
-from zoo.conversation.chat_template import prompt_ids
-from zoo.conversation.conversations import Message
-from zoo.conversation.generation import Sampling, answer, room
 from zoo.errors import UsageError
 from zoo.folder_check import task_of
 from zoo.inference import LoadedAdapter, load
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
 from zoo.runtime.device import choose_precision
+from zoo.tasks.causal_lm.chat_template import prompt_ids
+from zoo.tasks.causal_lm.conversations import Message
+from zoo.tasks.causal_lm.generation import Sampling, answer, room
+from zoo.tasks.causal_lm.task import CausalLanguageModelling
 
 if TYPE_CHECKING:
     from torch import nn

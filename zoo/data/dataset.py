@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from zoo.plugins.source import Resolved
-    from zoo.tasks import Task
+    from zoo.tasks.base import Task
 
 
 @dataclass(frozen=True)

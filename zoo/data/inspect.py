@@ -17,7 +17,7 @@ from zoo.runtime.logging import quiet_libraries
 
 if TYPE_CHECKING:
     from zoo.plugins.source import Resolved
-    from zoo.tasks import Task
+    from zoo.tasks.base import Task
 
 _SAMPLE = 1000
 """Rows of a split, at most, whose tokens are counted: lengths need no more, and pictures take time."""

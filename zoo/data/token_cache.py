@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from zoo.data.files import Example
-    from zoo.tasks import Task
+    from zoo.tasks.base import Task
 
 BLOCK = 1000
 """Examples encoded at a time: a tokenizer's own notes on a text take a hundred bytes a token."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zoo.plugins.run import Run, TrainResult
     from zoo.plugins.source import Source
     from zoo.registry.schema import AdapterRecord, Metric
-    from zoo.tasks import Task
+    from zoo.tasks.base import Task
 
 PLUGIN_API = 1
 """Version of these hooks and of Method, Task and Source. A plugin module says which one it is made for by

@@ -23,7 +23,7 @@ from zoo.plugins.method import one_line
 if TYPE_CHECKING:
     from zoo.plugins.method import Method
     from zoo.plugins.source import Source
-    from zoo.tasks import Task
+    from zoo.tasks.base import Task
 
 KINDS = ("method", "task", "source")
 _OWN = "adapter-zoo"

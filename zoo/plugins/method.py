@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from zoo.registry.schema import BaseId
-    from zoo.tasks import Task
+    from zoo.tasks.base import Task
 
 ADAPTER_FILE = "adapter.safetensors"
 """Where a method that does not say otherwise saves what it trained."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from zoo.registry.schema import BaseId
-    from zoo.tasks import Task
+    from zoo.tasks.base import Task
 
 ALL_LINEAR = "all-linear"
 Targets = tuple[str, ...] | None

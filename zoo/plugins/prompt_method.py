@@ -12,7 +12,7 @@ from zoo.plugins.peft_method import PeftMethod
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from zoo.tasks import Task
+    from zoo.tasks.base import Task
 
 
 class PromptMethod(PeftMethod):

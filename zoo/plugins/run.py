@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from zoo.plugins.method import Method
     from zoo.registry.schema import AdapterSpec
     from zoo.runtime.console import Report
-    from zoo.tasks import Task
+    from zoo.tasks.base import Task
 
 
 @dataclass

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from zoo.plugins.method import Method
-    from zoo.tasks import Task
+    from zoo.tasks.base import Task
 
 EPOCHS = 2
 _BATCHES = 2

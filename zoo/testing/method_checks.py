@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from zoo.plugins.run import Run
-    from zoo.tasks import Task
+    from zoo.tasks.base import Task
 
 TOLERANCE = 1e-5
 """Of restored outputs, relative to the largest: the same arithmetic on the same numbers."""

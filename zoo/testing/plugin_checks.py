@@ -14,7 +14,7 @@ from zoo.errors import PluginError, UsageError
 from zoo.plugins import manager
 from zoo.plugins.method import Method
 from zoo.plugins.source import Source
-from zoo.tasks import Task
+from zoo.tasks.base import Task
 from zoo.testing.data import reviews, write_conversations, write_csv, write_pictures
 from zoo.testing.method_checks import check_method
 from zoo.testing.models import TinyModels

@@ -14,7 +14,7 @@ from zoo.errors import DataError
 from zoo.registry.schema import Metric
 from zoo.runtime.console import Report
 from zoo.runtime.logging import quiet_libraries
-from zoo.tasks import Task
+from zoo.tasks.base import Task
 from zoo.testing.bench import read_data, seed
 from zoo.testing.promises import Finding, Findings, expect
 

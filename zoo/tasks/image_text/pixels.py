@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import IncompatibleError
-from zoo.pictures.images import Picture, open_image
 from zoo.runtime import cache
+from zoo.tasks.image_text.images import Picture, open_image
 
 if TYPE_CHECKING:
     import numpy as np

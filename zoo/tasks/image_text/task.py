@@ -13,10 +13,17 @@ from zoo.data.files import Example
 from zoo.errors import IncompatibleError, NotFoundError, UsageError
 from zoo.models.fingerprint import read_config
 from zoo.models.loading import load_weights
-from zoo.pictures import captioned, images
-from zoo.pictures.captions import padded, tokens
-from zoo.pictures.contrastive import compute_in_parts, contrastive_loss, distinct, label, parts, right_answers
-from zoo.tasks import Task
+from zoo.tasks.base import Task
+from zoo.tasks.image_text import captioned, images
+from zoo.tasks.image_text.captions import padded, tokens
+from zoo.tasks.image_text.contrastive import (
+    compute_in_parts,
+    contrastive_loss,
+    distinct,
+    label,
+    parts,
+    right_answers,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,10 +31,10 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from zoo.inference import LoadedAdapter
-    from zoo.pictures.retrieval import Pairs
     from zoo.plugins.source import Resolved
     from zoo.registry.schema import AdapterRecord, Metric
     from zoo.runtime.console import Report
+    from zoo.tasks.image_text.retrieval import Pairs
 
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 _HOTTEST = 100.0
@@ -163,7 +170,7 @@ class ImageTextRetrieval(Task):
         }
 
     def encode(self, examples: Sequence[Example], processor: Any, max_length: int) -> list[dict[str, Any]]:
-        from zoo.pictures.pixels import prepare
+        from zoo.tasks.image_text.pixels import prepare
 
         pictures = {one["digest"]: one["image"] for one in examples}
         pixels = dict(zip(pictures, prepare(pictures, processor.image_processor), strict=True))
@@ -181,7 +188,7 @@ class ImageTextRetrieval(Task):
         """`pixel_values` of the batch's distinct pictures, in the order in which the pairs name them."""
         import torch
 
-        from zoo.pictures.pixels import normalised
+        from zoo.tasks.image_text.pixels import normalised
 
         labels = torch.tensor([one["labels"] for one in encoded])
         firsts, _ = distinct(parts(labels)[0])
@@ -231,7 +238,7 @@ class ImageTextRetrieval(Task):
     def measure(
         self, outputs: np.ndarray, encoded: Sequence[Mapping[str, Any]], labels: Sequence[str]
     ) -> list[Metric]:
-        from zoo.pictures.retrieval import measure
+        from zoo.tasks.image_text.retrieval import measure
 
         width = outputs.shape[1] // 2
         return measure(outputs[:, :width], outputs[:, width:], _pairs(encoded))
@@ -239,7 +246,7 @@ class ImageTextRetrieval(Task):
     def baselines(
         self, train: Sequence[Mapping[str, Any]], held_out: Sequence[Mapping[str, Any]], labels: Sequence[str]
     ) -> dict[str, list[Metric]]:
-        from zoo.pictures.retrieval import chance
+        from zoo.tasks.image_text.retrieval import chance
 
         return {"chance": chance(_pairs(held_out))}
 
@@ -281,7 +288,7 @@ class ImageTextRetrieval(Task):
         self, loaded: LoadedAdapter, queries: Sequence[str], gallery: Path, report: Report
     ) -> list[dict[str, Any]]:
         """For each text the gallery's nearest pictures, for each picture its nearest captions."""
-        from zoo.pictures.gallery import rank
+        from zoo.tasks.image_text.gallery import rank
 
         return rank(loaded, queries, [self.example(query) for query in queries], gallery, report)
 
@@ -329,7 +336,7 @@ with torch.no_grad():
 
 
 def _pairs(encoded: Sequence[Mapping[str, Any]]) -> Pairs:
-    from zoo.pictures.retrieval import pairs_of
+    from zoo.tasks.image_text.retrieval import pairs_of
 
     numbers = [parts(one["labels"]) for one in encoded]
     return pairs_of([picture for picture, _ in numbers], [caption for _, caption in numbers])

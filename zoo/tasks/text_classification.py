@@ -16,7 +16,7 @@ from zoo.data.columns import LABEL, recognise
 from zoo.data.files import CLASS_NAMES, Example, columns_of
 from zoo.errors import DataError, UsageError
 from zoo.models.loading import check_missing, load_config, load_tokenizer, load_weights
-from zoo.tasks import Task
+from zoo.tasks.base import Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -179,7 +179,7 @@ class TextClassification(Task):
     def measure(
         self, outputs: np.ndarray, encoded: Sequence[Mapping[str, Any]], labels: Sequence[str]
     ) -> list[Metric]:
-        from zoo.metrics import classification
+        from zoo.tasks.metrics import classification
 
         return classification([one["labels"] for one in encoded], outputs.argmax(-1).tolist(), len(labels))
 
@@ -191,7 +191,7 @@ class TextClassification(Task):
     @staticmethod
     def constant(label: int, held_out: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> list[Metric]:
         """The metrics of answering every row with `label`."""
-        from zoo.metrics import classification
+        from zoo.tasks.metrics import classification
 
         truth = [one["labels"] for one in held_out]
         return classification(truth, [label] * len(truth), len(labels))

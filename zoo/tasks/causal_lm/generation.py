@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo.conversation.chat_template import prompt_ids
-from zoo.conversation.conversations import Message
 from zoo.errors import UsageError
+from zoo.tasks.causal_lm.chat_template import prompt_ids
+from zoo.tasks.causal_lm.conversations import Message
 
 if TYPE_CHECKING:
     from torch import nn

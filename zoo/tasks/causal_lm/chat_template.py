@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zoo.conversation.conversations import Message
 from zoo.errors import IncompatibleError
+from zoo.tasks.causal_lm.conversations import Message
 
 IGNORED = -100
 """The label of a token that is not learned."""

@@ -211,7 +211,7 @@ class Task(ABC):
         self, metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]], words: Mapping[str, str]
     ) -> list[str]:
         """Sentences that flag what makes the metrics doubtful; `words` are those of `baseline_words`."""
-        from zoo.metrics import not_beaten
+        from zoo.tasks.metrics import not_beaten
 
         return not_beaten(metrics, baselines, words)
 

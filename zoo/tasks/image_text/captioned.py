@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.data.files import HELD_OUT_NAMES, SUFFIXES, TRAIN_NAMES, Example, columns_of, read_frames
 from zoo.errors import DataError, NotFoundError
-from zoo.pictures import images
+from zoo.tasks.image_text import images
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zoo.metrics import LEVEL
 from zoo.registry.schema import Metric
+from zoo.tasks.metrics import LEVEL
 
 CUTS = (1, 5, 10)
 DIRECTIONS = ("image_to_text", "text_to_image")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.data.files import Example
 from zoo.errors import NotFoundError
-from zoo.pictures import captioned, images
-from zoo.pictures.captions import padded, tokens
+from zoo.tasks.image_text import captioned, images
+from zoo.tasks.image_text.captions import padded, tokens
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,7 +73,7 @@ def _pictures(loaded: LoadedAdapter, folder: Path, report: Report) -> _Gallery:
 
 
 def _embed_images(paths: Sequence[str], loaded: LoadedAdapter) -> np.ndarray:
-    from zoo.pictures.pixels import cut, normalised
+    from zoo.tasks.image_text.pixels import cut, normalised
 
     processor = loaded.processor.image_processor
     return _embedded(

@@ -3,7 +3,7 @@
 The zoo's own Trainer does this, and TRL's SFTTrainer does not save code here: its collator, packing and
 truncation bring their own rows and batches, and the zoo's checkpoints, token budget, progress and memory
 retries would have to be built onto it a second time. What is particular to chat is in this module and in
-zoo/conversation/chat_template.py.
+zoo/tasks/causal_lm/chat_template.py.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.cards.snippets import base_arguments, literal
-from zoo.conversation.chat_template import IGNORED, check_template, encode, fit, prompt_ids
-from zoo.conversation.conversations import COLUMNS, Message, UnusableError, read_conversations
-from zoo.conversation.generation import Sampling, answer
 from zoo.data.files import Example
 from zoo.errors import DataError
 from zoo.models.loading import check_missing, load_config, load_tokenizer, load_weights
-from zoo.tasks import Task
+from zoo.tasks.base import Task
+from zoo.tasks.causal_lm.chat_template import IGNORED, check_template, encode, fit, prompt_ids
+from zoo.tasks.causal_lm.conversations import COLUMNS, Message, UnusableError, read_conversations
+from zoo.tasks.causal_lm.generation import Sampling, answer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -207,12 +207,12 @@ class CausalLanguageModelling(Task):
     def measure(
         self, outputs: np.ndarray, encoded: Sequence[Mapping[str, Any]], labels: Sequence[str]
     ) -> list[Metric]:
-        from zoo.metrics import token_loss
+        from zoo.tasks.metrics import token_loss
 
         return token_loss(outputs[:, 0], outputs[:, 1])
 
     def change(self, before: np.ndarray, after: np.ndarray) -> list[Metric]:
-        from zoo.metrics import token_loss_change
+        from zoo.tasks.metrics import token_loss_change
 
         return token_loss_change(before[:, 0], after[:, 0], after[:, 1])
 

@@ -1,1 +1,0 @@
-"""Pictures and their captions: read, prepared, embedded by two towers, ranked."""

@@ -1,0 +1,1 @@
+"""Knows what can be learned: the kinds of task, their targets, losses and metrics."""

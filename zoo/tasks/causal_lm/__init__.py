@@ -1,0 +1,1 @@
+"""Knows chat: conversations, templates, the loss on answers, and generation."""

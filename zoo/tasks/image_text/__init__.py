@@ -1,0 +1,1 @@
+"""Knows retrieval between pictures and captions."""
