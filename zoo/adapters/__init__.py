@@ -1,0 +1,1 @@
+"""Knows trained adapters: loads, evaluates, probes, verifies and merges them."""

@@ -1,0 +1,1 @@
+"""Knows which adapters fit which bases, from configs and safetensors headers."""

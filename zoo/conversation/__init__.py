@@ -1,1 +1,0 @@
-"""Chat models: conversations as they are written, tokenised, learned from and held."""
