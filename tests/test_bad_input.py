@@ -21,8 +21,9 @@ import msgspec
 import pytest
 from conftest import Result, reviews, write_csv
 
-from zoo import AdapterSpec, ZooError, pipeline
+from zoo import AdapterSpec, ZooError
 from zoo.registry.store import Registry, dump
+from zoo.training import pipeline
 
 Zoo = Callable[..., Result]
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from records import make_record
 
-from zoo import base_check
+from zoo.adapters import find_base
 from zoo.models.fingerprint import identify
 from zoo.plugins import source
 from zoo.registry.schema import BaseId
@@ -29,7 +29,7 @@ def pulled() -> BaseId:
 
 
 def test_the_same_weights_in_a_package_spare_the_download(pulled: BaseId) -> None:
-    found = base_check.find(make_record(base=pulled))
+    found = find_base.find(make_record(base=pulled))
     assert found.location == f"pip:{MINILM}"
 
 
@@ -37,19 +37,19 @@ def test_other_weights_under_the_same_name_are_no_copy_and_are_told_apart(
     pulled: BaseId, tmp_path: Path
 ) -> None:
     other = make_record(base=msgspec.structs.replace(pulled, weights={"model.safetensors": "0" * 64}))
-    found = base_check.find(other)  # the name is all that is left to go by
-    said = base_check.difference(other, tmp_path, found, identify(found))
+    found = find_base.find(other)  # the name is all that is left to go by
+    said = find_base.difference(other, tmp_path, found, identify(found))
     assert said is not None
     assert "holds other weights" in said
 
 
 def test_what_was_asked_for_goes_before_it(pulled: BaseId, tiny_bert: Path) -> None:
-    found = base_check.find(make_record(base=pulled), str(tiny_bert))
+    found = find_base.find(make_record(base=pulled), str(tiny_bert))
     assert found.path == tiny_bert.resolve()
 
 
 def test_places_are_tried_from_the_surest_to_the_name_alone(pulled: BaseId) -> None:
-    assert base_check.references(pulled) == [f"hub:{MINILM}@{'0' * 40}", MINILM]
+    assert find_base.references(pulled) == [f"hub:{MINILM}@{'0' * 40}", MINILM]
     here = msgspec.structs.replace(pulled, location="path:/there", revision=None)
-    assert base_check.references(here) == ["path:/there", MINILM]
-    assert base_check.references(msgspec.structs.replace(here, id="local:there")) == ["path:/there"]
+    assert find_base.references(here) == ["path:/there", MINILM]
+    assert find_base.references(msgspec.structs.replace(here, id="local:there")) == ["path:/there"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from conftest import Result, reviews, write_csv
 
-from zoo import AdapterSpec, pipeline
+from zoo import AdapterSpec
 from zoo.data.dataset import Dataset, open_dataset
 from zoo.data.files import Division
 from zoo.errors import DataError, UsageError
@@ -18,6 +18,7 @@ from zoo.plugins import manager, source
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
 from zoo.tasks.text_classification import TextClassification
+from zoo.training import pipeline
 
 Zoo = Callable[..., Result]
 MRPC = Path(__file__).parents[2] / "shared" / "data" / "mrpc"

@@ -16,7 +16,6 @@ import pytest
 from conftest import Result
 from records import add_record
 
-from zoo import pipeline
 from zoo.errors import DataError, IncompatibleError, UsageError
 from zoo.registry.schema import AdapterSpec
 from zoo.registry.store import Registry
@@ -26,6 +25,7 @@ from zoo.tasks.causal_lm.chat_template import IGNORED, Encoded, fit
 from zoo.tasks.causal_lm.conversations import Message
 from zoo.tasks.causal_lm.task import CausalLanguageModelling
 from zoo.tasks.metrics import not_beaten, token_loss, token_loss_change
+from zoo.training import pipeline
 
 Zoo = Callable[..., Result]
 TWO_TURNS: list[Message] = [

@@ -13,11 +13,11 @@ import pytest
 from conftest import Result, run_process
 from records import add_record
 
-from zoo import pipeline
-from zoo.conversation.chat import Chat
+from zoo.adapters.chat import Chat
 from zoo.registry.schema import AdapterSpec
 from zoo.registry.store import Registry
 from zoo.tasks.causal_lm.generation import Sampling
+from zoo.training import pipeline
 
 Zoo = Callable[..., Result]
 ASKED = "what is 3 and 3"

@@ -18,8 +18,9 @@ import pytest
 from conftest import Result, reviews, write_csv
 
 import zoo as package
-from zoo import AdapterSpec, pipeline
+from zoo import AdapterSpec
 from zoo.registry.store import Registry, dump
+from zoo.training import pipeline
 
 Zoo = Callable[..., Result]
 GOOD, BAD = "I loved every minute again last night", "a dull and lifeless film in the cinema"

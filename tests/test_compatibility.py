@@ -14,9 +14,9 @@ import pytest
 from records import make_base, make_record
 from safetensors.numpy import load_file, save_file
 
+from zoo.adapters.compat.check import check, open_base
+from zoo.adapters.compat.target_modules import targeted
 from zoo.errors import ZooError
-from zoo.fit.compatibility import check, open_base
-from zoo.fit.targets import targeted
 from zoo.models.fingerprint import identify, weight_hashes
 from zoo.plugins import manager, source
 from zoo.plugins import params as options

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from conftest import Result
 
-from zoo.counts import count_methods, kept
 from zoo.plugins import manager
 from zoo.runtime.console import Report
+from zoo.training.parameter_counts import count_methods, kept
 
 Zoo = Callable[..., Result]
 METHODS = [manager.find("method")[name] for name in ("full", "head", "lora")]

@@ -9,11 +9,12 @@ import pytest
 from conftest import reviews
 from records import training
 
-from zoo import AdapterRecord, AdapterSpec, pipeline
+from zoo import AdapterRecord, AdapterSpec
 from zoo.data.dataset import Dataset, open_dataset
 from zoo.plugins import manager, source
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
+from zoo.training import pipeline
 
 SST2 = Path(__file__).parents[2] / "shared" / "data" / "sst2"
 

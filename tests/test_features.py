@@ -11,10 +11,10 @@ from conftest import FAMILIES
 from records import training
 from test_pipeline import tiny_spec
 
-from zoo import features, pipeline
 from zoo.plugins import manager
 from zoo.registry.schema import AdapterRecord
 from zoo.registry.store import Registry
+from zoo.training import feature_cache, pipeline
 
 FILE = "adapter.safetensors"
 
@@ -68,7 +68,7 @@ def test_a_probe_trained_on_features_is_the_probe_trained_on_texts(
 ) -> None:
     cached = train(tiny_models[family], reviews_csv, registry, precision=precision)
     assert not trunk_calls
-    monkeypatch.setattr(features, "_frozen_part", lambda run: None)
+    monkeypatch.setattr(feature_cache, "_frozen_part", lambda run: None)
     plain = train(tiny_models[family], reviews_csv, registry, precision=precision)
     assert trunk_calls
     tolerance = 1e-5 if training(cached).precision == "fp32" else 2e-2
@@ -141,7 +141,7 @@ def test_a_decoders_features_are_those_of_its_last_token(
     base = base_of(tmp_path / "llama", tiny_bert, "llama", num_attention_heads=4, num_key_value_heads=2)
     cached = train(base, reviews_csv, registry, precision="fp32")
     assert not trunk_calls
-    monkeypatch.setattr(features, "_frozen_part", lambda run: None)
+    monkeypatch.setattr(feature_cache, "_frozen_part", lambda run: None)
     plain = train(base, reviews_csv, registry, precision="fp32")
     for name, value in weights(registry, cached).items():
         assert float((value - weights(registry, plain)[name]).abs().max()) < 1e-5, name

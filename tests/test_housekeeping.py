@@ -20,9 +20,9 @@ from sound import add_sound, local_base
 
 from zoo.doctor.findings import BROKEN, WARNING, Finding
 from zoo.doctor.look import examine
-from zoo.plan import plan
 from zoo.registry.schema import SCHEMA, AdapterSpec, HubId
 from zoo.registry.store import Registry
+from zoo.training.plan import plan
 
 Zoo = Callable[..., Result]
 
@@ -183,7 +183,7 @@ def test_an_unfinished_run_is_resumed_by_the_command_that_is_said(
         raise RuntimeError("cut off")
 
     with monkeypatch.context() as patched:
-        patched.setattr("zoo.pipeline._save", stop)  # after the checkpoint of the last step
+        patched.setattr("zoo.training.pipeline._save", stop)  # after the checkpoint of the last step
         done = zoo(*words, "-s", "r=4", "--limit", 8, "--eval-limit", 8, "--registry", home.path)
         assert "cut off" in done.err
     finding = the(home)

@@ -338,7 +338,7 @@ def test_plain_peft_gives_the_embeddings_of_the_saved_adapter(
     from peft import PeftModel
     from transformers import CLIPModel
 
-    from zoo.inference import load
+    from zoo.adapters.load import load
     from zoo.registry.store import Registry
 
     assert train("lora", "--epochs", 3).code == 0
@@ -413,7 +413,7 @@ def test_full_training_makes_a_model_of_its_own_and_a_probe_is_refused(
 def test_an_adapter_merges_into_a_model_that_says_the_same(
     train: Callable[..., Result], tmp_path: Path
 ) -> None:
-    from zoo.merging import merge
+    from zoo.adapters.merge import merge
     from zoo.registry.store import Registry
 
     assert train().code == 0

@@ -15,15 +15,17 @@ import torch
 from conftest import Result, reviews, write_csv
 from records import data
 
-from zoo import AdapterSpec, Method, Task, inference, measuring, pipeline
+from zoo import AdapterSpec, Method, Task
+from zoo.adapters import evaluate, load
+from zoo.adapters.load import Adapters
 from zoo.errors import IncompatibleError, NotFoundError, UnreachableError
-from zoo.inference import Adapters
 from zoo.models.shared_base import Bases, options_key
 from zoo.plugins import manager
 from zoo.registry.schema import AdapterRecord
 from zoo.registry.store import Registry, dump
 from zoo.runtime.console import Report
 from zoo.tasks.text_classification import TextClassification
+from zoo.training import pipeline
 
 LORAS = ("lora-1", "lora-2", "lora-3", "lora-4")
 ALL = (*LORAS, "head-1", "full-1", "head-2", "lora-other", "lora-short")
@@ -95,8 +97,8 @@ def test_adapters_used_together_give_exactly_the_logits_that_each_gives_alone(
 def test_adapters_evaluated_together_give_what_each_gives_alone_and_what_was_recorded(
     trained: Registry,
 ) -> None:
-    alone = [measuring.evaluate(inference.load(name, trained)) for name in ALL]
-    assert [one for _, one in measuring.evaluate_all(ALL, trained)] == alone
+    alone = [evaluate.evaluate(load.load(name, trained)) for name in ALL]
+    assert [one for _, one in evaluate.evaluate_all(ALL, trained)] == alone
     assert [one.metrics for one in alone] == [trained.get(name).metrics for name in ALL]
 
 
@@ -107,14 +109,14 @@ def test_the_adapters_of_this_test_differ_from_each_other(trained: Registry) -> 
 
 
 def test_what_adapters_have_in_common_is_read_once(trained: Registry, counts: Counts) -> None:
-    assert len(dict(measuring.evaluate_all((*LORAS, "head-1"), trained))) == 5
+    assert len(dict(evaluate.evaluate_all((*LORAS, "head-1"), trained))) == 5
     assert counts == {"load_model": 1, "load_processor": 1, "examples": 1, "encode": 1}
 
 
 def test_two_bases_a_full_model_and_another_length_are_each_read_for_themselves(
     trained: Registry, counts: Counts
 ) -> None:
-    list(measuring.evaluate_all(("lora-1", "lora-other", "full-1", "lora-short", "lora-2"), trained))
+    list(evaluate.evaluate_all(("lora-1", "lora-other", "full-1", "lora-short", "lora-2"), trained))
     # a full fine-tune's tokenizer is read for itself, but gives what the cache has already
     assert {name: counts[name] for name in ("load_model", "examples", "encode")} == {
         "load_model": 3,
@@ -125,7 +127,7 @@ def test_two_bases_a_full_model_and_another_length_are_each_read_for_themselves(
 
 def test_other_data_is_read_once_for_all(trained: Registry, counts: Counts, tmp_path: Path) -> None:
     other = write_csv(tmp_path / "other.csv", reviews(30, seed=5))
-    found = dict(measuring.evaluate_all(LORAS, trained, data=str(other)))
+    found = dict(evaluate.evaluate_all(LORAS, trained, data=str(other)))
     assert counts["examples"] == counts["encode"] == 1
     assert {metric.n for one in found.values() for metric in one.metrics} == {30}
 
@@ -310,7 +312,7 @@ def change(registry: Registry, record: AdapterRecord) -> None:
 def test_a_lost_file_is_known_before_anything_is_loaded(mine: Registry, counts: Counts) -> None:
     (mine.adapter_folder("head-2") / "adapter.safetensors").unlink()
     with pytest.raises(NotFoundError, match="'head-2' has lost its file"):
-        list(measuring.evaluate_all(ALL, mine))
+        list(evaluate.evaluate_all(ALL, mine))
     assert set(counts.values()) == {0}
 
 
@@ -319,7 +321,7 @@ def test_another_base_is_known_before_anything_is_loaded(mine: Registry, counts:
     weights = dict.fromkeys(record.base.weights, "0" * 64)
     change(mine, msgspec.structs.replace(record, base=msgspec.structs.replace(record.base, weights=weights)))
     with pytest.raises(IncompatibleError, match="'lora-2' was trained on"):
-        list(measuring.evaluate_all(("lora-1", "lora-2"), mine))
+        list(evaluate.evaluate_all(("lora-1", "lora-2"), mine))
     assert set(counts.values()) == {0}
 
 
@@ -328,7 +330,7 @@ def test_changed_rows_are_known_before_anything_is_measured(mine: Registry, coun
     other = msgspec.structs.replace(data(record), fingerprint="0" * 64)
     change(mine, msgspec.structs.replace(record, data=other))
     with pytest.raises(IncompatibleError, match="has changed since 'lora-2' was trained"):
-        list(measuring.evaluate_all(("lora-1", "lora-2"), mine))
+        list(evaluate.evaluate_all(("lora-1", "lora-2"), mine))
     assert counts["load_model"] == 0
 
 

@@ -12,16 +12,16 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from zoo import live
 from zoo.errors import ZooError
-from zoo.live import Live
 from zoo.plugins import manager
+from zoo.training import progress
+from zoo.training.progress import Live
 
 
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at the sums in every step."""
-    monkeypatch.setattr(live, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "LOOK_SECONDS", 0.0)
 
 
 def made() -> Live:
@@ -114,7 +114,7 @@ def test_a_loss_that_is_no_number_is_told_in_the_step_where_it_is_looked_at(wron
 
 
 def test_a_loss_that_is_no_number_is_told_at_the_latest_when_saving(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "LOOK_SECONDS", 1000.0)
+    monkeypatch.setattr(progress, "LOOK_SECONDS", 1000.0)
     seen, given = made(), batches([4, 4, 4])
     given[1][0].logits[0] = float("nan")
     for one in given:
@@ -122,7 +122,7 @@ def test_a_loss_that_is_no_number_is_told_at_the_latest_when_saving(monkeypatch:
         seen.step_end()
     with pytest.raises(ZooError, match="finite"):
         _ = seen.mean_loss
-    monkeypatch.setattr(live, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "LOOK_SECONDS", 0.0)
     seen.loss(*batches([4])[0])
     with pytest.raises(ZooError, match="finite"):
         seen.step_end()

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from conftest import Result
 
-from zoo import preflight
 from zoo.errors import IncompatibleError, OptionError
 from zoo.models.shared_base import Bases
 from zoo.plugins import manager
 from zoo.plugins import params as options
 from zoo.plugins.method import Method
 from zoo.registry.schema import BaseId
+from zoo.training import preflight
 
 METHODS = (
     *("adalora", "c3a", "delora", "dora", "fourierft", "gralora", "hira", "hra", "loha", "lokr"),

@@ -13,9 +13,11 @@ import torch
 from conftest import Result, reviews, write_csv
 from torch import nn
 
-from zoo import AdapterSpec, pipeline, probing
+from zoo import AdapterSpec
+from zoo.adapters import probe
 from zoo.plugins import manager
 from zoo.registry.store import Registry
+from zoo.training import pipeline
 
 Zoo = Callable[..., Result]
 TEXTS = ("a moving and honest film", "I hated every minute")
@@ -162,13 +164,13 @@ def test_a_merged_folder_names_the_base_that_it_was_merged_into(
 def test_what_stands_in_padding_decides_nothing(merge: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
     """There a model says what it likes: rounding alone made a merged chat model seem another one."""
     seen = []
-    outputs = probing.outputs
+    outputs = probe.outputs
 
     def spy(model: nn.Module, batch: Any) -> Any:
         seen.append(bool(batch["attention_mask"].all()))
         return outputs(model, batch)
 
-    monkeypatch.setattr(probing, "outputs", spy)
+    monkeypatch.setattr(probe, "outputs", spy)
     assert merge("lora").code == 0
     assert len(seen) >= 6
     assert all(seen)

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from conftest import FAMILIES, Result, reviews, write_csv
 
-from zoo import AdapterSpec, inference, pipeline
+from zoo import AdapterSpec
+from zoo.adapters import load
 from zoo.plugins import manager
 from zoo.registry.store import Registry
+from zoo.training import pipeline
 
 METHODS = ("bottleneck", "full", "head", "lora")
 """One of each way to save; the grid has them all."""
@@ -38,7 +40,7 @@ def test_a_trained_adapter_loads_back_to_the_same_logits(
     evaluate = pipeline._save
 
     def keep(run, base, folder):  # type: ignore[no-untyped-def]
-        from zoo.evaluation import forward
+        from zoo.adapters.forward import forward
         from zoo.runtime.console import Report
 
         trained["logits"] = forward(
@@ -56,7 +58,7 @@ def test_a_trained_adapter_loads_back_to_the_same_logits(
 
     monkeypatch.setattr(pipeline, "_save", keep)
     record = pipeline.train(tiny_spec(method, tiny_models[family], reviews_csv), registry)
-    loaded = inference.load(record.name, registry)
+    loaded = load.load(record.name, registry)
     from zoo.runtime.console import Report
 
     again = loaded.outputs(trained["rows"], "fp32", Report(), "")
@@ -183,4 +185,4 @@ def test_another_base_under_the_same_path_is_refused(
     weights["embeddings.word_embeddings.weight"][0, 0] += 1
     save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(IncompatibleError, match="other weights"):
-        inference.load(record.name, registry)
+        load.load(record.name, registry)

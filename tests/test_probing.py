@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 from conftest import reviews, write_csv
 
-from zoo import AdapterSpec, pipeline, probing
+from zoo import AdapterSpec
+from zoo.adapters import probe as probing
+from zoo.adapters.verify import verify
 from zoo.errors import ZooError
 from zoo.models.safetensors_header import read_header
 from zoo.plugins import manager
 from zoo.registry.store import Registry
 from zoo.tasks.text_classification import TextClassification
 from zoo.testing import write_conversations, write_pictures
-from zoo.verifying import verify
+from zoo.training import pipeline
 
 
 def spec(method: str, task: str, base: Path, data: Path, **settings: Any) -> AdapterSpec:

@@ -40,7 +40,7 @@ OURS = """
 import json, sys
 from pathlib import Path
 import torch
-from zoo.inference import load, predict
+from zoo.adapters.load import load, predict
 from zoo.registry.store import Registry, locate
 
 loaded = load(sys.argv[1], Registry(locate()))

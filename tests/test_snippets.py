@@ -15,14 +15,14 @@ import pytest
 from local_hub import LocalHub
 from records import make_base, make_record
 
-from zoo import inference
+from zoo.adapters import load
 from zoo.cards.render import render
 from zoo.cards.snippets import at_once, base_arguments, literal, usage
-from zoo.pipeline import train
 from zoo.registry.schema import AdapterRecord, AdapterSpec
 from zoo.registry.store import Registry, dump
 from zoo.testing import reviews, write_csv
 from zoo.testing.data import write_conversations, write_pictures
+from zoo.training.pipeline import train
 
 Said = dict[str, tuple[dict[str, Any], list[Any]]]
 """Name -> the inputs of a card's snippet, and the outputs of each of its models."""
@@ -134,7 +134,7 @@ def test_the_snippets_of_a_published_card_give_the_zoos_own_outputs(
     import numpy as np
     import torch
 
-    loaded = inference.load(name, trained[0])
+    loaded = load.load(name, trained[0])
     inputs, found = said[name]
     with torch.no_grad():
         outputs = loaded.model(**{key: torch.tensor(value) for key, value in inputs.items()})

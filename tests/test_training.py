@@ -13,13 +13,14 @@ from conftest import FAMILIES, Result
 from records import training
 from test_pipeline import tiny_spec
 
-from zoo import inference, live, pipeline
+from zoo.adapters import load as inference
 from zoo.errors import Interrupted, UsageError, ZooError
 from zoo.models import precision
 from zoo.plugins import manager
 from zoo.registry.schema import AdapterRecord
 from zoo.registry.store import Registry
 from zoo.tasks.text_classification import TextClassification
+from zoo.training import pipeline, progress
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -86,19 +87,19 @@ def test_resuming_in_mid_epoch_ends_with_the_weights_of_an_unbroken_run(
     settings: dict[str, Any] = {"epochs": 3.0, "params": {"dropout": "0.3"}}
     whole = pipeline.train(tiny_spec("lora", tiny_bert, reviews_csv, name="whole", **settings), registry)
 
-    step_end, calls = live.Live.step_end, []
+    step_end, calls = progress.Live.step_end, []
 
     def stop_at_the_fifth(live: Any) -> str:
-        calls.append(live)
-        live.stopping = len(calls) == 5
-        return step_end(live)
+        calls.append(progress)
+        progress.stopping = len(calls) == 5
+        return step_end(progress)
 
-    monkeypatch.setattr(live.Live, "step_end", stop_at_the_fifth)
+    monkeypatch.setattr(progress.Live, "step_end", stop_at_the_fifth)
     spec = tiny_spec("lora", tiny_bert, reviews_csv, name="broken", **settings)
     with pytest.raises(KeyboardInterrupt):
         pipeline.train(spec, registry)
     assert "broken" not in registry
-    monkeypatch.setattr(live.Live, "step_end", step_end)
+    monkeypatch.setattr(progress.Live, "step_end", step_end)
     resumed = pipeline.train(spec, registry, resume=True)
     assert training(resumed).steps == training(whole).steps > 5
     assert resumed.files["adapter_model.safetensors"] == whole.files["adapter_model.safetensors"]
@@ -107,7 +108,7 @@ def test_resuming_in_mid_epoch_ends_with_the_weights_of_an_unbroken_run(
 def test_stopping_while_measuring_keeps_what_was_trained(
     tiny_bert: Path, reviews_csv: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from zoo import evaluation
+    from zoo.adapters import forward as evaluation
 
     forward, calls = evaluation.forward, []
 
@@ -148,7 +149,7 @@ def test_a_ctrl_c_that_a_library_swallows_still_stops_the_run(
 ) -> None:
     import signal
 
-    from zoo import evaluation
+    from zoo.adapters import forward as evaluation
     from zoo.runtime import signals
 
     forward = evaluation.forward
@@ -326,8 +327,8 @@ def test_another_error_of_the_model_is_not_taken_for_want_of_memory(
 
 @pytest.mark.parametrize("flag", ["--gradient-checkpointing", "--compile"])
 def test_a_switch_is_part_of_the_command_that_makes_the_adapter_again(flag: str) -> None:
-    from zoo.plan import command, plan
     from zoo.registry.schema import AdapterSpec
+    from zoo.training.plan import command, plan
 
     spec = AdapterSpec(method="lora", task="bert-imdb", base="b", data="d")
     switched = msgspec.structs.replace(spec, **{flag.removeprefix("--").replace("-", "_"): True})

@@ -14,10 +14,12 @@ import torch
 from conftest import Result, reviews, write_csv
 from safetensors.torch import load_file, save_file
 
-from zoo import AdapterSpec, pipeline, probing
+from zoo import AdapterSpec
+from zoo.adapters import probe
+from zoo.adapters.verify import Verification, verify
 from zoo.models.fingerprint import file_ids
 from zoo.registry.store import Registry
-from zoo.verifying import Verification, verify
+from zoo.training import pipeline
 
 Zoo = Callable[..., Result]
 WEIGHTS = "adapter_model.safetensors"
@@ -142,7 +144,7 @@ def test_an_adapter_that_does_nothing_is_found_out_with_and_without_a_probe(mine
     found = failed(verify("lora", mine))
     assert "it changes nothing" in found["effect"]
     assert "the adapter is not the one that was saved: trunk differs by" in found["adapter"]
-    (mine.adapter_folder("lora") / probing.FILE).unlink()
+    (mine.adapter_folder("lora") / probe.FILE).unlink()
     reseal(mine, "lora")
     assert list(failed(verify("lora", mine))) == ["effect"]
 
@@ -184,7 +186,7 @@ def test_another_tokenizer_is_found_out_by_the_probe(mine: Registry) -> None:
 
 
 def test_an_adapter_without_a_probe_is_checked_as_far_as_that_goes(mine: Registry) -> None:
-    (mine.adapter_folder("lora") / probing.FILE).unlink()
+    (mine.adapter_folder("lora") / probe.FILE).unlink()
     reseal(mine, "lora")
     found = verify("lora", mine)
     assert found.ok
@@ -192,7 +194,7 @@ def test_an_adapter_without_a_probe_is_checked_as_far_as_that_goes(mine: Registr
 
 
 def test_a_file_that_is_no_probe_is_a_finding(mine: Registry) -> None:
-    (mine.adapter_folder("lora") / probing.FILE).write_bytes(b"probe")
+    (mine.adapter_folder("lora") / probe.FILE).write_bytes(b"probe")
     reseal(mine, "lora")
     assert "is not a safetensors file" in failed(verify("lora", mine))["probe"]
 

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zoo.adapters.load import restore
     from zoo.data.files import CLASS_NAMES
     from zoo.errors import (
         AuthError,
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
         ZooError,
     )
     from zoo.hub.client import HUB_TIMEOUT, said
-    from zoo.inference import restore
     from zoo.models.fingerprint import canonical, has_weights
     from zoo.models.gguf import unpack_gguf
     from zoo.plugins.hookspecs import PLUGIN_API, hookimpl
@@ -70,7 +70,7 @@ _HOME = {
     "ImageTextRetrieval": "zoo.tasks.image_text.task",
     "IncompatibleError": "zoo.errors",
     "param": "zoo.plugins.params",
-    "restore": "zoo.inference",
+    "restore": "zoo.adapters.load",
     "Report": "zoo.runtime.console",
     "Resolved": "zoo.plugins.source",
     "Run": "zoo.plugins.run",

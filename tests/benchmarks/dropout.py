@@ -27,8 +27,8 @@ RESAMPLES = 10_000
 
 def correctness(name: str, folder: Path) -> tuple[list[str], np.ndarray]:
     """The held-out texts of an adapter's record, and which of them it gives their label (1.0 or 0.0)."""
+    from zoo.adapters.load import load
     from zoo.data.dataset import open_dataset
-    from zoo.inference import load
     from zoo.plugins import source
     from zoo.registry.store import Registry
     from zoo.runtime.console import Report

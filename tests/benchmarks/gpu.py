@@ -116,12 +116,13 @@ def head_of(model: Any) -> list[str]:
 def train_zoo(
     model: Any, rows: list[dict[str, Any]], budget: int | None, folder: Path
 ) -> Callable[[int], None]:
-    from zoo import evaluation, training
+    from zoo.adapters import forward
     from zoo.models.precision import silence_dropout
     from zoo.plugins import manager
     from zoo.plugins.run import Run
     from zoo.registry.schema import AdapterSpec
     from zoo.runtime.console import Report
+    from zoo.training import trainer
 
     method, task = manager.load_method("lora"), manager.load_task("bert-imdb")
     params: Any = method.Params()
@@ -147,7 +148,7 @@ def train_zoo(
         folder=folder,
         report=Report(),
     )
-    hooks = manager.manager(training, evaluation).hook
+    hooks = manager.manager(trainer, forward).hook
 
     def train(count: int) -> None:
         run.train = rows[:count]

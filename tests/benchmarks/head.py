@@ -3,8 +3,9 @@
     python tests/benchmarks/head.py [--rows 2000] [--epochs 20] [--rounds 3] [--json FILE]
 
 The base is frozen, so its features of a row never change: with them kept, twenty epochs should cost little
-more than one pass. The pass is `zoo.evaluation.forward` over the encoded training rows with the untrained
-model, in the precision of the training; the training is the record's `train_seconds` of `zoo train head`.
+more than one pass. The pass is `zoo.adapters.forward.forward` over the encoded training rows with the
+untrained model, in the precision of the training; the training is the record's `train_seconds` of `zoo train
+head`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def main() -> None:
     words.add_argument("--eval-rows", type=int, default=200, help="that the zoo measures its head on")
     asked = words.parse_args()
 
-    from zoo.evaluation import forward
+    from zoo.adapters.forward import forward
     from zoo.runtime.device import choose_precision
 
     with tempfile.TemporaryDirectory() as folder:

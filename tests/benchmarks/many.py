@@ -18,8 +18,9 @@ import msgspec
 from common import measure, print_table
 from runs import BASE, DATA, parser, save, zoo_command
 
-from zoo import AdapterSpec, pipeline
+from zoo import AdapterSpec
 from zoo.registry.store import Registry, dump
+from zoo.training import pipeline
 
 NAMES = "ABCDEFGH"
 

@@ -125,10 +125,10 @@ def captured(
     """
     from unittest.mock import patch
 
-    from zoo.pipeline import train
-    from zoo.plan import Plan
     from zoo.registry.schema import AdapterSpec
     from zoo.registry.store import Registry
+    from zoo.training.pipeline import train
+    from zoo.training.plan import Plan
 
     real_hooks = Plan.hooks
 

@@ -48,10 +48,10 @@ def write_rows(path: Path, count: int) -> list[int]:
     from tokenizers import Tokenizer
 
     from zoo.data.dataset import open_dataset
-    from zoo.plan import plan
     from zoo.plugins import source
     from zoo.registry.schema import AdapterSpec
     from zoo.runtime.console import Report
+    from zoo.training.plan import plan
 
     # torch stays out of this process: a child's highest resident set starts at that of its parent
     made = plan(AdapterSpec(method="lora", task="bert-imdb", limit=count))

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from zoo import base_check
+from zoo.adapters import find_base
+from zoo.adapters.integrity import task_of
+from zoo.adapters.load import LoadedAdapter, load
 from zoo.errors import UsageError
-from zoo.folder_check import task_of
-from zoo.inference import LoadedAdapter, load
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
 from zoo.runtime.device import choose_precision
@@ -114,7 +114,7 @@ def check_chats(name: str, registry: Registry) -> None:
 
 
 def _base_of(loaded: LoadedAdapter, asked: str | None) -> nn.Module:
-    found = loaded.base or base_check.find(loaded.record, asked)
+    found = loaded.base or find_base.find(loaded.record, asked)
     return loaded.task.load_model(found.folder, loaded.record.labels)[0]
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from zoo.adapters.load import Adapters, LoadedAdapter
 from zoo.data.dataset import divide_rows, read_examples, read_splits
 from zoo.data.files import Division, Example, fingerprint
 from zoo.data.token_cache import encode
 from zoo.errors import IncompatibleError, NotFoundError
-from zoo.inference import Adapters, LoadedAdapter
 from zoo.plugins import source
 from zoo.registry.schema import AdapterRecord, Metric
 from zoo.registry.store import Registry

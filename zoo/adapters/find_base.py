@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from zoo import probing
+from zoo.adapters import probe
 from zoo.errors import IncompatibleError, NotFoundError, UnreachableError
 from zoo.models.hash_cache import known_weight_hashes
 from zoo.plugins import source
@@ -83,7 +83,7 @@ def difference(record: AdapterRecord, folder: Path, base: Resolved, found: BaseI
     if not record.base.weights or found.weights == record.base.weights:
         return None
     said = f"'{record.name}' was trained on {record.base.id}; {base.location} holds other weights"
-    known = probing.altered(probing.read(folder), base.folder)
+    known = probe.altered(probe.read(folder), base.folder)
     if known is None:
         return f"{said}."
     names, total = known
@@ -99,9 +99,9 @@ def check_fits(record: AdapterRecord, folder: Path, base: Resolved) -> None:
     Raises:
         IncompatibleError: the adapter has no place there; the message says what does not fit.
     """
-    from zoo.fit import compatibility
+    from zoo.adapters.compat import check
 
-    verdict = compatibility.check(folder, base.folder, record)
+    verdict = check.check(folder, base.folder, record)
     if verdict.state == "does not fit":
         why = "; ".join(verdict.reasons[:_REASONS]).rstrip(".")
         raise IncompatibleError(

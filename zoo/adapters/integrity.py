@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo import probing
+from zoo.adapters import probe
 from zoo.errors import IncompatibleError, NotFoundError
 from zoo.models.fingerprint import sha256, weight_files
 from zoo.plugins import manager
@@ -61,7 +61,7 @@ def check_files(record: AdapterRecord, folder: Path) -> None:
 
 def adapter_files(folder: Path) -> list[Path]:
     """The files of its own weights."""
-    return [path for path in weight_files(folder) if path.name != probing.FILE]
+    return [path for path in weight_files(folder) if path.name != probe.FILE]
 
 
 def check_head(

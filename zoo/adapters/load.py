@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo import base_check
+from zoo.adapters import find_base
+from zoo.adapters.integrity import WHOLE, check_files, check_head, method_of, task_of
 from zoo.errors import IncompatibleError, NotFoundError, ZooError
-from zoo.folder_check import WHOLE, check_files, check_head, method_of, task_of
 from zoo.models.fingerprint import identify
 from zoo.models.shared_base import Bases, options_key
 from zoo.plugins.method import one_line
@@ -42,7 +42,7 @@ class LoadedAdapter:
     """None where the folder is a whole model by itself."""
 
     def outputs(self, encoded: Sequence[Any], precision: str, report: Report, title: str) -> Any:
-        from zoo.evaluation import forward
+        from zoo.adapters.forward import forward
 
         budget = self.record.spec.batch_tokens or self.task.batch_tokens
         return forward(
@@ -187,7 +187,7 @@ class Adapters:
         check_files(record, folder)
         if record.format == WHOLE:
             return Checked(record, method, task, params, folder, None, record.base, None)
-        base = base_check.find(record, self._asked)
+        base = find_base.find(record, self._asked)
         if base.location not in self._identified:
             self._identified[base.location] = identify(base)
         found = self._identified[base.location]
@@ -204,14 +204,14 @@ class Adapters:
 
     def _judge(self, record: AdapterRecord, folder: Path, base: Resolved, found: BaseId) -> AdapterRecord:
         """Is it the adapter's own base? The record comes back, with a note where it is not."""
-        other = base_check.difference(record, folder, base, found)
+        other = find_base.difference(record, folder, base, found)
         if other is not None and not self._allow_other:
             raise IncompatibleError(other, "--base with the one it was trained on, or --allow-other-base")
         if other is not None or record.origin is not None or not record.base.weights:
-            base_check.check_fits(record, folder, base)
+            find_base.check_fits(record, folder, base)
         if other is not None:
             self._report.warn(f"{other} It is used all the same, and its numbers are not the recorded ones.")
-            return base_check.note_other(record, found, self._registry)
+            return find_base.note_other(record, found, self._registry)
         if not record.base.weights:
             self._report.warn(
                 f"nobody recorded the weights that '{record.name}' was trained on: "

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from zoo import probing
+from zoo.adapters import probe
+from zoo.adapters.integrity import WHOLE
+from zoo.adapters.load import Adapters
 from zoo.cards import render
 from zoo.errors import IncompatibleError, UsageError
-from zoo.folder_check import WHOLE
-from zoo.inference import Adapters
 from zoo.models.fingerprint import file_ids, read_config
 from zoo.registry.store import RECORD_FILE, dump
 from zoo.runtime.console import Report
@@ -77,9 +77,9 @@ def merge(
         raise IncompatibleError(f"{method.name} does not merge: {method.unmergeable}.")
     bare = adapters.bare(name, quantised=False)
     length = record.spec.max_length or task.max_length
-    examples, inputs = probing.batches(task, adapters.processor(name), length)
-    trunk = probing.trunk_of(task, bare.model)
-    answers = probing.bare_answers(probing.ask(bare.model, inputs, trunk), bare.head)
+    examples, inputs = probe.batches(task, adapters.processor(name), length)
+    trunk = probe.trunk_of(task, bare.model)
+    answers = probe.bare_answers(probe.ask(bare.model, inputs, trunk), bare.head)
     loaded = adapters.put_on(name, bare)
     del bare, trunk
     before = _outputs(loaded.model, inputs)
@@ -102,8 +102,8 @@ def merge(
                 f"where outputs reach {found[1]:.2g}: it was not kept.",
                 "--dtype float32" if kind != "float32" else None,
             )
-        expected = probing.ask(again, inputs, probing.trunk_of(task, again))
-        probing.write(beside, examples, inputs, answers, expected, probing.digests(one.weights))
+        expected = probe.ask(again, inputs, probe.trunk_of(task, again))
+        probe.write(beside, examples, inputs, answers, expected, probe.digests(one.weights))
         made = msgspec.structs.replace(record, base=one.base_id, format=WHOLE, files=file_ids(beside))
         (beside / RECORD_FILE).write_bytes(dump(made))
         (beside / render.FILE).write_text(render.render(made), encoding="utf-8")
@@ -124,10 +124,10 @@ def _compare(after: Outputs, before: Outputs) -> tuple[float, float]:
     return difference, max(float(value.abs().max()) for _, value in pairs)
 
 
-def _outputs(model: nn.Module, inputs: probing.Batches) -> Outputs:
+def _outputs(model: nn.Module, inputs: probe.Batches) -> Outputs:
     """Of each input by itself: what a model says where there is only padding means nothing."""
     model.float()
-    return [probing.outputs(model, batch) for batch in inputs]
+    return [probe.outputs(model, batch) for batch in inputs]
 
 
 def _published_dtype(base: Path) -> str:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo import probing
+from zoo.adapters import probe as probing
+from zoo.adapters.integrity import WHOLE, adapter_files, check_files
+from zoo.adapters.load import Adapters, LoadedAdapter
+from zoo.adapters.probe import TOLERANCES, TRUNK
 from zoo.errors import IncompatibleError, NotFoundError
-from zoo.folder_check import WHOLE, adapter_files, check_files
-from zoo.inference import Adapters, LoadedAdapter
 from zoo.models import safetensors_header
-from zoo.probing import TOLERANCES, TRUNK
 from zoo.registry.schema import AdapterRecord
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
@@ -21,7 +21,7 @@ from zoo.runtime.console import Report
 if TYPE_CHECKING:
     from torch import nn
 
-    from zoo.probing import Answers, Probe
+    from zoo.adapters.probe import Answers, Probe
 
 _NOTHING = 1e-6
 """An adapter that moves no output by more than this share of the largest does nothing."""
@@ -189,7 +189,7 @@ def _on_effect(
 
 
 def _on_metrics(loaded: LoadedAdapter, report: Report) -> Iterator[Finding]:
-    from zoo.measuring import evaluate
+    from zoo.adapters.evaluate import evaluate
 
     # bf16 where this machine has it: an adapter trained in it is no other without
     precision = "fp32" if loaded.record.precision == "fp32" else "auto"

@@ -16,7 +16,7 @@ from zoo.registry.store import Registry
 from zoo.runtime.console import StderrReport
 
 if TYPE_CHECKING:
-    from zoo.conversation.chat import Chat
+    from zoo.adapters.chat import Chat
 
 _HELP = "/base turns the adapter off and on, /reset forgets the conversation, /quit leaves"
 
@@ -61,7 +61,7 @@ def chat_command(
 
     sampling = Sampling(max_new_tokens, temperature, top_p)
 
-    from zoo.conversation.chat import Chat
+    from zoo.adapters.chat import Chat
 
     chat = Chat(name, registry, sampling, system, seed, base, allow_other, StderrReport())
     if prompt is not None:

@@ -26,23 +26,23 @@ def check_command(
     \b
     zoo check lora-bert-imdb --base google-bert/bert-base-cased
     """
-    from zoo.fit import checking
+    from zoo.adapters.compat import report
 
     if names:
-        subjects = [checking.subject(name, registry) for name in names]
+        subjects = [report.subject(name, registry) for name in names]
     else:
         subjects = [
-            checking.Subject(name, registry.adapter_folder(name), record) for name, record in registry.each()
+            report.Subject(name, registry.adapter_folder(name), record) for name, record in registry.each()
         ]
     if base is not None:
-        lines = [checking.on_base(one, base) for one in subjects]
+        lines = [report.on_base(one, base) for one in subjects]
     else:
         lines = []
         recorded = [record.base for _, record in registry.each()] if names else []
         for one in subjects:
-            lines.append(checking.on_own(one))
+            lines.append(report.on_own(one))
             if names:
-                lines += checking.on_others(one, recorded)
+                lines += report.on_others(one, recorded)
     if as_json:
         print_json(lines)
     else:
@@ -50,4 +50,4 @@ def check_command(
         print_rows(header, [(line.name, line.base, line.verdict, "; ".join(line.reasons)) for line in lines])
     if not lines:
         click.echo(f"no adapter to check; looked in {registry.path}", err=True)
-    ctx.exit(checking.exit_code(lines))
+    ctx.exit(report.exit_code(lines))

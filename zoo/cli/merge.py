@@ -36,9 +36,9 @@ def merge_command(
     """
     registry.locate(name)
 
-    from zoo import merging
+    from zoo.adapters import merge
 
-    merged = merging.merge(
+    merged = merge.merge(
         name, registry, Path(output), StderrReport(), dtype=dtype, base=base, allow_other=allow_other
     )
     facts: dict[str, object] = {"folder": str(merged.folder), "dtype": merged.dtype}

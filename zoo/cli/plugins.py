@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.output import json_option, print_facts, print_json, print_rows
-from zoo.counts import Counted, count_methods, kept
 from zoo.errors import PluginError, UsageError
 from zoo.plugins import manager
 from zoo.plugins.method import one_line
 from zoo.plugins.params import describe, parse, ranges
 from zoo.runtime.console import StderrReport
+from zoo.training.parameter_counts import Counted, count_methods, kept
 
 if TYPE_CHECKING:
     from zoo.plugins.method import Method

@@ -14,7 +14,7 @@ from zoo.registry.store import Registry
 from zoo.runtime.console import StderrReport, clock
 
 if TYPE_CHECKING:
-    from zoo.preflight import DryRun
+    from zoo.training.preflight import DryRun
 
 
 @click.command(name="train")
@@ -91,8 +91,8 @@ def train_command(
     zoo train lora bert-mrpc --data questions.csv --eval-data more.csv
     zoo train full bert-imdb --base FacebookAI/roberta-base --epochs 3
     """
-    from zoo import pipeline, preflight
     from zoo.runtime import distributed
+    from zoo.training import pipeline, preflight
 
     spec = AdapterSpec(params=split_pairs(params), **settings)
     report = StderrReport(strict)

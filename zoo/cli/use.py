@@ -76,19 +76,19 @@ def predict_command(
             "give texts, or pairs of them with --pair, or a file of them with -f, and not both.",
             f"zoo predict {name} 'A fine film.'",
         )
-    from zoo import inference
-    from zoo.folder_check import task_of
+    from zoo.adapters import load
+    from zoo.adapters.integrity import task_of
 
     task = task_of(registry.locate(name)[0])
     inputs: list[Any] = list(texts or pairs) if file is None else _read_inputs(task, file, columns)
     if gallery is not None:
-        loaded = inference.load(name, registry, base, allow_other, StderrReport())
+        loaded = load.load(name, registry, base, allow_other, StderrReport())
         _print_ranking(task.rank(loaded, inputs, gallery, StderrReport()), as_json)
         return
     _check_inputs(task, inputs, name)
     report = StderrReport() if len(inputs) > _WORTH_A_BAR else Report()
-    loaded = inference.load(name, registry, base, allow_other, StderrReport())
-    rows = inference.predict(loaded, inputs, report)
+    loaded = load.load(name, registry, base, allow_other, StderrReport())
+    rows = load.predict(loaded, inputs, report)
     roles = task.text_columns
     given = [dict(zip(roles, (one,) if isinstance(one, str) else one, strict=True)) for one in inputs]
     if as_json:
@@ -146,11 +146,11 @@ def evaluate_command(
 
     What several NAMEs share is read once, and their --json is an object by name.
     """
-    from zoo import measuring
+    from zoo.adapters import evaluate
 
     report = StderrReport()
     found = dict(
-        measuring.evaluate_all(
+        evaluate.evaluate_all(
             names,
             registry,
             report,

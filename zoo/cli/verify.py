@@ -27,10 +27,10 @@ def verify_command(
     for name in names:
         registry.locate(name)
 
-    from zoo import verifying
+    from zoo.adapters import verify
 
     report = StderrReport()
-    found = [verifying.verify(name, registry, report, base=base, metrics=metrics) for name in names]
+    found = [verify.verify(name, registry, report, base=base, metrics=metrics) for name in names]
     if as_json:
         print_json(found)
     else:

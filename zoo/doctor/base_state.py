@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from zoo.base_check import references
+from zoo.adapters.find_base import references
+from zoo.adapters.integrity import WHOLE
 from zoo.doctor.findings import BROKEN, WARNING, Finding, some, zoo_command
 from zoo.errors import NotFoundError, UnreachableError
-from zoo.folder_check import WHOLE
 from zoo.models.fingerprint import sha256, weight_files, weight_hashes
 from zoo.models.gguf import unpacked_folder
 from zoo.plugins import manager

@@ -16,10 +16,10 @@ import msgspec
 
 from zoo.doctor.findings import BROKEN, WARNING, Finding, zoo_command
 from zoo.errors import NotFoundError, ZooError
-from zoo.plan import command
 from zoo.registry.schema import AdapterRecord, AdapterSpec
 from zoo.registry.store import RECORD_FILE, SPEC_FILE, WORK, Registry, read_record
 from zoo.runtime import cache
+from zoo.training.plan import command
 
 _MAY_LIVE = 600.0
 """Seconds in which somebody may still be at work on what lies half made."""

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from zoo.adapters.formats import WEIGHTS
 from zoo.cards import render
 from zoo.cards import validate as card_check
 from zoo.doctor.findings import BROKEN, WARNING, Finding, some, zoo_command
 from zoo.doctor.housekeeping import again
 from zoo.errors import ZooError
-from zoo.intake.foreign import WEIGHTS
 from zoo.models.fingerprint import sha256
 from zoo.models.loading import HEADS
 from zoo.models.safetensors_header import read_header

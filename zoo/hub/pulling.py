@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.adapters.formats import PICKLED, WEIGHTS, check_has_weights
 from zoo.cards.redact import is_hub_id
 from zoo.errors import IncompatibleError, NotFoundError, UsageError, ZooError
 from zoo.hub.client import HUB_TIMEOUT, client, retrying, said, spoken
 from zoo.intake.described import Asserted
-from zoo.intake.foreign import PICKLED, WEIGHTS, check_has_weights
 from zoo.intake.take_in import Taken, check_new_name, convert_weights, enter, plain_name, staging
 from zoo.models.fingerprint import sha256
 from zoo.models.hash_cache import known_weight_hashes
@@ -27,7 +27,7 @@ from zoo.security.gates import CONFIG_FILE, check_file_name, incoming
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-    from zoo.verifying import Verification
+    from zoo.adapters.verify import Verification
 
 _ROOM = 1.1
 """Times the size of the files: what must be free on the disk."""
@@ -112,7 +112,7 @@ def verify_at_hand(record: AdapterRecord, registry: Registry, report: Report) ->
     if record.base.weights and known_weight_hashes(base.folder) != record.base.weights:
         report.warn(f"{base.location} holds other weights than the base that it was trained on.")
         return None
-    from zoo.verifying import verify
+    from zoo.adapters.verify import verify
 
     return verify(record.name, registry, report, base=base.location)
 

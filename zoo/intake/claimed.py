@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
+from zoo.adapters.formats import WEIGHTS
 from zoo.cards.redact import is_hub_id, public
 from zoo.cards.render import FILE as CARD_FILE
 from zoo.errors import IncompatibleError, ZooError
-from zoo.intake.foreign import WEIGHTS
 from zoo.models.fingerprint import canonical, file_ids, sha256
 from zoo.models.safetensors_header import named
 from zoo.plugins import manager

@@ -45,12 +45,12 @@ def zoo_method() -> Method:  # type: ignore[empty-body]
 
 @hookspec(firstresult=True)
 def zoo_train(run: Run) -> TrainResult | None:
-    """Train `run.model` on `run.train`. The core's default is the HF Trainer (zoo/training.py)."""
+    """Train `run.model` on `run.train`. The core's default is the HF Trainer (zoo/training/trainer.py)."""
 
 
 @hookspec(firstresult=True)
 def zoo_evaluate(run: Run) -> list[Metric] | None:
-    """Measure `run.model` on `run.held_out`. The core's default is zoo/evaluation.py."""
+    """Measure `run.model` on `run.held_out`. The core's default is zoo/adapters/forward.py."""
 
 
 @hookspec

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import Tensor, nn
 
+    from zoo.adapters.load import LoadedAdapter
     from zoo.data.files import Example
-    from zoo.inference import LoadedAdapter
     from zoo.plugins.run import Run
     from zoo.plugins.source import Resolved
     from zoo.registry.schema import AdapterRecord, Metric

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from zoo import evaluation, training
+from zoo.adapters import forward
 from zoo.data.dataset import Dataset, open_dataset
 from zoo.data.token_cache import encode
 from zoo.models.fingerprint import identify
@@ -18,10 +18,11 @@ from zoo.models.precision import silence_dropout
 from zoo.plugins import manager, source
 from zoo.plugins.params import parse
 from zoo.plugins.run import Run
-from zoo.preflight import fitting_length
 from zoo.registry.schema import AdapterSpec, BaseId
 from zoo.runtime.console import Progress, Report
 from zoo.runtime.logging import quiet_libraries
+from zoo.training import trainer
+from zoo.training.preflight import fitting_length
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,11 +126,11 @@ class Bench:
     def train(self, run: Run) -> Any:
         """By the engine of real runs, or by the plugins' own."""
         modules = (_module("task", self.task), _module("method", self.method))
-        return manager.manager(training, evaluation, *modules).hook.zoo_train(run=run)
+        return manager.manager(trainer, forward, *modules).hook.zoo_train(run=run)
 
     def outputs(self, model: nn.Module, rows: Sequence[Mapping[str, Any]], budget: int) -> np.ndarray:
         """What the task keeps of each row, in fp32: shape (rows, numbers)."""
-        return evaluation.forward(
+        return forward.forward(
             model, rows, self.task, self.processor,
             budget=budget, precision="fp32", report=Report(), title="",
         )  # fmt: skip

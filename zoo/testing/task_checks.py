@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo import evaluation
+from zoo.adapters import forward
 from zoo.errors import DataError
 from zoo.registry.schema import Metric
 from zoo.runtime.console import Report
@@ -112,7 +112,7 @@ class _Bench:
         return self.model(**batch), labels
 
     def results(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
-        return evaluation.forward(
+        return forward.forward(
             self.model, rows, self.task, self.processor,
             budget=10**6, precision="fp32", report=Report(), title="",
         )  # fmt: skip

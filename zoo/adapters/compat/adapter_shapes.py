@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zoo.adapters.compat.base_shapes import Shape, model_files
+from zoo.adapters.formats import PICKLED, WEIGHTS, read_adapter_config
 from zoo.errors import NotFoundError
-from zoo.fit.shapes import Shape, model_files
-from zoo.intake.foreign import PICKLED, WEIGHTS, read_adapter_config
 from zoo.models.safetensors_header import read_header
 from zoo.security.gates import CONFIG_FILE
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from zoo.fit.adapter_folder import read_adapter
-from zoo.fit.comparison import compare, compare_bases, compare_whole
-from zoo.fit.shapes import Base, read_base
+from zoo.adapters.compat.adapter_shapes import read_adapter
+from zoo.adapters.compat.base_shapes import Base, read_base
+from zoo.adapters.compat.compare import compare, compare_bases, compare_whole
 from zoo.models.hash_cache import known_weight_hashes
 from zoo.registry.schema import AdapterRecord
 
@@ -58,5 +58,5 @@ def check(folder: Path, base: Path, record: AdapterRecord | None = None, own: Pa
 
 @lru_cache(maxsize=64)
 def open_base(folder: Path) -> Base:
-    """As `zoo.fit.shapes.read_base`, once for all the adapters that a command checks."""
+    """As `zoo.adapters.compat.base_shapes.read_base`, once for all the adapters that a command checks."""
     return read_base(folder)

@@ -7,10 +7,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from zoo.fit.adapter_folder import Adapter
-from zoo.fit.pins import IN, LEAST, NUMBERS, OUT, ROWS, SUM, Parts, Pin, pins, sort_tensors, unjudged
-from zoo.fit.shapes import Base, Shape, Sides, layer_of, stack_of
-from zoo.fit.targets import names_of_targets, targeted
+from zoo.adapters.compat.adapter_shapes import Adapter
+from zoo.adapters.compat.base_shapes import Base, Shape, Sides, layer_of, stack_of
+from zoo.adapters.compat.peft_shapes import (
+    IN,
+    LEAST,
+    NUMBERS,
+    OUT,
+    ROWS,
+    SUM,
+    Parts,
+    Pin,
+    pins,
+    sort_tensors,
+    unjudged,
+)
+from zoo.adapters.compat.target_modules import names_of_targets, targeted
 from zoo.models.safetensors_header import named, shape_words
 from zoo.registry.schema import UNKNOWN, AdapterRecord
 

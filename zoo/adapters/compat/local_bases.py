@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
-from zoo.base_check import references
+from zoo.adapters.find_base import references
 from zoo.errors import NotFoundError, UnreachableError, ZooError
 from zoo.models.gguf import unpacked_folder
 from zoo.plugins import manager

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from zoo.adapters.compat import local_bases
+from zoo.adapters.compat.adapter_shapes import read_adapter
+from zoo.adapters.compat.check import CANNOT_TELL, DOES_NOT_FIT, EXACT, FITS, Verdict, check
 from zoo.errors import IncompatibleError, NotFoundError, ZooError
-from zoo.fit import nearby
-from zoo.fit.adapter_folder import read_adapter
-from zoo.fit.compatibility import CANNOT_TELL, DOES_NOT_FIT, EXACT, FITS, Verdict, check
 from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId
 from zoo.registry.store import Registry
 from zoo.security.gates import CONFIG_FILE
@@ -55,10 +55,10 @@ class Subject:
             NotFoundError: nobody recorded it, or it is not here.
         """
         if self.record is not None:
-            return nearby.own_folder(self.record.base)
+            return local_bases.own_folder(self.record.base)
         if not self.base:
             raise NotFoundError("nobody recorded its base.")
-        return nearby.folder_of(self.base)
+        return local_bases.folder_of(self.base)
 
     def own_folder_or_none(self) -> Path | None:
         try:
@@ -91,7 +91,7 @@ def on_base(one: Subject, reference: str) -> Line:
     Raises:
         NotFoundError: the base is not here.
     """
-    return _line(one, nearby.folder_of(reference), reference, is_own=True)
+    return _line(one, local_bases.folder_of(reference), reference, is_own=True)
 
 
 def on_own(one: Subject) -> Line:
@@ -114,7 +114,7 @@ def on_others(one: Subject, recorded: Iterable[BaseId]) -> Iterator[Line]:
     except ZooError:
         return  # said once, with its own base
     own = one.own_folder_or_none()
-    for folder, name in nearby.known(recorded).items():
+    for folder, name in local_bases.known(recorded).items():
         if folder != own:
             yield _line(one, folder, name, is_own=False)
 

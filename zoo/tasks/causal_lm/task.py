@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import Tensor, nn
 
-    from zoo.inference import LoadedAdapter
+    from zoo.adapters.load import LoadedAdapter
     from zoo.plugins.run import Run
     from zoo.registry.schema import AdapterRecord, Metric
     from zoo.runtime.console import Report

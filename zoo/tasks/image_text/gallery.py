@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from zoo.inference import LoadedAdapter
+    from zoo.adapters.load import LoadedAdapter
     from zoo.runtime.console import Report
 
 _MATCHES = 10

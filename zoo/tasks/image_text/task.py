@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import Tensor, nn
 
-    from zoo.inference import LoadedAdapter
+    from zoo.adapters.load import LoadedAdapter
     from zoo.plugins.source import Resolved
     from zoo.registry.schema import AdapterRecord, Metric
     from zoo.runtime.console import Report

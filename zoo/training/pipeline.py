@@ -14,21 +14,22 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from zoo import probing, proving
+from zoo.adapters.probe import FILE, batches
 from zoo.data.dataset import Dataset, open_dataset
 from zoo.errors import Interrupted, UsageError
 from zoo.models.fingerprint import file_ids, identify
-from zoo.plan import Plan, command, plan, with_free_name
 from zoo.plugins import source
 from zoo.registry.schema import AdapterRecord, AdapterSpec, BaseId, Cost, Metric, Sample, Training
 from zoo.registry.store import SPEC_FILE, Registry, dump
 from zoo.runtime import distributed, signals
 from zoo.runtime.console import Report
 from zoo.runtime.logging import quiet_libraries
+from zoo.training import check_saved
+from zoo.training.plan import Plan, command, plan, with_free_name
 
 if TYPE_CHECKING:
     from zoo.plugins.run import Run, TrainResult
-    from zoo.preflight import Count
+    from zoo.training.preflight import Count
 
 UNTRAINED_ROWS = 1000
 """Held-out rows, at most, on which the untrained base is measured."""
@@ -54,8 +55,8 @@ def train(
     registry.check_writable()
 
     from zoo.cards import render
-    from zoo.preflight import check_fit, count
     from zoo.runtime.device import choose_precision, keep_memory
+    from zoo.training.preflight import check_fit, count
 
     keep_memory()
     precision = choose_precision(made.spec.precision)
@@ -78,7 +79,7 @@ def train(
     from zoo.models.precision import silence_dropout
 
     run, head = _load(made, settled, base.folder, dataset, work, report, resume)
-    probe = probing.batches(run.task, run.processor, run.spec.max_length or run.task.max_length)
+    probe = batches(run.task, run.processor, run.spec.max_length or run.task.max_length)
     hooks = made.hooks()
     start = time.monotonic()
     report.say(f"measuring the untrained base{' with its fresh head' if head else ''}, for comparison")
@@ -116,7 +117,7 @@ def train(
         return registry.get(made.name)
 
     folder = _save(run, base_id, work / "made")
-    proving.prove(run, probe, base.folder, folder)
+    check_saved.prove(run, probe, base.folder, folder)
     samples = [
         Sample(prompt=prompt, expected=expected, before=was, after=now)
         for (prompt, expected, was), (_, _, now) in zip(before, after, strict=True)
@@ -138,7 +139,7 @@ def _load(
     """The run with its model not yet adapted, and the names of the modules without pretrained weights."""
     from zoo.data.token_cache import encode
     from zoo.plugins.run import Run
-    from zoo.preflight import fitting_length
+    from zoo.training.preflight import fitting_length
 
     quiet_libraries()
     task = made.task
@@ -218,9 +219,7 @@ def _record(
             trainable_parameters=counted.trainable,
             total_parameters=counted.total,
             adapter_bytes=sum(
-                file.bytes
-                for name, file in files.items()
-                if name.endswith(".safetensors") and name != probing.FILE
+                file.bytes for name, file in files.items() if name.endswith(".safetensors") and name != FILE
             ),
             hardware=describe(),
         ),

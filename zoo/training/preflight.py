@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 from zoo.data.dataset import open_dataset
 from zoo.errors import NotFoundError, UsageError
 from zoo.models.fingerprint import read_config
-from zoo.plan import Plan, plan, with_free_name
 from zoo.plugins import source
 from zoo.registry.schema import AdapterSpec
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
 from zoo.runtime.logging import quiet_libraries
+from zoo.training.plan import Plan, plan, with_free_name
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from zoo.memory import Memory
     from zoo.plugins.method import Method
     from zoo.plugins.source import Resolved
     from zoo.tasks.base import Task
+    from zoo.training.memory_estimate import Memory
 
 _PADDED_POSITIONS = ("roberta", "xlm-roberta", "camembert")
 """Model types whose positions start after the padding index."""
@@ -59,8 +59,8 @@ class DryRun:
 
 def dry_run(spec: AdapterSpec, registry: Registry, report: Report) -> DryRun:
     """Every check of a real run but those that need weights; Hub data is not downloaded."""
-    from zoo.memory import estimate
     from zoo.runtime.device import choose_precision
+    from zoo.training.memory_estimate import estimate
 
     made = plan(with_free_name(spec, registry))
     spec, task = made.spec, made.task

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from zoo import features
 from zoo.data.batching import TokenBudgetBatches
 from zoo.errors import Interrupted, NotFoundError, ZooError
-from zoo.live import Live
 from zoo.models.precision import settle
 from zoo.plugins.hookspecs import hookimpl
 from zoo.plugins.run import Run, TrainResult
 from zoo.runtime import distributed
 from zoo.runtime.device import choose_precision, device
+from zoo.training import feature_cache
+from zoo.training.progress import Live
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,12 +47,12 @@ def zoo_train(run: Run) -> TrainResult:
         raise NotFoundError(
             f"there is no checkpoint of '{run.spec.name}' to resume from.", "leave out --resume"
         )
-    with features.above_frozen_trunk(run, precision) as above:
+    with feature_cache.above_frozen_trunk(run, precision) as above:
         return _train_within_memory(run, above, precision, checkpoint)
 
 
 def _train_within_memory(
-    run: Run, above: features.Above, precision: str, checkpoint: Path | None
+    run: Run, above: feature_cache.Above, precision: str, checkpoint: Path | None
 ) -> TrainResult:
     """Train; each time the memory does not suffice, start again with batches of half the tokens.
 
@@ -86,7 +86,7 @@ def _train_within_memory(
         run.model.load_state_dict(fresh, strict=False)
 
 
-def _train(run: Run, above: features.Above, precision: str, checkpoint: Path | None) -> TrainResult:
+def _train(run: Run, above: feature_cache.Above, precision: str, checkpoint: Path | None) -> TrainResult:
     live = Live(run.task, run.method, run.model)
     if checkpoint is not None:
         run.spec = msgspec.structs.replace(run.spec, **live.load(checkpoint / _LIVE_FILE))
@@ -159,7 +159,7 @@ def _arguments(run: Run, precision: str) -> Any:
     return arguments
 
 
-def _make_trainer(run: Run, above: features.Above, precision: str, live: Live) -> Any:
+def _make_trainer(run: Run, above: feature_cache.Above, precision: str, live: Live) -> Any:
     """The Trainer subclass, made here because naming its base imports torch."""
     from safetensors.torch import load_file, save_file
     from torch.utils.data import DataLoader

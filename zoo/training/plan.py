@@ -48,11 +48,12 @@ class Plan:
 
     def hooks(self) -> Any:
         """The core's defaults, the task's and the method's own hooks: the last registered is asked first."""
-        from zoo import evaluation, training
+        from zoo.adapters import forward
+        from zoo.training import trainer
 
         return manager.manager(
-            training,
-            evaluation,
+            trainer,
+            forward,
             manager.load_module(self.task_plugin),
             manager.load_module(self.method_plugin),
         ).hook

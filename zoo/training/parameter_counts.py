@@ -76,7 +76,7 @@ def count_methods(
 
 
 def _count(task: Plugin, method: Plugin, folder: Path) -> Counted:
-    from zoo.preflight import attach_without_weights, count
+    from zoo.training.preflight import attach_without_weights, count
 
     key = _key(task, method)
     made, other = manager.load_task(task.name), manager.load_method(method.name)

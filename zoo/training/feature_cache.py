@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo.evaluation import batches, forward
+from zoo.adapters.forward import batches, forward
 from zoo.models.precision import autocast
 from zoo.runtime.console import Progress, Report
 from zoo.runtime.device import device

@@ -6,13 +6,13 @@ import gc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo import probing
+from zoo.adapters import probe
+from zoo.adapters.probe import TOLERANCES
 from zoo.errors import ZooError
-from zoo.probing import TOLERANCES
 
 if TYPE_CHECKING:
+    from zoo.adapters.probe import Batches
     from zoo.plugins.run import Run
-    from zoo.probing import Batches
 
 
 def prove(run: Run, asked: tuple[list[Any], Batches], base: Path, folder: Path) -> None:
@@ -30,30 +30,30 @@ def prove(run: Run, asked: tuple[list[Any], Batches], base: Path, folder: Path) 
     method, task = run.method, run.task
     precision = choose_precision(run.spec.precision)
     options = method.load_options(run.params)
-    trained = probing.ask(run.model, inputs, precision=precision)
+    trained = probe.ask(run.model, inputs, precision=precision)
     learned = {name for name, value in run.model.named_parameters() if value.requires_grad}
     place = next(run.model.parameters()).device
     del run.model
     gc.collect()
     model, head = task.load_model(base, run.labels, **options)
-    trunk = probing.trunk_of(task, model)
-    bare = probing.bare_answers(probing.ask(model, inputs, trunk), head)
+    trunk = probe.trunk_of(task, model)
+    bare = probe.bare_answers(probe.ask(model, inputs, trunk), head)
     if not method.needs_base:
         del model, trunk
         model, _ = task.load_model(folder, run.labels)
-        trunk = probing.trunk_of(task, model)
+        trunk = probe.trunk_of(task, model)
     model = method.restore(model, folder, run.params, task).eval()
-    expected = probing.ask(model, inputs, trunk)
+    expected = probe.ask(model, inputs, trunk)
     for name, value in model.named_parameters():
         value.requires_grad_(name in learned)  # what is frozen is rounded in bf16, and must be so alike
     model.to(place)
     fit_cpu(model, precision)  # the same attention too: two of them round otherwise
     tolerance = TOLERANCES["bf16" if options else precision]
-    for difference in probing.compare(probing.ask(model, inputs, precision=precision), trained):
+    for difference in probe.compare(probe.ask(model, inputs, precision=precision), trained):
         if not difference.within(tolerance):
             raise ZooError(
                 f"what {method.name} saved does not say what was trained: on the same texts {difference}. "
                 "Nothing was registered, and the checkpoints are kept.",
                 f"zoo plugin check {method.name}",
             )
-    probing.write(folder, examples, inputs, bare, expected, probing.digests(base))
+    probe.write(folder, examples, inputs, bare, expected, probe.digests(base))

@@ -1,0 +1,1 @@
+"""Knows a training run from the request to the registered adapter."""
