@@ -446,7 +446,7 @@ def test_a_folder_that_is_not_there_is_said(zoo: Zoo, words: tuple[str, ...]) ->
 
 def recorded(tmp_path: Path, base: Path) -> Path:
     """A folder with a whole and honest record, as another zoo made it."""
-    from zoo.intake.claimed import recorded_files
+    from zoo.hub.trust_record import recorded_files
     from zoo.registry.store import dump
 
     folder = put_down(tmp_path / "recorded", adapter_files(base))

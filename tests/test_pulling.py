@@ -17,8 +17,8 @@ from strangers import CONFIG, adapter_files, put_down
 from strangers import hub as hub
 
 from zoo.errors import UsageError
-from zoo.hub.pulling import parse
-from zoo.intake.claimed import recorded_files
+from zoo.hub.pull import parse
+from zoo.hub.trust_record import recorded_files
 from zoo.registry.schema import UNKNOWN
 from zoo.registry.store import Registry, dump
 

@@ -9,10 +9,10 @@ import click
 
 from zoo.cli.output import json_option, print_facts, print_json, print_rows, registry_option
 from zoo.errors import UsageError
-from zoo.hub.publish_gates import WARNING
-from zoo.hub.publishing import prepared, send
-from zoo.hub.staging import Staged, Terms
-from zoo.hub.uploading import Target
+from zoo.hub.publish import prepared, send
+from zoo.hub.publish_checks import WARNING
+from zoo.hub.stage import Staged, Terms
+from zoo.hub.upload import Target
 from zoo.registry.store import Registry
 from zoo.runtime.console import StderrReport
 

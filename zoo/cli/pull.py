@@ -14,7 +14,7 @@ from zoo.registry.store import Registry
 from zoo.runtime.console import Report, StderrReport
 
 if TYPE_CHECKING:
-    from zoo.intake.take_in import Taken
+    from zoo.hub.import_adapter import Taken
 
 
 def _name_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,7 +32,7 @@ def pull_command(registry: Registry, reference: str, name: str | None, as_json: 
     Only safetensors weights and plain files are fetched, and judged before anything loads them. The base is
     not fetched; where it is at hand, the adapter is verified on it.
     """
-    from zoo.hub.pulling import pull
+    from zoo.hub.pull import pull
 
     report = StderrReport()
     taken = pull(reference, registry, report, name=name)
@@ -60,9 +60,9 @@ def import_command(
     as_json: bool,
 ) -> None:
     """Take in a PEFT adapter that the zoo did not make: a folder, or a repository of the Hub."""
-    from zoo.hub.pulling import pull
-    from zoo.intake.described import Asserted
-    from zoo.intake.take_in import take
+    from zoo.hub.import_adapter import take
+    from zoo.hub.infer_record import Asserted
+    from zoo.hub.pull import pull
 
     report = StderrReport()
     named = tuple(label.strip() for label in labels.split(",")) if labels else ()
@@ -113,7 +113,7 @@ def _verify(taken: Taken, registry: Registry, report: Report) -> None:
     """
     if not taken.is_new:
         return
-    from zoo.hub.pulling import verify_at_hand
+    from zoo.hub.pull import verify_at_hand
 
     name = taken.record.name
     verified = verify_at_hand(taken.record, registry, report)

@@ -34,7 +34,7 @@ def search_command(
 
     QUERY is part of a repository's name. What is shown is what the publishers' cards say, metrics included.
     """
-    from zoo.hub.searching import search
+    from zoo.hub.search import search
 
     found = search(
         StderrReport(), query=query, base=base, method=method, task=task, author=author, limit=limit

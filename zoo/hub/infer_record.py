@@ -17,7 +17,7 @@ from zoo.adapters.formats import WEIGHTS, read_adapter_config
 from zoo.cards.redact import is_hub_id
 from zoo.cards.render import FILE as CARD_FILE
 from zoo.errors import IncompatibleError, NotFoundError, UsageError
-from zoo.intake.claimed import recorded_files
+from zoo.hub.trust_record import recorded_files
 from zoo.models.fingerprint import LEGACY_IDS, canonical, identify, read_config
 from zoo.models.loading import HEADS
 from zoo.models.safetensors_header import named, read_header

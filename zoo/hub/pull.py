@@ -13,8 +13,8 @@ from zoo.adapters.formats import PICKLED, WEIGHTS, check_has_weights
 from zoo.cards.redact import is_hub_id
 from zoo.errors import IncompatibleError, NotFoundError, UsageError, ZooError
 from zoo.hub.client import HUB_TIMEOUT, client, retrying, said, spoken
-from zoo.intake.described import Asserted
-from zoo.intake.take_in import Taken, check_new_name, convert_weights, enter, plain_name, staging
+from zoo.hub.import_adapter import Taken, check_new_name, convert_weights, enter, plain_name, staging
+from zoo.hub.infer_record import Asserted
 from zoo.models.fingerprint import sha256
 from zoo.models.hash_cache import known_weight_hashes
 from zoo.models.safetensors_header import named

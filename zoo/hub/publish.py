@@ -14,8 +14,8 @@ import msgspec
 
 from zoo.cards.redact import is_hub_id
 from zoo.errors import PluginError, UsageError, ZooError
-from zoo.hub.staging import Staged, Terms, stage
-from zoo.hub.uploading import Target, Upload, account
+from zoo.hub.stage import Staged, Terms, stage
+from zoo.hub.upload import Target, Upload, account
 from zoo.plugins import manager
 from zoo.registry.schema import AdapterRecord, HubId
 from zoo.registry.store import Registry

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import __version__
 from zoo.errors import Interrupted, UnreachableError, UsageError
 from zoo.hub.client import client, retrying, said, spoken, status_of
-from zoo.hub.remote import Remote, is_same
+from zoo.hub.repo import Remote, is_same
 from zoo.plugins.hookspecs import hookimpl
 from zoo.registry.schema import AdapterRecord, HubId
 from zoo.runtime.console import Report

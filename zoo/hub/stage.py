@@ -19,7 +19,7 @@ from zoo.cards.merge import carry_over
 from zoo.cards.metadata import parse, split
 from zoo.cards.redact import public
 from zoo.errors import IncompatibleError
-from zoo.hub.publish_gates import (
+from zoo.hub.publish_checks import (
     FAILED,
     PASSED,
     Gate,

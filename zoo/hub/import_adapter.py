@@ -17,8 +17,8 @@ import msgspec
 from zoo.adapters.compat.check import DOES_NOT_FIT, check
 from zoo.adapters.formats import PICKLED, WEIGHTS, check_has_weights, read_adapter_config
 from zoo.errors import IncompatibleError, NotFoundError, UsageError, ZooError
-from zoo.intake.claimed import claimed, recorded_files
-from zoo.intake.described import Asserted, assert_on, describe
+from zoo.hub.infer_record import Asserted, assert_on, describe
+from zoo.hub.trust_record import claimed, recorded_files
 from zoo.plugins import source
 from zoo.registry.schema import UNKNOWN, AdapterRecord, HubId
 from zoo.registry.store import RECORD_FILE, Registry, check_name
