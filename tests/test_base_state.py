@@ -15,8 +15,8 @@ import pytest
 from local_hub import LocalHub
 from sound import add_sound, local_base
 
-from zoo.doctor.base_state import bases
-from zoo.doctor.findings import BROKEN, WARNING, Finding
+from zoo.cli.doctor_checks.bases import bases
+from zoo.cli.doctor_checks.findings import BROKEN, WARNING, Finding
 from zoo.models.fingerprint import identify, sha256, weight_hashes
 from zoo.plugins import source
 from zoo.registry.schema import UNKNOWN, BaseId
@@ -124,7 +124,7 @@ from dataclasses import asdict
 from pathlib import Path
 from zoo.doctor import environment
 from zoo import sources
-from zoo.doctor.base_state import bases
+from zoo.cli.doctor_checks.bases import bases
 from zoo.registry.store import Registry, dump
 from zoo.runtime.console import Report
 

@@ -11,8 +11,8 @@ import pytest
 from conftest import Result, run_process
 from sound import add_sound, local_base
 
-from zoo.doctor.findings import BROKEN
-from zoo.doctor.look import examine
+from zoo.cli.doctor_checks.findings import BROKEN
+from zoo.cli.doctor_checks.look import examine
 from zoo.plugins import manager
 from zoo.plugins.manager import Plugin
 from zoo.registry.store import Registry
@@ -123,7 +123,7 @@ def test_the_process_itself_never_imports_torch(registry: Registry, tiny_bert: P
     code = f"""
 import sys
 from pathlib import Path
-from zoo.doctor.look import examine
+from zoo.cli.doctor_checks.look import examine
 from zoo.registry.store import Registry
 
 assert examine(Registry(Path({str(registry.path)!r})), fast=True).findings == []

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import run_process
 
-from zoo.doctor import environment
-from zoo.doctor.findings import BROKEN, WARNING
+from zoo.cli.doctor_checks import environment
+from zoo.cli.doctor_checks.findings import BROKEN, WARNING
 from zoo.registry.store import Registry
 
 CANARY = "hf_canaryCANARYcanaryCANARYcanaryCANARY"
@@ -22,9 +22,8 @@ def test_versions_and_hardware_are_told_without_importing_torch() -> None:
     assert facts["torch"] == version("torch")
     assert facts["zoo"] == version("adapter-zoo")
     assert int(facts["memory_bytes"]) > 1e8
-    code = (
-        "import sys; from zoo.doctor.environment import machine; machine(); sys.exit('torch' in sys.modules)"
-    )
+    module = "zoo.cli.doctor_checks.environment"
+    code = f"import sys; from {module} import machine; machine(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -18,8 +18,8 @@ import pytest
 from conftest import Result
 from sound import add_sound, local_base
 
-from zoo.doctor.findings import BROKEN, WARNING, Finding
-from zoo.doctor.look import examine
+from zoo.cli.doctor_checks.findings import BROKEN, WARNING, Finding
+from zoo.cli.doctor_checks.look import examine
 from zoo.registry.schema import SCHEMA, AdapterSpec, HubId
 from zoo.registry.store import Registry
 from zoo.training.plan import plan

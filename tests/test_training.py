@@ -90,9 +90,9 @@ def test_resuming_in_mid_epoch_ends_with_the_weights_of_an_unbroken_run(
     step_end, calls = progress.Live.step_end, []
 
     def stop_at_the_fifth(live: Any) -> str:
-        calls.append(progress)
-        progress.stopping = len(calls) == 5
-        return step_end(progress)
+        calls.append(live)
+        live.stopping = len(calls) == 5
+        return step_end(live)
 
     monkeypatch.setattr(progress.Live, "step_end", stop_at_the_fifth)
     spec = tiny_spec("lora", tiny_bert, reviews_csv, name="broken", **settings)

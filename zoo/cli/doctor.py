@@ -6,8 +6,8 @@ from dataclasses import asdict
 
 import click
 
+from zoo.cli.doctor_checks.look import examine
 from zoo.cli.output import json_option, print_facts, print_json, print_rows, registry_option
-from zoo.doctor.look import examine
 from zoo.errors import IncompatibleError
 from zoo.registry.store import Registry
 from zoo.runtime.console import StderrReport

@@ -15,7 +15,7 @@ from typing import Any
 
 from zoo.adapters.find_base import references
 from zoo.adapters.integrity import WHOLE
-from zoo.doctor.findings import BROKEN, WARNING, Finding, some, zoo_command
+from zoo.cli.doctor_checks.findings import BROKEN, WARNING, Finding, some, zoo_command
 from zoo.errors import NotFoundError, UnreachableError
 from zoo.models.fingerprint import sha256, weight_files, weight_hashes
 from zoo.models.gguf import unpacked_folder

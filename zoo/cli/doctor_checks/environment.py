@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
-from zoo.doctor.findings import BROKEN, WARNING, Finding
+from zoo.cli.doctor_checks.findings import BROKEN, WARNING, Finding
 from zoo.registry.store import Registry
 from zoo.runtime import cache, device
 from zoo.security.secrets import redact

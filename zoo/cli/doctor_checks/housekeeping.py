@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from zoo.doctor.findings import BROKEN, WARNING, Finding, zoo_command
+from zoo.cli.doctor_checks.findings import BROKEN, WARNING, Finding, zoo_command
 from zoo.errors import NotFoundError, ZooError
 from zoo.registry.schema import AdapterRecord, AdapterSpec
 from zoo.registry.store import RECORD_FILE, SPEC_FILE, WORK, Registry, read_record

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zoo.doctor import base_state, environment, housekeeping, soundness
-from zoo.doctor.environment import Facts
-from zoo.doctor.findings import BROKEN, Finding
+from zoo.cli.doctor_checks import adapters, bases, environment, housekeeping
+from zoo.cli.doctor_checks.environment import Facts
+from zoo.cli.doctor_checks.findings import BROKEN, Finding
 from zoo.errors import PluginError
 from zoo.plugins import manager
 from zoo.registry.store import Registry
@@ -38,11 +38,11 @@ def examine(registry: Registry, report: Report | None = None, *, fast: bool = Fa
     findings = _broken_plugins()
     records, steps = housekeeping.read_all(registry)
     findings += steps
-    findings += soundness.missing_plugins(records)
-    findings += soundness.adapters(registry, records, report, fast=fast)
+    findings += adapters.missing_plugins(records)
+    findings += adapters.adapters(registry, records, report, fast=fast)
     if not fast:
-        findings += soundness.cards(registry, records)
-    findings += base_state.bases(registry, records, report, fast=fast, ask_hub=environment.is_reachable(hub))
+        findings += adapters.cards(registry, records)
+    findings += bases.bases(registry, records, report, fast=fast, ask_hub=environment.is_reachable(hub))
     findings += housekeeping.leftovers(registry)
     if probe is not None:
         found, trouble = probe.answer()

@@ -11,8 +11,8 @@ from typing import Any
 from zoo.adapters.formats import WEIGHTS
 from zoo.cards import render
 from zoo.cards import validate as card_check
-from zoo.doctor.findings import BROKEN, WARNING, Finding, some, zoo_command
-from zoo.doctor.housekeeping import again
+from zoo.cli.doctor_checks.findings import BROKEN, WARNING, Finding, some, zoo_command
+from zoo.cli.doctor_checks.housekeeping import again
 from zoo.errors import ZooError
 from zoo.models.fingerprint import sha256
 from zoo.models.loading import HEADS

@@ -1,0 +1,1 @@
+"""Knows what `zoo doctor` looks at."""

@@ -1,1 +1,0 @@
-"""What is wrong with a zoo, its bases and its machine, and the command that mends each."""
