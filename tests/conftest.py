@@ -24,6 +24,9 @@ from zoo.testing import ENCODERS
 from zoo.testing import reviews as reviews
 from zoo.testing import write_csv as write_csv
 
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+"""Data and models that are not part of the project: a test that needs them skips without."""
 FAMILIES = ENCODERS
 """The families that every text task knows."""
 

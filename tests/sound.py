@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from records import make_base, make_record
 
+from tests.records import make_base, make_record
 from zoo.cards import render
 from zoo.models.fingerprint import file_ids, sha256, weight_hashes
 from zoo.registry.schema import AdapterRecord, BaseId

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Result, run_process
 
-ROOT = Path(__file__).parent.parent
-STRANGER = Path(__file__).parent / "strangers" / "zoo-bitfit"
+from tests.conftest import ROOT, Result, run_process
+
+STRANGER = ROOT / "tests" / "strangers" / "zoo-bitfit"
 
 
 def pip(*args: object) -> None:

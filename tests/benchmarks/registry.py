@@ -15,13 +15,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import msgspec
 from common import describe_machine, measure, print_table, write_json
-from records import make_base, make_metric, make_record
 from startup import PEER, write_registry
 
+from tests.records import make_base, make_metric, make_record
 from zoo.registry.schema import AdapterRecord
 
 IDS = (

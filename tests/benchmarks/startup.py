@@ -18,11 +18,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from common import describe_machine, measure, print_table, write_json
-from records import make_record
 
+from tests.records import make_record
 from zoo.registry.schema import AdapterRecord
 from zoo.registry.store import dump
 

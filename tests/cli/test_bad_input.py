@@ -1,0 +1,652 @@
+"""What goes wrong, one test each: the exit code, one line that says what, the next step, and nothing lost.
+
+Exit codes: 1 failed, 2 wrong words or rows, 3 not found, 5 does not fit, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.conftest import Result, reviews, write_csv
+from zoo import AdapterSpec, ZooError
+from zoo.registry.store import Registry, dump
+from zoo.training import pipeline
+
+Zoo = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A registry's folder with the adapter `mine`, trained once."""
+    folder = tmp_path_factory.mktemp("trained")
+    spec = AdapterSpec(
+        name="mine",
+        method="lora",
+        task="bert-imdb",
+        base=str(tiny_models["bert"]),
+        data=str(write_csv(folder / "reviews.csv", reviews())),
+        epochs=1.0,
+        batch_tokens=128,
+        precision="fp32",
+    )
+    pipeline.train(spec, Registry(folder / "registry.json"))
+    return folder
+
+
+class Kept:
+    """The registry with `mine` in it, which nothing in this file may change."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.file = folder, folder / "registry.json"
+        self.new: set[str] = set()
+        """Adapters that the test registers on purpose."""
+        self.look()
+
+    def look(self) -> None:
+        """What the test has done to it by itself is how it is to stay."""
+        self.before = self._content()
+        self.registry_before = self.file.read_bytes()
+
+    def check(self) -> None:
+        """All that was there is there unchanged, and nothing is new but what the test says."""
+        assert self._content() == self.before
+        if not self.new:
+            assert self.file.read_bytes() == self.registry_before
+            return
+        before, after = json.loads(self.registry_before)["adapters"], json.loads(self.file.read_bytes())
+        assert set(after["adapters"]) == set(before) | self.new
+        assert {name: after["adapters"][name] for name in before} == before
+
+    def _content(self) -> dict[str, bytes]:
+        """Every file of every adapter; the lock and the checkpoints of runs that failed do not count."""
+        adapters = self.folder / "adapters"
+        files = (path for path in adapters.rglob("*") if path.is_file())
+        names = {path.relative_to(adapters): path for path in files}
+        return {
+            str(name): path.read_bytes()
+            for name, path in names.items()
+            if name.parts[0] != ".work" and name.parts[0] not in getattr(self, "new", ())
+        }
+
+
+@pytest.fixture(autouse=True)
+def kept(trained: Path, tmp_path: Path) -> Iterator[Kept]:
+    shutil.copytree(trained, tmp_path / "registry")
+    kept = Kept(tmp_path / "registry")
+    yield kept
+    kept.check()
+
+
+@pytest.fixture
+def train(zoo: Zoo, tiny_bert: Path, reviews_csv: Path) -> Zoo:
+    """`zoo train lora bert-imdb` on the tiny base and good rows, with more words."""
+
+    def run(*more: object, data: Path = reviews_csv, base: Path = tiny_bert) -> Result:
+        words = ("train", "lora", "bert-imdb", "--base", base, "--data", data, "--epochs", 1)
+        return zoo(*words, "--precision", "fp32", *more)
+
+    return run
+
+
+def refused(result: Result, code: int, *words: str, then: str | None = None) -> None:
+    """It ended with that code, one `Error:` line with those words in it, and `Next:` with the remedy."""
+    assert result.code == code, result.err
+    assert "Traceback" not in result.err
+    errors = [line for line in result.err.splitlines() if line.startswith("Error:")]
+    assert len(errors) == 1, result.err
+    for word in words:
+        assert word in errors[0]
+    assert "unexpected" not in errors[0]
+    if then is not None:
+        remedies = [line for line in result.err.splitlines() if line.startswith("Next: ")]
+        assert len(remedies) == 1, result.err
+        assert then in remedies[0]
+
+
+# The words of the command
+
+
+def test_an_unknown_method_is_refused_with_the_near_one(zoo: Zoo) -> None:
+    refused(zoo("train", "lorra", "bert-imdb"), 3, "lorra", "Did you mean 'lora'?", then="zoo methods")
+
+
+def test_an_unknown_task_is_refused_with_the_near_one(zoo: Zoo) -> None:
+    refused(zoo("train", "lora", "bert-imbd"), 3, "Did you mean 'bert-imdb'?", then="zoo tasks")
+
+
+def test_an_unknown_base_is_refused_with_the_near_one(zoo: Zoo) -> None:
+    done = zoo("train", "lora", "bert-imdb", "--base", "sentence-transformers/all-MiniLM-L6-v3")
+    refused(done, 3, "Did you mean 'sentence-transformers/all-MiniLM-L6-v2'?", then="zoo sources")
+
+
+def test_an_unknown_command_is_refused_with_the_near_one(zoo: Zoo) -> None:
+    refused(zoo("trian", "lora"), 2, "'trian'", "Did you mean 'train'?", then="zoo --help")
+
+
+def test_an_unknown_option_is_refused(zoo: Zoo) -> None:
+    refused(zoo("train", "lora", "bert-imdb", "--lmit", 3), 2, "--lmit", then="zoo train --help")
+
+
+def test_an_unknown_adapter_is_refused_with_the_near_one(zoo: Zoo) -> None:
+    refused(zoo("show", "mime"), 3, "Did you mean 'mine'?", then="zoo list")
+
+
+def test_no_network_and_nothing_packaged_names_what_to_install_or_give(
+    zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zoo_sources.pip.CARRIED", ())
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+    done = zoo("train", "lora", "bert-imdb", "--precision", "fp32")
+    refused(done, 3, "none of the task's default bases", "HF_HUB_OFFLINE", then="pip install")
+    assert "--base FOLDER" in done.err
+
+
+@pytest.mark.parametrize(
+    ("pair", "words"),
+    [
+        ("r=big", ("'r' wants a whole number", "'big'")),
+        ("unknown=1", ("no parameter 'unknown'", "alpha")),
+        ("r", ("'r' is not key=value",)),
+        ("r=0", ("at least 1", "got 0")),
+        ("r=", ("'r' wants a whole number",)),
+    ],
+)
+def test_a_parameter_that_the_method_cannot_take_is_refused(
+    pair: str, words: tuple[str, ...], train: Zoo
+) -> None:
+    refused(train("-s", pair), 2, *words)
+
+
+def test_targets_that_the_base_does_not_have_are_named(train: Zoo) -> None:
+    refused(train("-s", "targets=nothing_matches"), 5, "lora does not fit", "nothing_matches")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--limit", "0"),
+        ("--limit", "-3"),
+        ("--eval-limit", "0"),
+        ("--epochs", "0"),
+        ("--epochs", "inf"),
+        ("--lr", "nan"),
+        ("--max-length", "0"),
+        ("--batch-tokens", "0"),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_by_its_option(option: str, value: str, train: Zoo) -> None:
+    refused(train(option, value), 2, f"{option} must be greater than 0", value)
+
+
+def test_a_seed_that_the_generators_cannot_take_is_refused(train: Zoo) -> None:
+    refused(train("--seed", -1), 2, "--seed", "got -1")
+
+
+def test_a_setting_that_is_no_number_is_refused_by_its_option(train: Zoo) -> None:
+    refused(train("--limit", "many"), 2, "--limit", "many", then="zoo train --help")
+
+
+def test_a_budget_smaller_than_one_example_still_trains(train: Zoo, kept: Kept) -> None:
+    kept.new = {"narrow"}
+    done = train("--batch-tokens", 1, "--limit", 10, "--name", "narrow", "--json")
+    assert done.code == 0, done.err
+    assert done.json["training"]["steps"] == 10
+    assert done.err.count("each is a batch of its own") == 1
+
+
+def test_an_unknown_precision_is_refused(train: Zoo) -> None:
+    refused(train("--precision", "fp8"), 2, "'fp8'", "auto, bf16, fp32")
+
+
+def test_bf16_on_hardware_without_it_is_refused(train: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoo.runtime.device.has_bf16", lambda: False)
+    refused(train("--precision", "bf16"), 2, "no bf16", then="--precision auto")
+
+
+def test_evaluate_refuses_an_unknown_precision(zoo: Zoo) -> None:
+    refused(zoo("evaluate", "mine", "--precision", "half"), 2, "'half'")
+
+
+@pytest.mark.parametrize("name", ["../evil", "a b", "", ".hidden", "con", "a/b", "x" * 200])
+def test_a_name_that_is_no_plain_file_name_is_refused(name: str, train: Zoo, tmp_path: Path) -> None:
+    refused(train("--name", name), 2, f"'{name}' cannot name an adapter", then="--name")
+    assert not (tmp_path / "evil").exists()
+
+
+def test_a_name_that_is_taken_is_refused_before_any_work(train: Zoo) -> None:
+    done = train("--name", "mine")
+    refused(done, 2, "already called 'mine'", then="--name OTHER")
+    assert "rows:" not in done.err
+
+
+def test_resume_without_a_checkpoint_is_refused(train: Zoo) -> None:
+    refused(train("--name", "new", "--resume"), 3, "no checkpoint of 'new'", then="--resume")
+
+
+# The rows
+
+
+def test_an_empty_file_is_refused(train: Zoo, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.csv"
+    empty.touch()
+    refused(train(data=empty), 2, f"{empty} is empty")
+
+
+def test_a_file_that_is_only_a_header_is_refused(train: Zoo, tmp_path: Path) -> None:
+    data = write_csv(tmp_path / "header.csv", [])
+    refused(train(data=data), 2, f"{data} has no rows")
+
+
+def test_a_file_that_is_not_there_is_not_found(train: Zoo, tmp_path: Path) -> None:
+    refused(train(data=tmp_path / "nowhere.csv"), 3, "nowhere.csv", "not found", then="zoo sources")
+
+
+def test_a_file_of_another_kind_is_refused(train: Zoo, tmp_path: Path) -> None:
+    data = tmp_path / "reviews.xlsx"
+    data.write_bytes(b"PK\x03\x04")
+    refused(train(data=data), 2, "reviews.xlsx", ".csv")
+
+
+def test_rows_of_one_class_are_refused(train: Zoo, tmp_path: Path) -> None:
+    data = write_csv(tmp_path / "good.csv", [(text, "1") for text, _ in reviews()])
+    refused(train(data=data), 2, "every row", "'1'", "at least two")
+
+
+def test_too_few_rows_are_refused(train: Zoo, tmp_path: Path) -> None:
+    refused(train(data=write_csv(tmp_path / "few.csv", reviews(4))), 2, "only 4 usable rows")
+
+
+def test_a_missing_label_column_is_refused_with_those_that_are_there(train: Zoo, tmp_path: Path) -> None:
+    data = write_csv(tmp_path / "stars.csv", reviews(), header="text,stars")
+    refused(train(data=data), 2, "no column 'label'", "text, stars", then="--column label=NAME")
+
+
+def test_a_column_for_a_role_that_the_task_does_not_have_is_refused(train: Zoo) -> None:
+    refused(train("--column", "stars=label"), 2, "no column 'stars'", "text, label", then="--column text=")
+
+
+def test_a_file_that_is_not_utf_8_is_refused_with_the_conversion(train: Zoo, tmp_path: Path) -> None:
+    data = tmp_path / "latin.csv"
+    data.write_bytes(b"text,label\n" + b"caf\xe9,1\nbad,0\n" * 20)
+    refused(train(data=data), 2, f"{data} is not UTF-8", then="iconv")
+
+
+def test_a_ragged_file_is_refused_with_the_line(train: Zoo, tmp_path: Path) -> None:
+    data = tmp_path / "ragged.csv"
+    data.write_text("text,label\ngood,1\nbad, but with a comma,0\n")
+    refused(train(data=data), 2, str(data), "line 3")
+
+
+def test_broken_json_lines_are_refused(train: Zoo, tmp_path: Path) -> None:
+    data = tmp_path / "broken.jsonl"
+    data.write_text('{"text": "good", "label": 1}\n{"text": "bad", \n')
+    refused(train(data=data), 2, str(data))
+
+
+def test_rows_without_text_are_left_out_with_a_warning_and_their_count(
+    train: Zoo, tmp_path: Path, kept: Kept
+) -> None:
+    kept.new = {"gaps"}
+    rows: list[dict[str, Any]] = [{"text": text, "label": int(label)} for text, label in reviews()]
+    rows[3]["text"], rows[5]["text"], rows[8]["text"] = None, "", "  \t "
+    data = tmp_path / "gaps.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    done = train("--name", "gaps", "--json", data=data)
+    assert done.code == 0, done.err
+    warning = next(line for line in done.err.splitlines() if line.startswith("Warning:"))
+    assert "3 rows" in warning
+    assert "train row 4" in warning
+    assert done.json["data"]["n_train"] + done.json["data"]["n_held_out"] == 57
+
+
+def test_labels_that_all_differ_are_refused_as_no_classes(train: Zoo, tmp_path: Path) -> None:
+    rows = [(text, f"{index / 7:.4f}") for index, (text, _) in enumerate(reviews())]
+    data = write_csv(tmp_path / "scores.csv", rows)
+    refused(train(data=data), 2, "60 different values", "not class labels", then="--column label=NAME")
+
+
+# The base
+
+
+def copied_base(tiny: Path, folder: Path) -> Path:
+    shutil.copytree(tiny, folder)
+    return folder
+
+
+def test_corrupt_weights_of_the_base_are_named(train: Zoo, tiny_bert: Path, tmp_path: Path) -> None:
+    base = copied_base(tiny_bert, tmp_path / "truncated")
+    weights = base / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    refused(train(base=base), 1, str(base))
+
+
+def test_a_config_that_is_not_json_is_named(train: Zoo, tiny_bert: Path, tmp_path: Path) -> None:
+    base = copied_base(tiny_bert, tmp_path / "no-json")
+    (base / "config.json").write_text("{model_type: bert}")
+    refused(train(base=base), 2, str(base / "config.json"), "is not JSON")
+
+
+def test_a_base_of_an_unknown_architecture_is_named(train: Zoo, tiny_bert: Path, tmp_path: Path) -> None:
+    base = copied_base(tiny_bert, tmp_path / "unknown-type")
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {"model_type": "never-heard-of"}))
+    refused(train(base=base), 5, "never-heard-of")
+
+
+def test_a_base_without_a_tokenizer_is_named(train: Zoo, tiny_bert: Path, tmp_path: Path) -> None:
+    base = copied_base(tiny_bert, tmp_path / "no-tokenizer")
+    for path in base.glob("*token*"):
+        path.unlink()
+    refused(train(base=base), 3, str(base), "tokenizer")
+
+
+# Stopping
+
+
+def start(tiny: Path, kept: Kept, data: Path, *more: str) -> subprocess.Popen[str]:
+    words = ["train", "lora", "bert-imdb", "--base", str(tiny), "--data", str(data), "--name", "stopped"]
+    settings = ["--epochs", "40", "--batch-tokens", "128", "--precision", "fp32", *more]
+    return subprocess.Popen(
+        [sys.executable, "-m", "zoo", *words, *settings],
+        env={**os.environ, "ZOO_REGISTRY": str(kept.file), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_training_registers_nothing_and_resumes(
+    number: signal.Signals, tiny_bert: Path, reviews_csv: Path, kept: Kept
+) -> None:
+    process = start(tiny_bert, kept, reviews_csv)
+    checkpoints = kept.folder / "adapters" / ".work" / "stopped" / "checkpoints"
+    deadline = time.monotonic() + 120
+    while not list(checkpoints.glob("checkpoint-*/live.json")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    refused(Result(process.returncode, out, err), 130, "stopped at step", then="--resume")
+    assert out == ""
+    kept.check()
+    assert not (kept.folder / "adapters" / "stopped").exists()
+
+    process = start(tiny_bert, kept, reviews_csv, "--resume")
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert "resuming from checkpoint-" in err
+    kept.new = {"stopped"}
+    record = json.loads(kept.file.read_bytes())["adapters"]["stopped"]
+    assert record["training"]["steps"] % 40 == 0
+    assert not checkpoints.exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_ctrl_c_before_the_first_step_registers_nothing(
+    tiny_bert: Path, reviews_csv: Path, kept: Kept
+) -> None:
+    process = start(tiny_bert, kept, reviews_csv)
+    assert process.stderr is not None
+    said = ""
+    for line in process.stderr:
+        said += line
+        if line.startswith("measuring the untrained base"):
+            break
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    refused(Result(process.returncode, out, said + err), 130, "nothing was registered")
+    assert out == ""
+
+
+# The registry and the disk
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("list",), ("show", "mine"), ("rm", "mine", "--yes"), ("predict", "mine", "a text")],
+    ids=lambda words: str(words[0]),
+)
+def test_a_truncated_registry_is_said_to_be_damaged_and_left_alone(
+    words: tuple[str, ...], zoo: Zoo, kept: Kept
+) -> None:
+    kept.file.write_bytes(kept.file.read_bytes()[:200])
+    kept.look()
+    refused(zoo(*words), 1, str(kept.file), "damaged", then="zoo registry rebuild")
+
+
+def test_training_into_a_truncated_registry_is_refused_before_any_work(train: Zoo, kept: Kept) -> None:
+    kept.file.write_bytes(kept.file.read_bytes()[:200])
+    kept.look()
+    done = train("--name", "new")
+    refused(done, 1, "damaged", then="zoo registry rebuild")
+    assert "base:" not in done.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("list",),
+        ("train", "lora", "bert-imdb", "--name", "new"),
+        ("rm", "mine", "--yes"),
+        ("registry", "rebuild"),
+    ],
+    ids=lambda words: str(words[0]),
+)
+def test_a_registry_of_a_newer_schema_is_left_alone(words: tuple[str, ...], zoo: Zoo, kept: Kept) -> None:
+    newer = json.loads(kept.file.read_bytes()) | {"schema": 99, "more": {"of": "the future"}}
+    kept.file.write_bytes(dump(newer))
+    kept.look()
+    refused(zoo(*words), 1, "schema 99", then="pip install --upgrade adapter-zoo")
+
+
+def without_override() -> None:
+    """Root writes anywhere by one capability: a child that gives it up is held to permissions like others."""
+    import ctypes
+
+    drop, override = 24, 1  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE
+    ctypes.CDLL(None).prctl(drop, override, 0, 0, 0)
+
+
+def as_a_person() -> dict[str, Any]:
+    """Options of `subprocess.run` under which a read-only folder is read-only."""
+    if not hasattr(os, "geteuid"):
+        pytest.skip("permissions of POSIX")
+    if os.geteuid() != 0:
+        return {}
+    if sys.platform != "linux":
+        pytest.skip("root writes anywhere, and only Linux lets it give that up")
+    return {"preexec_fn": without_override}
+
+
+def test_a_read_only_folder_is_refused_before_any_work_and_still_read(kept: Kept) -> None:
+    options = as_a_person()
+    below = [kept.folder, *kept.folder.rglob("*")]
+
+    def run(*words: str) -> Result:
+        done = subprocess.run(
+            [sys.executable, "-m", "zoo", *words],
+            env={**os.environ, "ZOO_REGISTRY": str(kept.file)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            **options,
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    try:
+        for path in below:
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        probe = [sys.executable, "-c", f"open({str(kept.folder / 'probe')!r}, 'w')"]
+        if subprocess.run(probe, capture_output=True, check=False, **options).returncode == 0:
+            pytest.skip("root writes anywhere here and cannot give that up")
+        done = run("train", "lora", "bert-imdb", "--precision", "fp32")
+        refused(done, 1, str(kept.folder), "cannot be written", then="--registry")
+        assert "base:" not in done.err
+        refused(run("rm", "mine", "--yes"), 1, str(kept.folder), "cannot be written")
+        assert [record["name"] for record in run("list", "--json").json] == ["mine"]
+    finally:
+        for path in below:
+            path.chmod(0o755)
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("nth", [1, 2, 3, 4, 5])
+def test_a_full_disk_while_registering_leaves_both_record_and_folder_or_neither(
+    call: str, nth: int, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever write it is that fails: both are there or neither is, and what was trained is kept."""
+    registry = Registry(kept.file)
+    made = registry.work_folder("new") / "made"
+    shutil.copytree(registry.adapter_folder("mine"), made)
+    record = msgspec.structs.replace(registry.get("mine"), name="new")
+    real, calls = getattr(os, call), []
+
+    def fail(*args: Any, **options: Any) -> Any:
+        calls.append(args)
+        if len(calls) == nth:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(kept.file))
+        return real(*args, **options)
+
+    trouble = ""
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fail)
+        try:
+            registry.add(record, made)
+        except ZooError as error:
+            trouble = str(error)
+    registered = "new" in registry
+    kept.new = {"new"} if registered else set()
+    assert registered == registry.adapter_folder("new").is_dir()
+    assert registered == (not made.exists())
+    if len(calls) < nth:
+        assert registered  # it makes fewer such calls: nothing failed
+    assert registered or "No space left" in trouble
+
+
+def test_a_full_disk_is_one_line_and_nothing_is_registered(
+    train: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = Registry.add
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def add_to_full_disk(self: Registry, record: Any, made: Path) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            return add(self, record, made)
+
+    monkeypatch.setattr(Registry, "add", add_to_full_disk)
+    refused(train("--name", "new"), 1, "No space left on device")
+
+
+# Putting an adapter to work
+
+
+def test_predict_without_a_text_is_refused(zoo: Zoo) -> None:
+    refused(zoo("predict", "mine"), 2, "give texts", then="zoo predict mine")
+
+
+def test_predict_with_texts_and_a_file_is_refused(zoo: Zoo, reviews_csv: Path) -> None:
+    refused(zoo("predict", "mine", "a text", "-f", reviews_csv), 2, "not both", then="zoo predict mine")
+
+
+@pytest.mark.parametrize("name", ["nowhere.txt", "nowhere.csv"])
+def test_predict_from_a_file_that_is_not_there_is_refused(name: str, zoo: Zoo, tmp_path: Path) -> None:
+    refused(zoo("predict", "mine", "-f", tmp_path / name), 3, f"no file '{tmp_path / name}'")
+
+
+@pytest.mark.parametrize("name", ["latin.txt", "latin.csv"])
+def test_predict_from_a_file_that_is_not_utf_8_is_refused(name: str, zoo: Zoo, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"text\ncaf\xe9\n")
+    refused(zoo("predict", "mine", "-f", tmp_path / name), 2, name, "is not UTF-8")
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.txt", ""), ("a.txt", "\n \n"), ("a.csv", "")])
+def test_predict_from_an_empty_file_is_refused(name: str, content: str, zoo: Zoo, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    refused(zoo("predict", "mine", "-f", tmp_path / name), 2, name)
+
+
+def test_predict_from_a_folder_is_refused(zoo: Zoo, tmp_path: Path) -> None:
+    refused(zoo("predict", "mine", "-f", tmp_path), 1, str(tmp_path))
+
+
+def test_predict_from_a_table_without_that_column_is_refused(zoo: Zoo, reviews_csv: Path) -> None:
+    done = zoo("predict", "mine", "-f", reviews_csv, "--column", "review")
+    refused(done, 2, "no column 'review'", "text, label", then="--column")
+
+
+def test_evaluate_on_labels_that_the_adapter_does_not_know_is_refused(zoo: Zoo, tmp_path: Path) -> None:
+    words = {"0": "negative", "1": "neutral"}
+    data = write_csv(tmp_path / "other.csv", [(text, words[label]) for text, label in reviews()])
+    refused(zoo("evaluate", "mine", "--data", data), 2, "'neutral'", "negative, positive")
+
+
+def test_evaluate_on_rows_that_have_changed_since_is_refused(zoo: Zoo, trained: Path, kept: Kept) -> None:
+    data = trained / "reviews.csv"
+    before = data.read_bytes()
+    try:
+        with data.open("a") as file:
+            file.write("one more,1\n")
+        refused(zoo("evaluate", "mine"), 5, "has changed", then="zoo evaluate mine --data FILE")
+    finally:
+        data.write_bytes(before)
+
+
+def test_an_adapter_whose_file_was_altered_is_not_loaded(zoo: Zoo, kept: Kept) -> None:
+    file = kept.folder / "adapters" / "mine" / "adapter_model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    kept.look()
+    refused(zoo("predict", "mine", "a text"), 5, str(file), "hash")
+
+
+def test_an_adapter_whose_file_is_gone_is_not_loaded(zoo: Zoo, kept: Kept) -> None:
+    file = kept.folder / "adapters" / "mine" / "adapter_model.safetensors"
+    file.unlink()
+    kept.look()
+    refused(zoo("predict", "mine", "a text"), 3, "lost its file", str(file), then="zoo rm mine")
+
+
+def test_an_adapter_whose_settings_were_altered_is_not_loaded(zoo: Zoo, kept: Kept) -> None:
+    """A changed lora_alpha changes every answer as surely as a changed weight."""
+    file = kept.folder / "adapters" / "mine" / "adapter_config.json"
+    config = json.loads(file.read_text())
+    file.write_text(json.dumps(config | {"lora_alpha": 1600}))
+    kept.look()
+    refused(zoo("predict", "mine", "a text"), 5, str(file), "hash")
+
+
+def test_rm_without_a_terminal_and_without_yes_is_refused(zoo: Zoo) -> None:
+    refused(zoo("rm", "mine"), 2, "no terminal", then="--yes")
+
+
+def test_list_with_a_bound_that_is_no_number_is_refused(zoo: Zoo) -> None:
+    refused(zoo("list", "--min", "accuracy=high"), 2, "'--min accuracy'", "'high'")
+
+
+def test_list_with_a_bound_without_a_value_is_refused(zoo: Zoo) -> None:
+    refused(zoo("list", "--min", "accuracy"), 2, "'accuracy' is not key=value", then="--min")
+
+
+def test_list_sorted_by_what_is_no_metric_is_refused_with_what_is(zoo: Zoo) -> None:
+    refused(zoo("list", "--sort", "nonsense"), 2, "'nonsense'", "created", "accuracy")

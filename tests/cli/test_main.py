@@ -1,0 +1,465 @@
+"""The commands as a person or a script meets them, when all goes well."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import zoo as package
+from tests.conftest import Result, reviews, write_csv
+from zoo import AdapterSpec
+from zoo.registry.store import Registry, dump
+from zoo.training import pipeline
+
+Zoo = Callable[..., Result]
+GOOD, BAD = "I loved every minute again last night", "a dull and lifeless film in the cinema"
+HEADER = [
+    *("name", "method", "task", "base", "metric", "value", "low", "high", "n"),
+    *("trainable", "parameters", "bytes", "created", "doubt"),
+]
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A registry's folder with `first` (lora) and `second` (head) on the tiny BERT, trained once."""
+    folder = tmp_path_factory.mktemp("trained")
+    data = write_csv(folder / "reviews.csv", reviews())
+    registry = Registry(folder / "registry.json")
+    for name, method, seed in (("first", "lora", 1), ("second", "head", 2)):
+        spec = AdapterSpec(
+            name=name,
+            method=method,
+            task="bert-imdb",
+            base=str(tiny_models["bert"]),
+            data=str(data),
+            epochs=2.0,
+            learning_rate=0.01,
+            batch_tokens=128,
+            precision="fp32",
+            seed=seed,
+        )
+        pipeline.train(spec, registry)
+    return folder
+
+
+@pytest.fixture
+def have(trained: Path, tmp_path: Path) -> Path:
+    """A copy of that registry where `zoo` looks."""
+    folder = tmp_path / "registry"
+    shutil.copytree(trained, folder)
+    return folder
+
+
+def rows_of(result: Result) -> list[dict[str, str]]:
+    header, *rows = (line.split("\t") for line in result.out.splitlines())
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def add_copies(folder: Path, **changes: dict[str, Any]) -> None:
+    """Enter copies of `first` in registry.json under other names, with other values."""
+    path = folder / "registry.json"
+    content = json.loads(path.read_bytes())
+    for name, change in changes.items():
+        copy = json.loads(json.dumps(content["adapters"]["first"])) | {"name": name}
+        for key, value in change.items():
+            copy[key] = {**copy[key], **value} if isinstance(value, dict) else value
+        content["adapters"][name] = copy
+    path.write_bytes(dump(content))
+
+
+def names(result: Result) -> list[str]:
+    assert result.code == 0, result.err
+    return [row["name"] for row in rows_of(result)]
+
+
+def test_list_is_tab_separated_for_a_pipe_with_a_header_and_nothing_cut(zoo: Zoo, have: Path) -> None:
+    long = "a" * 90
+    add_copies(have, **{long: {"base": {"id": "somebody/" + "b" * 80}, "flags": ["c" * 300]}})
+    found = zoo("list")
+    assert found.code == 0
+    assert found.err == ""
+    assert found.out.splitlines()[0].split("\t") == HEADER
+    row = next(row for row in rows_of(found) if row["name"] == long)
+    assert row["base"] == "somebody/" + "b" * 80
+    assert row["doubt"] == "c" * 300
+
+
+def test_list_of_nothing_is_a_header_and_says_where_it_looked(zoo: Zoo, tmp_path: Path) -> None:
+    found = zoo("list")
+    assert found.code == 0
+    assert found.out.splitlines() == ["\t".join(HEADER)]
+    assert str(tmp_path / "registry" / "registry.json") in found.err
+    assert zoo("list", "--json").json == []
+
+
+def test_list_finds_a_base_by_id_alias_hash_prefix_and_folder(
+    zoo: Zoo, have: Path, tiny_bert: Path, tiny_models: dict[str, Path]
+) -> None:
+    add_copies(
+        have,
+        other={"base": {"id": "google-bert/bert-base-cased", "weights": {"model.safetensors": "ab" * 32}}},
+    )
+    assert names(zoo("list", "--base", "google-bert/bert-base-cased")) == ["other"]
+    assert names(zoo("list", "--base", "bert-base-cased")) == ["other"]
+    assert names(zoo("list", "--base", "abababab")) == ["other"]
+    assert names(zoo("list", "--base", "sha256:" + "ab" * 32)) == ["other"]
+    assert names(zoo("list", "--base", f"local:{tiny_bert.name}")) == ["first", "second"]
+    assert names(zoo("list", "--base", tiny_bert)) == ["first", "second"]
+    assert names(zoo("list", "--base", f"path:{tiny_bert}")) == ["first", "second"]
+    assert names(zoo("list", "--base", tiny_models["roberta"])) == []
+    assert names(zoo("list", "--base", "bert")) == []
+
+
+@pytest.mark.usefixtures("have")
+def test_list_finds_a_base_by_a_prefix_of_its_weights_hash(zoo: Zoo) -> None:
+    weights = zoo("show", "first", "--json").json["base"]["weights"]["model.safetensors"]
+    assert names(zoo("list", "--base", weights[:8])) == ["first", "second"]
+    assert names(zoo("list", "--base", weights[:7])) == []
+
+
+@pytest.mark.usefixtures("have")
+def test_list_filters_by_method_and_task(zoo: Zoo) -> None:
+    assert names(zoo("list", "--method", "lora")) == ["first"]
+    assert names(zoo("list", "--task", "bert-imdb")) == ["first", "second"]
+    assert names(zoo("list", "--task", "bert-imdb", "--method", "full")) == []
+
+
+def test_list_keeps_what_has_the_metric_at_least(zoo: Zoo, have: Path) -> None:
+    metric = {"name": "accuracy", "value": 0.9, "low": 0.8, "high": 0.95, "n": 12, "interval": "wilson"}
+    add_copies(have, good={"metrics": [metric]}, poor={"metrics": [metric | {"value": 0.3}]})
+    found = names(zoo("list", "--min", "accuracy=0.9"))
+    assert "good" in found
+    assert "poor" not in found
+    assert "poor" in names(zoo("list", "--min", "accuracy=.3"))
+    assert names(zoo("list", "--min", "accuracy=0.3", "--min", "nothing=0")) == []
+
+
+def test_list_sorts_by_name_size_and_the_best_metric_first(zoo: Zoo, have: Path) -> None:
+    metric = {"name": "accuracy", "low": 0.0, "high": 1.0, "n": 12, "interval": "wilson"}
+    add_copies(
+        have,
+        zz={"metrics": [metric | {"value": 1.1}], "cost": {"trainable_parameters": 1}},
+        aa={"metrics": [metric | {"value": -0.1}], "cost": {"trainable_parameters": 10**9}},
+    )
+    assert names(zoo("list")) == ["aa", "first", "second", "zz"]
+    best = names(zoo("list", "--sort", "accuracy"))
+    assert (best[0], best[-1]) == ("zz", "aa")
+    small = names(zoo("list", "--sort", "parameters"))
+    assert (small[0], small[-1]) == ("zz", "aa")
+    assert [record["name"] for record in zoo("list", "--sort", "accuracy", "--json").json] == best
+
+
+def test_show_says_what_it_is_how_good_and_how_to_make_it_again(zoo: Zoo, have: Path) -> None:
+    found = zoo("show", "first")
+    assert found.code == 0
+    facts = dict(line.split("\t") for line in found.out.splitlines())
+    record = zoo("show", "first", "--json").json
+    assert facts["name"] == "first"
+    assert facts["method"].startswith("lora (")
+    assert facts["again"] == record["command"]
+    assert facts["files"] == str(have / "adapters" / "first")
+    assert facts["base model.safetensors"] == f"sha256:{record['base']['weights']['model.safetensors']}"
+    assert facts["accuracy"].startswith(f"{record['metrics'][0]['value']:.4f}")
+
+
+def test_methods_and_tasks_name_their_parameters_defaults_and_package(zoo: Zoo) -> None:
+    methods = {row["name"]: row for row in rows_of(zoo("methods"))}
+    assert {"full", "head", "lora"} <= set(methods)
+    assert methods["lora"]["merges"] == "yes"
+    assert "bert-imdb" in methods["head"]["tasks"].split(", ")
+    assert methods["lora"]["package"].startswith("adapter-zoo ")
+    as_json = {row["name"]: row for row in zoo("methods", "--json").json}
+    assert set(as_json) == set(methods)
+    assert as_json["lora"]["params"]["r"]["default"] == "8"
+    task = next(row for row in rows_of(zoo("tasks")) if row["name"] == "bert-imdb")
+    assert task["bases"].split(", ")[0] == "hub:google-bert/bert-base-cased"
+    assert task["columns"] == "text, label"
+    assert {row["name"] for row in zoo("tasks", "--json").json} >= {"bert-imdb"}
+
+
+def test_sources_and_plugins_say_what_is_here(zoo: Zoo) -> None:
+    lines = rows_of(zoo("sources"))
+    assert list(dict.fromkeys(line["source"] for line in lines)) == ["local", "pip", "hub"]
+    assert "pip:sentence-transformers/all-MiniLM-L6-v2" in {line["here now"] for line in lines}
+    assert [row["scheme"] for row in zoo("sources", "--json").json] == ["path:", "pip:", "hub:"]
+    plugins = rows_of(zoo("plugins"))
+    assert {row["state"] for row in plugins} == {"ok"}
+    assert zoo("plugins", "--json").json == plugins
+
+
+def check_predictions(rows: list[dict[str, Any]], texts: list[str]) -> None:
+    assert [row["text"] for row in rows] == texts
+    for row in rows:
+        assert set(row["probabilities"]) == {"negative", "positive"}
+        assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-6)
+        assert row["probability"] == max(row["probabilities"].values())
+        assert row["probabilities"][row["label"]] == row["probability"]
+
+
+@pytest.mark.usefixtures("have")
+def test_predict_takes_texts_files_tables_and_stdin_and_keeps_their_order(
+    zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of mixed lengths, which the batches reorder."""
+    texts = [BAD, GOOD, f"{GOOD}, and {BAD}", "a", GOOD]
+    rows = zoo("predict", "first", *texts, "--json").json
+    check_predictions(rows, texts)
+    assert rows[1]["probabilities"] == pytest.approx(rows[4]["probabilities"], abs=1e-6)
+
+    plain = tmp_path / "texts.txt"
+    plain.write_text("\n".join(texts) + "\n\n", encoding="utf-8")
+    from_file = zoo("predict", "first", "-f", plain, "--json").json
+    check_predictions(from_file, texts)
+
+    table = tmp_path / "texts.csv"
+    table.write_text("id,review\n" + "".join(f'{i},"{text}"\n' for i, text in enumerate(texts)))
+    from_table = zoo("predict", "first", "-f", table, "--column", "review", "--json").json
+
+    stdin = io.TextIOWrapper(io.BytesIO("\n".join(texts).encode()))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    from_stdin = zoo("predict", "first", "-f", "-", "--json").json
+    assert from_file == from_table == from_stdin
+    assert [row["label"] for row in from_file] == [row["label"] for row in rows]
+
+
+@pytest.mark.usefixtures("have")
+def test_predict_for_a_pipe_is_label_probability_and_text(zoo: Zoo) -> None:
+    found = zoo("predict", "first", "a text\twith a tab", GOOD)
+    assert [list(row) for row in rows_of(found)] == [["label", "probability", "text"]] * 2
+    assert rows_of(found)[0]["text"] == "a text with a tab"
+
+
+@pytest.mark.usefixtures("have")
+@pytest.mark.parametrize("name", ["first", "second"])
+def test_evaluate_on_its_own_held_out_rows_gives_the_recorded_metrics(zoo: Zoo, name: str) -> None:
+    record = zoo("show", name, "--json").json
+    found = zoo("evaluate", name, "--json")
+    assert found.code == 0, found.err
+    assert found.json["metrics"] == record["metrics"]
+    assert found.json["baselines"]["majority"] == record["baselines"]["majority"]
+
+
+@pytest.mark.usefixtures("have")
+def test_evaluate_on_other_data_uses_all_of_its_rows(zoo: Zoo, tmp_path: Path) -> None:
+    other = write_csv(tmp_path / "other.csv", reviews(30, seed=5), header="review,stars")
+    found = zoo(
+        "evaluate", "first", "--data", other, "--column", "text=review", "--column", "label=stars", "--json"
+    )
+    assert found.code == 0, found.err
+    assert {metric["n"] for metric in found.json["metrics"]} == {30}
+    assert {metric["n"] for metric in found.json["baselines"]["majority"]} == {30}
+
+
+@pytest.mark.usefixtures("have")
+def test_evaluate_for_a_pipe_names_the_adapter_beside_its_baselines(zoo: Zoo) -> None:
+    rows = rows_of(zoo("evaluate", "first"))
+    assert {row["model"] for row in rows} >= {"first", "majority"}
+    assert {row["metric"] for row in rows} == {"accuracy", "f1", "mcc"}
+
+
+@pytest.mark.usefixtures("have")
+def test_evaluate_of_several_is_one_table_in_the_order_given_with_common_baselines_once(zoo: Zoo) -> None:
+    """And each of them once, however often it is named."""
+    alone = {name: rows_of(zoo("evaluate", name)) for name in ("first", "second")}
+    found = zoo("evaluate", "second", "first", "second")
+    measured = {name: [row for row in rows if row["model"] == name] for name, rows in alone.items()}
+    baselines = [row for row in alone["first"] if row["model"] != "first"]
+    assert rows_of(found) == measured["second"] + measured["first"] + baselines
+    warned = [line for line in found.err.splitlines() if line.startswith("Warning:")]
+    assert warned
+    assert all(line.startswith(("Warning: first: ", "Warning: second: ")) for line in warned)
+
+
+@pytest.mark.usefixtures("have")
+def test_evaluate_of_several_as_json_is_an_object_by_name(zoo: Zoo) -> None:
+    alone = {name: zoo("evaluate", name, "--json").json for name in ("first", "second")}
+    assert set(alone["first"]) == {"metrics", "baselines", "flags"}
+    assert zoo("evaluate", "first", "second", "--json").json == alone
+    assert zoo("evaluate", "first", "first", "--json").json == alone["first"]
+
+
+def test_evaluate_prints_the_baselines_of_two_data_sets_below_their_adapters(
+    zoo: Zoo, have: Path, tmp_path: Path
+) -> None:
+    data = write_csv(tmp_path / "more.csv", reviews(100))
+    base = zoo("show", "first", "--json").json["base"]["location"]
+    words = ("train", "head", "bert-imdb", "--base", base, "--data", data, "--epochs", 1)
+    assert zoo(*words, "--precision", "fp32", "--name", "third").code == 0
+    rows = rows_of(zoo("evaluate", "first", "third", "second"))
+    models = [row["model"] for row in rows if row["metric"] == "accuracy"]
+    assert models == ["first", "third", "majority", "second", "majority"]
+    assert [row["n"] for row in rows if row["metric"] == "accuracy"] == ["12", "20", "20", "12", "12"]
+
+
+@pytest.mark.usefixtures("have")
+def test_evaluate_knows_every_name_before_it_loads_anything(zoo: Zoo) -> None:
+    found = zoo("evaluate", "first", "secnod")
+    assert found.code == 3
+    assert "no adapter is called 'secnod'. Did you mean 'second'?" in found.error
+    assert found.out == ""
+    assert zoo("evaluate").code == 2
+
+
+def test_rm_takes_the_record_and_the_files_and_nothing_else(zoo: Zoo, have: Path) -> None:
+    kept = (have / "adapters" / "second" / "zoo.json").read_bytes()
+    done = zoo("rm", "first", "--yes")
+    assert done.code == 0
+    assert names(zoo("list")) == ["second"]
+    assert not (have / "adapters" / "first").exists()
+    assert (have / "adapters" / "second" / "zoo.json").read_bytes() == kept
+
+
+def test_rm_of_one_that_is_not_there_removes_none(zoo: Zoo, have: Path) -> None:
+    assert zoo("rm", "second", "third", "--yes").code == 3
+    assert names(zoo("list")) == ["first", "second"]
+    assert (have / "adapters" / "second").is_dir()
+
+
+def test_rebuild_restores_registry_json_byte_for_byte(zoo: Zoo, have: Path) -> None:
+    path = have / "registry.json"
+    before = path.read_bytes()
+    path.unlink()
+    done = zoo("registry", "rebuild")
+    assert done.code == 0
+    assert "2 adapters" in done.err
+    assert path.read_bytes() == before
+
+
+@pytest.mark.usefixtures("have")
+def test_the_schema_is_json_schema_of_what_is_in_a_record(zoo: Zoo) -> None:
+    schema = zoo("registry", "schema").json
+    record = zoo("show", "first", "--json").json
+
+    def check(value: Any, rule: dict[str, Any]) -> None:
+        if "$ref" in rule:
+            rule = schema["$defs"][rule["$ref"].rpartition("/")[2]]
+        if rule.get("type") == "array":
+            for one in value:
+                check(one, rule["items"])
+        if rule.get("type") != "object":
+            return
+        assert set(rule.get("required", ())) <= set(value)
+        for key, inner in value.items():
+            assert key in rule.get("properties", {key: True})
+            known = rule.get("properties", {}).get(key, rule.get("additionalProperties"))
+            if isinstance(known, dict):
+                check(inner, known)
+
+    check(record, schema)
+    top = schema["$defs"]["AdapterRecord"]
+    assert {"name", "spec", "base", "data", "metrics", "files", "command"} <= set(top["required"])
+
+
+def test_version_and_help_answer_and_name_every_command(zoo: Zoo) -> None:
+    assert package.__version__ in zoo("--version").out
+    text = zoo("--help").out
+    for command in ("train", "list", "show", "evaluate", "predict", "rm", "registry"):
+        assert f"\n  {command} " in text
+        assert zoo(command, "--help").code == 0
+
+
+def test_terminal_escapes_of_strangers_do_not_reach_stdout(zoo: Zoo, tiny_bert: Path, tmp_path: Path) -> None:
+    """Labels come from data files, names and flags from a registry that somebody else may have written."""
+    marked = {"0": "bad\x1b[31m", "1": "good\x1b]0;title\x07"}
+    data = write_csv(tmp_path / "escapes.csv", [(text, marked[label]) for text, label in reviews()])
+    words = ("train", "lora", "bert-imdb", "--base", tiny_bert, "--data", data, "--epochs", 1)
+    done = zoo(*words, "--precision", "fp32", "--name", "first")
+    assert done.code == 0, done.err
+    add_copies(tmp_path / "registry", **{"evil\x1b[2J": {"flags": ["\x1b[5mdoubt\r\n\tmore"]}})
+    outputs = [
+        done,
+        zoo("list"),
+        zoo("list", "--json"),
+        zoo("show", "first"),
+        zoo("show", "first", "--json"),
+        zoo("show", "evil\x1b[2J"),
+        zoo("predict", "first", "a \x1b[31mtext"),
+        zoo("predict", "first", "a \x1b[31mtext", "--json"),
+        zoo("evaluate", "first"),
+    ]
+    for output in outputs:
+        assert output.code == 0, output.err
+        assert not set(output.out) & {"\x1b", "\x07", "\r"}
+    assert len(rows_of(outputs[1])) == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX terminal")
+def test_a_long_list_on_a_terminal_is_in_columns_like_a_short_one(have: Path) -> None:
+    """Made without rich, which takes seconds for thousands of rows."""
+
+    def on_a_terminal() -> list[str]:
+        main, terminal = os.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "zoo", "list"],
+            env={**os.environ, "ZOO_REGISTRY": str(have), "TERM": "xterm"},
+            stdout=terminal,
+        )
+        os.close(terminal)
+        said = b""
+        with suppress(OSError):  # what Linux says at the end of a terminal
+            while block := os.read(main, 65536):
+                said += block
+        os.close(main)
+        assert process.wait(timeout=60) == 0
+        lines = re.sub(r"\x1b\[\d+m", "", said.decode()).splitlines()
+        return [line.rstrip() for line in lines]
+
+    add_copies(have, wide={"base": {"id": "somebody/模型"}})
+    add_copies(have, doubtful={"flags": ["a doubt"]})
+    short = on_a_terminal()
+    add_copies(have, **{f"z{number:03}": {} for number in range(300)})
+    long = on_a_terminal()
+    assert short[0].split() == ["name", "method", "task", "base", "measured", "trained", "doubt"]
+    assert long[: len(short)] == short
+    assert len(long) == len(short) + 300
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell")
+def test_a_reader_that_goes_away_is_not_an_error(have: Path) -> None:
+    add_copies(have, **{f"copy-{number:04}": {} for number in range(2000)})  # more than a pipe holds
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; '{sys.executable}' -m zoo list | head -1"],
+        env={**os.environ, "ZOO_REGISTRY": str(have)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.splitlines() == ["\t".join(HEADER)]
+    assert done.stderr == ""
+
+
+def test_a_strangers_broken_plugin_is_named_and_harms_nothing(
+    zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site"
+    meta = site / "zoo_broken-1.0.dist-info"
+    meta.mkdir(parents=True)
+    (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: zoo-broken\nVersion: 1.0\n")
+    groups = ("methods", "tasks", "sources")
+    points = "\n".join(f"[zoo.{group}]\nbroken = zoo_broken" for group in groups)
+    (meta / "entry_points.txt").write_text(points)
+    (site / "zoo_broken.py").write_text("raise RuntimeError('made by a stranger')\n")
+    monkeypatch.syspath_prepend(str(site))
+    for command in groups:
+        found = zoo(command)
+        assert found.code == 0
+        assert "made by a stranger" in found.err
+        assert "zoo-broken 1.0" in found.err
+        assert "Traceback" not in found.err
+    assert {"full", "head", "lora"} <= {row["name"] for row in rows_of(zoo("methods"))}
+    states = {(row["kind"], row["name"]): row["state"] for row in rows_of(zoo("plugins"))}
+    assert "made by a stranger" in states["method", "broken"]
+    assert states["method", "lora"] == "ok"
+    assert zoo("train", "broken", "bert-imdb").code == 1

@@ -1,0 +1,224 @@
+"""Commands that need no model start in a moment, and imports point one way."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.records import add_record
+from zoo.registry.store import Registry
+
+HEAVY = ("torch", "transformers", "peft", "datasets", "pandas", "sklearn", "scipy", "numpy")
+PLUGIN_PACKAGES = ("zoo_methods", "zoo_tasks", "zoo_sources")
+
+RUN = """
+import json, sys
+sys.argv = ["zoo", *sys.argv[1:]]
+from zoo.cli import main
+code = 0
+try:
+    main()
+except SystemExit as stop:
+    code = stop.code or 0
+print("\\n" + json.dumps([code, sorted(name for name in sys.modules if "." not in name)]))
+"""
+IMPORT_EACH = """
+import importlib, json, sys
+heavy, found, before = set(json.loads(sys.argv[1])), {}, set()
+for name in sys.argv[2:]:
+    importlib.import_module(name)
+    now = heavy & set(sys.modules)
+    if now - before:
+        found[name] = sorted(now - before)
+    before = now
+print(json.dumps(found))
+"""
+
+
+def python(source: str, *args: object, **env: str) -> Any:
+    """The JSON in the last line that a process of its own prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", source, *map(str, args)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **env},
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def modules(folder: Path, package: str) -> Iterator[tuple[str, Path]]:
+    for path in sorted(folder.rglob("*.py")):
+        parts = [package, *path.relative_to(folder).with_suffix("").parts]
+        if parts[-1] == "__main__":
+            continue
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+CORE = dict(modules(ROOT / "zoo", "zoo"))
+PLUGINS = {
+    name: path for package in PLUGIN_PACKAGES for name, path in modules(ROOT / "plugins" / package, package)
+}
+
+
+@pytest.fixture(scope="module")
+def registry_of_three(tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    registry = Registry(tmp_path_factory.mktemp("registry") / "registry.json")
+    for name in ("one", "two", "three"):
+        add_record(registry, name)
+    return registry
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--help",
+        "--version",
+        "list",
+        "list --base bert-base-cased --min accuracy=.5 --sort accuracy --json",
+        "show two",
+        "show two --json",
+        "methods",
+        "methods --json",
+        "tasks",
+        "plugins",
+        "registry rebuild",
+        "registry schema",
+        "train --help",
+        "predict --help",
+        "evaluate --help",
+    ],
+)
+def test_a_command_that_needs_no_model_imports_none_of_the_heavy_packages(
+    words: str, registry_of_three: Registry
+) -> None:
+    code, loaded = python(RUN, *words.split(), ZOO_REGISTRY=str(registry_of_three.path))
+    assert code == 0
+    assert not set(HEAVY) & set(loaded)
+
+
+def test_the_registry_of_this_test_is_the_one_that_is_listed(registry_of_three: Registry) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "zoo", "list", "--registry", str(registry_of_three.path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert [line.partition("\t")[0] for line in done.stdout.splitlines()] == ["name", "one", "three", "two"]
+
+
+def test_a_wrong_word_is_an_error_before_anything_heavy_is_imported(registry_of_three: Registry) -> None:
+    for words, code in (
+        ("show nobody", 3),
+        ("lits", 2),
+        ("predict nobody text", 3),
+        ("evaluate nobody", 3),
+        ("train lroa bert-imdb", 3),
+        ("train lora bert-imbd", 3),
+        ("train lora bert-imdb -s r=big", 2),
+        ("train lora bert-imdb --name ../x", 2),
+    ):
+        found, loaded = python(RUN, *words.split(), ZOO_REGISTRY=str(registry_of_three.path))
+        assert (words, found) == (words, code)
+        assert (words, set(HEAVY) & set(loaded)) == (words, set())
+
+
+def test_importing_every_module_of_the_zoo_and_every_plugin_leaves_the_heavy_packages_alone() -> None:
+    """zoo.tasks.metrics is arithmetic over arrays and may have numpy: only evaluation imports it."""
+    found = python(IMPORT_EACH, json.dumps(HEAVY), *CORE, *PLUGINS)
+    assert found in ({}, {"zoo.tasks.metrics": ["numpy"]})
+
+
+def test_every_name_that_plugins_may_import_is_there_and_loads_nothing_heavy() -> None:
+    source = """
+import json, sys, zoo
+for name in zoo.__all__:
+    getattr(zoo, name)
+assert sorted(zoo.__all__) == sorted(zoo._HOME)
+print(json.dumps(sorted(sys.modules)))
+"""
+    assert not set(HEAVY) & set(python(source))
+
+
+# which way imports point
+
+
+def imported(path: Path) -> Iterator[tuple[str, tuple[str, ...], ast.stmt]]:
+    """(module, names, statement) of every import in a file, in functions and under TYPE_CHECKING too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, (), node
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
+            yield node.module or "", tuple(alias.name for alias in node.names), node
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_the_core_imports_no_plugin(name: str) -> None:
+    wrong = [
+        f"{CORE[name]}:{node.lineno}"
+        for module, _, node in imported(CORE[name])
+        if module.partition(".")[0] in PLUGIN_PACKAGES
+    ]
+    assert wrong == []
+    text = CORE[name].read_text(encoding="utf-8")
+    assert not any(f'"{package}' in text for package in PLUGIN_PACKAGES)  # nor by import_module
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_a_plugin_imports_only_the_public_names_of_the_zoo(name: str) -> None:
+    """The zoo's own plugins use the door that a stranger's have: `from zoo import ...`. Kin may share."""
+    import zoo
+
+    wrong = []
+    package = name.partition(".")[0]
+    for module, names, node in imported(PLUGINS[name]):
+        top = module.partition(".")[0]
+        public = module == "zoo" and set(names) <= set(zoo.__all__) and isinstance(node, ast.ImportFrom)
+        if (top in PLUGIN_PACKAGES and top != package) or (top == "zoo" and not public):
+            wrong.append(f"{PLUGINS[name]}:{node.lineno}: {module}")
+    assert wrong == []
+
+
+LAYERS = (
+    {"errors", "specs"},
+    {"hookspecs"},
+    {"pipeline"},
+    {"cli"},
+)
+"""DESIGN's order; every other module lies between hookspecs and pipeline."""
+
+
+def layer(module: str) -> int:
+    part = module.split(".")[1] if "." in module else ""
+    return next((2 * index for index, names in enumerate(LAYERS) if part in names), 3)
+
+
+@pytest.mark.parametrize("name", [name for name in CORE if name != "zoo"])
+def test_no_module_of_the_core_imports_one_of_a_layer_above(name: str) -> None:
+    typing_only = {
+        statement
+        for node in ast.walk(ast.parse(CORE[name].read_text(encoding="utf-8")))
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for statement in map(ast.unparse, node.body)
+    }
+    wrong = []
+    for module, names, node in imported(CORE[name]):
+        if module.partition(".")[0] != "zoo" or ast.unparse(node) in typing_only:
+            continue
+        targets = [f"zoo.{one}" for one in names] if module == "zoo" else [module]
+        wrong += [one for one in targets if one in CORE and layer(one) > layer(name)]
+    assert wrong == []

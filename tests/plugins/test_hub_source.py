@@ -1,0 +1,384 @@
+"""`hub:` through the real clients, in processes of their own, against a Hub on this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Result, reviews
+from tests.hub.local_hub import LocalHub
+
+BERT = "google-bert/bert-base-cased"
+IMDB = "stanfordnlp/imdb"
+GLUE = "nyu-mll/glue"
+TRAIN = (
+    "train",
+    "lora",
+    "bert-imdb",
+    "--limit",
+    20,
+    "--eval-limit",
+    20,
+    "--epochs",
+    1,
+    "--precision",
+    "fp32",
+)
+_CARD = """---
+license: other
+configs:
+- config_name: plain_text
+  data_files:
+  - split: train
+    path: plain_text/train-*
+  - split: test
+    path: plain_text/test-*
+---
+# A data set
+"""
+
+
+_GLUE_CARD = """---
+license: other
+configs:
+- config_name: cola
+  data_files:
+  - split: train
+    path: cola/train-*
+- config_name: mrpc
+  data_files:
+  - split: train
+    path: mrpc/train-*
+  - split: validation
+    path: mrpc/validation-*
+  - split: test
+    path: mrpc/test-*
+---
+# Several data sets
+"""
+MRPC = ("train", "lora", "bert-mrpc", "--epochs", 1, "--limit", 20, "--precision", "fp32", "--name", "mine")
+
+
+def save_glue(folder: Path) -> None:
+    """`mrpc` as it lies on the Hub: parquet with class labels, and no labels in the test split."""
+    from datasets import ClassLabel, Dataset, Features, Value
+
+    (folder / "mrpc").mkdir(parents=True)
+    (folder / "cola").mkdir()
+    (folder / "README.md").write_text(_GLUE_CARD, encoding="utf-8")
+    names = ClassLabel(names=["not_equivalent", "equivalent"])
+    text = Value("string")
+    features = Features({"sentence1": text, "sentence2": text, "label": names, "idx": Value("int32")})
+    for split, rows in (("train", 60), ("validation", 20), ("test", 10)):
+        texts = [f"{one} ({split})" for one, _ in reviews(rows)]
+        columns = {
+            "sentence1": texts,
+            "sentence2": texts[::-1],
+            "label": [-1 if split == "test" else index % 2 for index in range(rows)],
+            "idx": list(range(rows)),
+        }
+        Dataset.from_dict(columns, features=features).to_parquet(
+            folder / "mrpc" / f"{split}-00000-of-00001.parquet"
+        )
+    Dataset.from_dict({"sentence": ["a"], "label": [0]}).to_parquet(
+        folder / "cola" / "train-00000-of-00001.parquet"
+    )
+
+
+def save_moods(folder: Path) -> None:
+    """A data set of one configuration that names its classes."""
+    from datasets import ClassLabel, Dataset, Features, Value
+
+    names = ClassLabel(names=["joy", "anger", "fear"])
+    rows = {"text": [text for text, _ in reviews()], "label": [index % 3 for index in range(60)]}
+    features = Features({"text": Value("string"), "label": names})
+    Dataset.from_dict(rows, features=features).to_parquet(folder / "train-00000-of-00001.parquet")
+
+
+@pytest.fixture(scope="module")
+def hub(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalHub]:
+    """BERT and IMDB, small; a gated model, and one with pickled weights only."""
+    import pandas as pd
+
+    root = tmp_path_factory.mktemp("hub")
+    for repo, licence in ((BERT, "apache-2.0"), ("org/gated", "other"), ("org/pickled", "mit")):
+        shutil.copytree(tiny_models["bert"], root / "models" / repo)
+        card = f"---\nlicense: {licence}\n---\n# A model\n"
+        (root / "models" / repo / "README.md").write_text(card, encoding="utf-8")
+    (root / "models" / "org/pickled" / "model.safetensors").rename(
+        root / "models" / "org/pickled" / "pytorch_model.bin"
+    )
+    data = root / "datasets" / IMDB
+    (data / "plain_text").mkdir(parents=True)
+    (data / "README.md").write_text(_CARD, encoding="utf-8")
+    for split, rows, seed in (("train", 60, 0), ("test", 40, 1)):
+        frame = pd.DataFrame(
+            [(f"{text} ({split})", int(label)) for text, label in reviews(rows, seed)],
+            columns=["text", "label"],
+        )
+        frame.to_parquet(data / "plain_text" / f"{split}-00000-of-00001.parquet")
+    save_glue(root / "datasets" / GLUE)
+    named = root / "datasets" / "org/moods"
+    named.mkdir(parents=True)
+    save_moods(named)
+    with LocalHub(root, aliases={"bert-base-cased": BERT}) as served:
+        yield served
+
+
+class Machine:
+    """A home folder with a Hub cache and a registry, and `zoo` run in it as a process."""
+
+    def __init__(self, folder: Path, hub: LocalHub):
+        self.folder, self.hub = folder, hub
+        self.seconds = 0.0
+
+    def zoo(self, *args: object, **env: str) -> Result:
+        inherited = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+        start = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", "zoo", *map(str, args)],
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            env=inherited
+            | self.hub.env(self.folder / "hf")
+            | {"ZOO_REGISTRY": str(self.folder / "registry.json"), "OMP_NUM_THREADS": "1"}
+            | env,
+            timeout=240,
+            check=False,
+        )
+        self.seconds = time.monotonic() - start
+        return Result(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, hub: LocalHub) -> Iterator[Machine]:
+    """One that has never asked the Hub for anything."""
+    hub.requests.clear()
+    yield Machine(tmp_path, hub)
+    hub.down, hub.gated = False, set()
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory, hub: LocalHub) -> tuple[Machine, Result]:
+    """One where `zoo train lora bert-imdb` was run once."""
+    machine = Machine(tmp_path_factory.mktemp("used"), hub)
+    return machine, machine.zoo(*TRAIN, "--json")
+
+
+@pytest.fixture
+def nobody_listens() -> str:
+    """The address of a port that was free a moment ago."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+def test_the_plain_command_uses_the_tasks_base_and_data_from_the_hub(
+    used: tuple[Machine, Result], hub: LocalHub
+) -> None:
+    _, trained = used
+    assert trained.code == 0, trained.err
+    record = trained.json
+    base, data = record["base"], record["data"]
+    assert (base["id"], base["source"], base["licence"]) == (BERT, "hub", "apache-2.0")
+    assert base["revision"] == hub.commit(BERT)
+    assert base["location"] == f"hub:{BERT}@{hub.commit(BERT)}"
+    assert (data["id"], data["source"], data["licence"]) == (IMDB, "hub", "other")
+    assert data["revision"] == hub.commit(IMDB, "dataset")
+    assert (data["n_train"], data["n_train_available"], data["n_held_out"]) == (20, 60, 20)
+    assert data["split"].startswith("the data's own test split")
+    assert record["labels"] == ["negative", "positive"]
+    assert "(the default of the task)" in trained.err
+    assert "Warning: the task's preferred" not in trained.err
+
+
+def test_the_weights_recorded_are_those_that_the_hub_lists(
+    used: tuple[Machine, Result], hub: LocalHub
+) -> None:
+    listed = hub.find("models", BERT, "main").file("model.safetensors")["lfs"]["oid"]
+    assert used[1].json["base"]["weights"] == {"model.safetensors": listed}
+
+
+def test_what_was_downloaded_once_trains_again_with_the_hub_forbidden(
+    used: tuple[Machine, Result], hub: LocalHub
+) -> None:
+    machine, first = used
+    hub.requests.clear()
+    again = machine.zoo(*TRAIN, "--json", HF_HUB_OFFLINE="1")
+    assert again.code == 0, again.err
+    assert hub.requests == []
+    for part in ("base", "data"):
+        assert (again.json[part]["id"], again.json[part]["revision"]) == (
+            first.json[part]["id"],
+            first.json[part]["revision"],
+        )
+    assert again.json["data"]["fingerprint"] == first.json["data"]["fingerprint"]
+    file = "adapter_model.safetensors"
+    assert again.json["files"][file] == first.json["files"][file]
+
+
+def test_an_adapter_on_a_hub_base_predicts_and_measures_with_the_hub_forbidden(
+    used: tuple[Machine, Result],
+) -> None:
+    machine, first = used
+    name = first.json["name"]
+    measured = machine.zoo("evaluate", name, "--json", HF_HUB_OFFLINE="1")
+    assert measured.code == 0, measured.err
+    assert measured.json["metrics"] == first.json["metrics"]
+
+
+def test_the_old_id_of_a_base_is_the_same_base(used: tuple[Machine, Result]) -> None:
+    machine, first = used
+    old = machine.zoo(*TRAIN, "--base", "bert-base-cased", "--name", "by-alias", "--json")
+    assert old.code == 0, old.err
+    assert old.json["base"]["id"] == BERT
+    assert old.json["base"]["weights"] == first.json["base"]["weights"]
+    listed = machine.zoo("list", "--base", "bert-base-cased", "--json")
+    assert {first.json["name"], "by-alias"} <= {record["name"] for record in listed.json}
+
+
+def test_the_other_source_of_the_cache_offers_what_it_holds(used: tuple[Machine, Result]) -> None:
+    found = next(source for source in used[0].zoo("sources", "--json").json if source["name"] == "hub")
+    assert {(offer["kind"], offer["id"]) for offer in found["offers"]} == {("base", BERT), ("data", IMDB)}
+
+
+def test_a_dry_run_downloads_neither_weights_nor_rows(machine: Machine, hub: LocalHub) -> None:
+    done = machine.zoo(*TRAIN, "--dry-run", "--json")
+    assert done.code == 0, done.err
+    assert hub.sent()
+    assert [path for path in hub.sent() if path.endswith((".safetensors", ".parquet", ".bin"))] == []
+    assert done.json["trainable"] < done.json["parameters"]
+
+
+def test_a_run_after_a_dry_run_fetches_the_weights_that_it_left_out(machine: Machine, hub: LocalHub) -> None:
+    """The cache holds a snapshot without weights: that is not a base."""
+    assert machine.zoo(*TRAIN, "--dry-run").code == 0
+    done = machine.zoo(*TRAIN, "--json")
+    assert done.code == 0, done.err
+    assert done.json["base"]["id"] == BERT
+    assert len([path for path in hub.sent() if path.endswith(".safetensors")]) == 1
+
+
+def test_a_repository_that_does_not_exist_is_exit_3(machine: Machine) -> None:
+    done = machine.zoo(*TRAIN, "--base", "org/nothing")
+    assert done.code == 3
+    assert "no such repository" in done.error
+    assert "org/nothing" in done.error
+    assert "Traceback" not in done.err
+
+
+def test_a_gated_repository_is_exit_4_and_says_how_to_get_in(machine: Machine, hub: LocalHub) -> None:
+    hub.gated = {"org/gated"}
+    done = machine.zoo(*TRAIN, "--base", "org/gated")
+    assert done.code == 4, done.err
+    assert "gated" in done.error
+    assert "hf auth login" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_hub_that_is_down_is_said_within_seconds(machine: Machine, hub: LocalHub) -> None:
+    hub.down = True
+    done = machine.zoo(*TRAIN, "--base", BERT)
+    assert done.code == 3, done.err
+    assert "503" in done.error
+    assert machine.seconds < 15
+    assert "Traceback" not in done.err
+
+
+def test_a_revision_that_does_not_exist_is_exit_3(machine: Machine) -> None:
+    done = machine.zoo(*TRAIN, "--base", f"hub:{BERT}@{'0' * 40}")
+    assert done.code == 3, done.err
+    assert "no such revision" in done.error
+
+
+def test_a_repository_with_pickled_weights_only_is_refused_unread(machine: Machine, hub: LocalHub) -> None:
+    done = machine.zoo(*TRAIN, "--base", "org/pickled")
+    assert done.code == 3, done.err
+    assert "safetensors" in done.error
+    assert [path for path in hub.sent() if path.endswith(".bin")] == []
+
+
+def test_with_nobody_listening_the_tasks_packaged_base_is_found_within_seconds(
+    machine: Machine, nobody_listens: str
+) -> None:
+    done = machine.zoo(*TRAIN, "--dry-run", "--json", HF_ENDPOINT=nobody_listens)
+    assert done.code == 0, done.err
+    assert done.json["base"].startswith("sentence-transformers/all-MiniLM-L6-v2")
+    assert "Warning: the task's preferred base cannot be had" in done.err
+    assert "next choice of the task" in done.err
+    assert machine.seconds < 40  # the clients' own retries take minutes; importing torch takes most of this
+
+
+def test_with_nobody_listening_a_base_asked_for_is_exit_3_within_seconds(
+    machine: Machine, nobody_listens: str
+) -> None:
+    done = machine.zoo(*TRAIN, "--base", "some/model", HF_ENDPOINT=nobody_listens)
+    assert done.code == 3, done.err
+    assert "some/model" in done.error
+    assert "cannot be reached" in done.error
+    assert machine.seconds < 15
+
+
+# data sets of several configurations
+
+
+def test_the_task_of_glue_reads_its_own_configuration_and_fetches_no_other(
+    machine: Machine, hub: LocalHub
+) -> None:
+    done = machine.zoo(*MRPC, "--json")
+    assert done.code == 0, done.err
+    data = done.json["data"]
+    commit = hub.commit(GLUE, "dataset")
+    assert (data["id"], data["config"], data["revision"]) == (GLUE, "mrpc", commit)
+    assert data["location"] == f"hub:{GLUE}:mrpc@{commit}"
+    assert (data["n_train_available"], data["n_held_out"]) == (60, 20)
+    assert data["split"] == "the data's own validation split"
+    assert done.json["labels"] == ["not_equivalent", "equivalent"]
+    assert [path for path in hub.sent() if "/cola/" in path] == []
+    hub.requests.clear()
+    again = machine.zoo("evaluate", "mine", "--json", HF_HUB_OFFLINE="1")
+    assert again.code == 0, again.err
+    assert again.json["metrics"] == done.json["metrics"]
+    assert hub.requests == []
+
+
+def test_a_configuration_is_named_with_a_revision(machine: Machine, hub: LocalHub) -> None:
+    commit = hub.commit(GLUE, "dataset")
+    done = machine.zoo("data", "check", f"hub:{GLUE}:mrpc@{commit}", "--task", "bert-mrpc", "--json")
+    assert done.code == 0, done.err
+    assert [(split["name"], split["rows"]) for split in done.json["splits"]] == [
+        ("train", 60),
+        ("test", 10),
+        ("validation", 20),
+    ]
+    assert done.json["held_out"] == 20
+
+
+def test_an_unknown_configuration_is_said_with_those_that_there_are(machine: Machine) -> None:
+    done = machine.zoo(*MRPC, "--data", f"hub:{GLUE}:mrcp")
+    assert done.code == 3, done.err
+    assert "no configuration 'mrcp': it has cola, mrpc" in done.error
+    assert f"--data hub:{GLUE}:cola" in done.err
+
+
+def test_of_several_configurations_one_must_be_named(machine: Machine, hub: LocalHub) -> None:
+    done = machine.zoo(*MRPC, "--data", GLUE)
+    assert done.code == 2, done.err
+    assert "several configurations: cola, mrpc" in done.error
+    assert [path for path in hub.sent() if path.endswith(".parquet")] == []
+
+
+def test_names_of_classes_that_the_data_declares_are_the_labels(machine: Machine) -> None:
+    words = ("train", "lora", "bert-imdb", "--epochs", 1, "--precision", "fp32", "--name", "moods")
+    done = machine.zoo(*words, "--data", "org/moods", "--json")
+    assert done.code == 0, done.err
+    assert done.json["labels"] == ["joy", "anger", "fear"]

@@ -1,0 +1,349 @@
+"""The training loop: frozen stays frozen, one seed gives one file, and stopping loses nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.conftest import FAMILIES, Result
+from tests.records import training
+from tests.training.test_pipeline import tiny_spec
+from zoo.adapters import load as inference
+from zoo.errors import Interrupted, UsageError, ZooError
+from zoo.models import precision
+from zoo.plugins import manager
+from zoo.registry.schema import AdapterRecord
+from zoo.registry.store import Registry
+from zoo.tasks.text_classification import TextClassification
+from zoo.training import pipeline, progress
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_silenced_trunk_gives_the_same_answer_twice_in_training_mode(
+    family: str, tiny_models: dict[str, Path]
+) -> None:
+    """Whatever name a family gives its dropout, none of it is left on."""
+    import torch
+
+    task = manager.load_task("bert-imdb")
+    model, _ = task.load_model(tiny_models[family], ["a", "b"])
+    trunk: Any = task.trunk(model)
+    trunk.train()
+    inputs = torch.arange(5, 25)[None]
+
+    def noise() -> float:
+        with torch.no_grad():
+            first, second = (trunk(inputs).last_hidden_state for _ in range(2))
+        return float((first - second).abs().max())
+
+    assert noise() > 0
+    precision.silence_dropout(trunk)
+    assert noise() == 0
+
+
+def test_the_adapters_own_dropout_stays_on(tiny_bert: Path) -> None:
+    from torch import nn
+
+    task, method = manager.load_task("bert-imdb"), manager.load_method("lora")
+    model, head = task.load_model(tiny_bert, ["a", "b"])
+    precision.silence_dropout(task.trunk(model))
+    adapted = method.attach(model, method.Params(dropout=0.25), task, head)
+    rates = {
+        module.p
+        for name, module in adapted.named_modules()
+        if isinstance(module, nn.Dropout) and "lora" in name
+    }
+    assert rates == {0.25}
+
+
+def test_a_method_that_trains_the_base_keeps_its_dropout(
+    tiny_bert: Path, reviews_csv: Path, registry: Registry
+) -> None:
+    records = [
+        pipeline.train(tiny_spec(method, tiny_bert, reviews_csv), registry) for method in ("full", "lora")
+    ]
+    assert [training(record).base_dropout for record in records] == ["keep", "off"]
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(
+    tiny_bert: Path, reviews_csv: Path, registry: Registry
+) -> None:
+    file = "adapter_model.safetensors"
+    hashes = [
+        pipeline.train(tiny_spec("lora", tiny_bert, reviews_csv, seed=seed), registry).files[file].sha256
+        for seed in (1, 1, 2)
+    ]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_resuming_in_mid_epoch_ends_with_the_weights_of_an_unbroken_run(
+    tiny_bert: Path, reviews_csv: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"epochs": 3.0, "params": {"dropout": "0.3"}}
+    whole = pipeline.train(tiny_spec("lora", tiny_bert, reviews_csv, name="whole", **settings), registry)
+
+    step_end, calls = progress.Live.step_end, []
+
+    def stop_at_the_fifth(live: Any) -> str:
+        calls.append(live)
+        live.stopping = len(calls) == 5
+        return step_end(live)
+
+    monkeypatch.setattr(progress.Live, "step_end", stop_at_the_fifth)
+    spec = tiny_spec("lora", tiny_bert, reviews_csv, name="broken", **settings)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.train(spec, registry)
+    assert "broken" not in registry
+    monkeypatch.setattr(progress.Live, "step_end", step_end)
+    resumed = pipeline.train(spec, registry, resume=True)
+    assert training(resumed).steps == training(whole).steps > 5
+    assert resumed.files["adapter_model.safetensors"] == whole.files["adapter_model.safetensors"]
+
+
+def test_stopping_while_measuring_keeps_what_was_trained(
+    tiny_bert: Path, reviews_csv: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from zoo.adapters import forward as evaluation
+
+    forward, calls = evaluation.forward, []
+
+    def stop_at_the_second(*args: Any, **settings: Any) -> Any:
+        calls.append(settings["title"])
+        if len(calls) == 2:  # the first measures the untrained base
+            raise KeyboardInterrupt
+        return forward(*args, **settings)
+
+    spec = tiny_spec("lora", tiny_bert, reviews_csv, name="mine")
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, "forward", stop_at_the_second)
+        with pytest.raises(Interrupted) as caught:
+            pipeline.train(spec, registry)
+    assert "--name mine --resume" in (caught.value.hint or "")
+    record = pipeline.train(spec, registry, resume=True)
+    assert (record.name, training(record).loss > 0) == ("mine", True)
+
+
+def test_resuming_with_other_settings_is_refused_by_name(
+    tiny_bert: Path, reviews_csv: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    spec = tiny_spec("lora", tiny_bert, reviews_csv, name="mine")
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "_save", fail)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.train(spec, registry)
+    with pytest.raises(UsageError, match="seed was 42"):
+        pipeline.train(tiny_spec("lora", tiny_bert, reviews_csv, name="mine", seed=7), registry, resume=True)
+    assert pipeline.train(spec, registry, resume=True).name == "mine"
+
+
+def test_a_ctrl_c_that_a_library_swallows_still_stops_the_run(
+    tiny_bert: Path, reviews_csv: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import signal
+
+    from zoo.adapters import forward as evaluation
+    from zoo.runtime import signals
+
+    forward = evaluation.forward
+
+    def swallow(*args: Any, **settings: Any) -> Any:
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(signal.SIGINT)
+        return forward(*args, **settings)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signals.listen()
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(evaluation, "forward", swallow)
+            with pytest.raises(KeyboardInterrupt):
+                pipeline.train(tiny_spec("lora", tiny_bert, reviews_csv), registry)
+    finally:
+        signals.listen()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert registry.records() == {}
+
+
+def test_a_loss_that_is_no_number_stops_the_run_at_once(
+    tiny_bert: Path, reviews_csv: Path, registry: Registry
+) -> None:
+    with pytest.raises(ZooError, match="finite"):
+        pipeline.train(tiny_spec("full", tiny_bert, reviews_csv, learning_rate=1e30, epochs=5.0), registry)
+    assert registry.records() == {}
+
+
+def test_progress_names_the_loss_the_metric_and_the_time_left(
+    zoo: Callable[..., Result], tiny_bert: Path, reviews_csv: Path
+) -> None:
+    done = zoo("train", "lora", "bert-imdb", "--base", tiny_bert, "--data", reviews_csv, "--epochs", 1)
+    line = next(line for line in done.err.splitlines() if line.startswith("training "))
+    assert "ETA" in line
+    assert "loss" in line
+    assert "training accuracy" in line
+    assert done.out.startswith("model\tmetric\tvalue\tlow\thigh\tn\n")
+
+
+def test_plain_peft_gives_the_probabilities_of_zoo_predict(
+    zoo: Callable[..., Result], tiny_bert: Path, reviews_csv: Path, registry: Registry, tmp_path: Path
+) -> None:
+    """In a process that knows nothing of the zoo, from the snippet that the card prints."""
+    import re
+    import subprocess
+    import sys
+
+    zoo("train", "lora", "bert-imdb", "--base", tiny_bert, "--data", reviews_csv, "--epochs", 2, "--lr", 0.01)
+    folder = tmp_path / "registry" / "adapters" / "lora-bert-imdb"
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    snippet = re.search(r"```python\n(.*?)```", card, re.DOTALL)
+    assert snippet is not None
+    assert "zoo" not in snippet[1].replace("adapter-zoo", "")
+    done = subprocess.run(
+        [sys.executable, "-c", snippet[1]], cwd=folder.parent, capture_output=True, text=True, check=True
+    )
+    plain = [float(number) for number in re.findall(r"\d\.\d+(?:e-\d+)?", done.stdout)]
+    ours = zoo("predict", "lora-bert-imdb", "A film to remember.", "--json").json[0]["probabilities"]
+    assert plain == pytest.approx(list(ours.values()), abs=1e-4)  # torch prints four digits
+    loaded = inference.load("lora-bert-imdb", registry)
+    assert ours == pytest.approx(
+        inference.predict(loaded, ["A film to remember."])[0]["probabilities"], abs=1e-6
+    )
+
+
+def largest_difference(registry: Registry, *records: AdapterRecord) -> float:
+    """Between the weights of two adapters."""
+    from safetensors.torch import load_file
+
+    first, second = (
+        load_file(registry.adapter_folder(record.name) / "adapter_model.safetensors") for record in records
+    )
+    return max(float((first[name] - second[name]).abs().max()) for name in first)
+
+
+def test_accumulated_batches_weigh_every_example_alike(
+    still_bert: Path, reviews_csv: Path, registry: Registry
+) -> None:
+    """Four small batches in a step against one that holds them all: only rounding may differ."""
+    settings: dict[str, Any] = {"epochs": 3.0, "params": {"dropout": "0"}, "limit": 16}
+    records = [
+        pipeline.train(
+            tiny_spec(
+                "lora",
+                still_bert,
+                reviews_csv,
+                batch_tokens=tokens,
+                gradient_accumulation=batches,
+                **settings,
+            ),
+            registry,
+        )
+        for tokens, batches in ((4096, 1), (48, 100))
+    ]
+    assert [training(record).steps for record in records] == [3, 3]
+    assert largest_difference(registry, *records) < 1e-5
+
+
+def test_gradient_checkpointing_gives_the_same_adapter(
+    tiny_bert: Path, reviews_csv: Path, registry: Registry
+) -> None:
+    records = [
+        pipeline.train(tiny_spec("lora", tiny_bert, reviews_csv, gradient_checkpointing=on), registry)
+        for on in (False, True)
+    ]
+    assert largest_difference(registry, *records) < 1e-5
+
+
+def short_of_memory(monkeypatch: pytest.MonkeyPatch, most_tokens: int) -> list[int]:
+    """From now on a training batch of more tokens fails as it does on a full GPU. Gives the sizes."""
+    import torch
+
+    load, asked = TextClassification.load_model, []
+
+    def load_model(self: Any, *args: Any, **options: Any) -> Any:
+        model, head = load(self, *args, **options)
+
+        def refuse(module: Any, inputs: Any, given: Any) -> None:
+            tokens = given["input_ids"].numel()
+            if module.training:
+                asked.append(tokens)
+                if tokens > most_tokens:
+                    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+        model.register_forward_pre_hook(refuse, with_kwargs=True)
+        return model, head
+
+    monkeypatch.setattr(TextClassification, "load_model", load_model)
+    return asked
+
+
+def test_out_of_memory_halves_the_batches_and_keeps_the_steps(
+    tiny_bert: Path,
+    reviews_csv: Path,
+    zoo: Callable[..., Result],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = short_of_memory(monkeypatch, 70)
+    words = ["train", "lora", "bert-imdb", "--base", tiny_bert, "--data", reviews_csv, "--epochs", 2]
+    done = zoo(*words, "--batch-tokens", 256, "--precision", "fp32", "--json")
+    assert done.code == 0, done.err
+    assert "out of memory: batches of 128 tokens instead of 256" in done.err
+    assert "out of memory: batches of 64 tokens instead of 128" in done.err
+    spec = done.json["spec"]
+    assert (spec["batch_tokens"], spec["gradient_accumulation"]) == (64, 4)
+    assert "--batch-tokens 64 --gradient-accumulation 4" in done.json["command"]
+    assert max(asked) > 70 >= max(asked[3:])
+    again = zoo(*done.json["command"].split()[1:], "--json")
+    assert again.json["files"]["adapter_model.safetensors"] == done.json["files"]["adapter_model.safetensors"]
+
+
+def test_out_of_memory_with_the_longest_example_is_an_error_with_the_next_step(
+    tiny_bert: Path, reviews_csv: Path, zoo: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short_of_memory(monkeypatch, 4)
+    done = zoo("train", "lora", "bert-imdb", "--base", tiny_bert, "--data", reviews_csv, "--batch-tokens", 32)
+    assert done.code == 1
+    assert "out of memory with" in done.error
+    assert "--gradient-checkpointing" in done.err
+
+
+def test_another_error_of_the_model_is_not_taken_for_want_of_memory(
+    tiny_bert: Path, reviews_csv: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(TextClassification, "loss", fail)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        pipeline.train(tiny_spec("lora", tiny_bert, reviews_csv), registry)
+
+
+@pytest.mark.parametrize("flag", ["--gradient-checkpointing", "--compile"])
+def test_a_switch_is_part_of_the_command_that_makes_the_adapter_again(flag: str) -> None:
+    from zoo.registry.schema import AdapterSpec
+    from zoo.training.plan import command, plan
+
+    spec = AdapterSpec(method="lora", task="bert-imdb", base="b", data="d")
+    switched = msgspec.structs.replace(spec, **{flag.removeprefix("--").replace("-", "_"): True})
+    assert flag in command(plan(switched).spec)
+    assert flag not in command(plan(spec).spec)
+
+
+@pytest.mark.slow
+def test_a_compiled_run_gives_the_same_adapter(
+    still_bert: Path, reviews_csv: Path, registry: Registry
+) -> None:
+    records = [
+        pipeline.train(
+            tiny_spec("lora", still_bert, reviews_csv, compile=on, params={"dropout": "0"}), registry
+        )
+        for on in (False, True)
+    ]
+    assert largest_difference(registry, *records) < 1e-4
