@@ -1,0 +1,28 @@
+"""Defines what came of a check, for every command that checks something.
+
+`zoo check`, `verify`, `doctor`, `publish`, `data check` and `plugin check` all report a list of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+OK, WARNING, FAILED, SKIPPED = "ok", "warning", "failed", "skipped"
+
+
+class CheckResult(Struct, frozen=True):
+    """What one check found."""
+
+    name: str
+    """Which check, or what was checked."""
+    status: str
+    """`ok`, `warning`, `failed`, or `skipped` where something is missing to tell."""
+    detail: str
+    fix: str | None = None
+    """What to type next."""
+
+
+def failures(results: Iterable[CheckResult]) -> list[CheckResult]:
+    return [one for one in results if one.status == FAILED]
