@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from zoo.models import cpu_attention
@@ -28,7 +29,10 @@ def settle(model: nn.Module, precision: str) -> None:
 
 
 def fit_cpu(model: nn.Module, precision: str) -> None:
-    """The attention and the random numbers that suit a CPU; elsewhere PyTorch's own are the fast ones."""
+    """Swap in the attention, the random numbers and the LSTM that suit a CPU; PyTorch's own suit a GPU.
+
+    An LSTM computes in float32: oneDNN has none in bf16 for processors without AVX-512.
+    """
     from zoo.runtime.device import device
 
     if device().type != "cpu":
@@ -38,6 +42,8 @@ def fit_cpu(model: nn.Module, precision: str) -> None:
     for module in model.modules():
         if type(module) is nn.Dropout:
             module.__class__ = _dropout_class()
+        elif isinstance(module, nn.RNNBase):
+            module.forward = MethodType(forward, module)
     if precision == "bf16":
         cpu_attention.use(model)
 
@@ -127,6 +133,14 @@ def drop(values: Tensor, rate: float) -> Tensor:
     bits = draws.view(torch.int16)[: values.numel()].view(values.shape)
     kept = bits >= min(round(rate * PLACES), PLACES - 1) - PLACES // 2
     return values * kept.to(values.dtype).mul_(1 / (1 - rate))
+
+
+def forward(recurrent: Any, input: Tensor, *state: Any) -> Any:
+    """`forward` of a recurrent network in its weights' type; so called, a pickle of it is PyTorch's own."""
+    import torch
+
+    with torch.autocast(input.device.type, enabled=False):
+        return type(recurrent).forward(recurrent, input.to(recurrent.weight_ih_l0.dtype), *state)
 
 
 @cache
