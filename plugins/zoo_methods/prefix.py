@@ -47,8 +47,8 @@ class Prefix(PromptMethod):
         )
 
     def fit(self, config: Any, model: nn.Module) -> None:
-        trunk = getattr(model, model.base_model_prefix)
-        if "past_key_values" not in inspect.signature(trunk.forward).parameters:
+        backbone = getattr(model, model.base_model_prefix)
+        if "past_key_values" not in inspect.signature(backbone.forward).parameters:
             raise IncompatibleError(
                 f"{self.name} does not fit this {model.config.model_type}: "
                 "its attention takes no keys and values beside the text's.",

@@ -32,8 +32,11 @@ class BertMrpc(TextClassification):
         # F1 asks for label 1 alone, so that always saying it is hard to beat even where it is the rarer one
         return found if found["majority"] == yes else {**found, "always-yes": yes}
 
-    def baseline_words(self, train: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> dict[str, str]:
-        return {**super().baseline_words(train, labels), "always-yes": f"always answering '{labels[_YES]}'"}
+    def describe_baselines(self, train: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> dict[str, str]:
+        return {
+            **super().describe_baselines(train, labels),
+            "always-yes": f"always answering '{labels[_YES]}'",
+        }
 
 
 @hookimpl

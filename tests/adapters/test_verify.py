@@ -143,7 +143,7 @@ def test_an_adapter_that_does_nothing_is_found_out_with_and_without_a_probe(mine
     rewrite(mine, "lora", undo)
     found = failed(verify("lora", mine))
     assert "it changes nothing" in found["effect"]
-    assert "the adapter is not the one that was saved: trunk differs by" in found["adapter"]
+    assert "the adapter is not the one that was saved: backbone differs by" in found["adapter"]
     (mine.adapter_folder("lora") / probe.FILE).unlink()
     reseal(mine, "lora")
     assert list(failed(verify("lora", mine))) == ["effect"]
@@ -168,7 +168,7 @@ def test_the_right_weights_under_a_wrong_config_are_found_out_by_the_probe(
     config = json.loads((base / "config.json").read_text(encoding="utf-8"))
     (base / "config.json").write_text(json.dumps({**config, "hidden_act": "relu"}), encoding="utf-8")
     assert (
-        "does not answer as its base did: trunk differs"
+        "does not answer as its base did: backbone differs"
         in failed(verify("lora", trained, base=str(base)))["base"]
     )
 

@@ -126,7 +126,7 @@ def train_zoo(
 
     method, task = manager.load_method("lora"), manager.load_task("bert-imdb")
     params: Any = method.Params()
-    silence_dropout(task.trunk(model))
+    silence_dropout(task.backbone(model))
     run = Run(
         spec=AdapterSpec(
             method="lora",

@@ -32,7 +32,7 @@ def loaded(base: Path, **given: Any) -> tuple[Any, Any, Any, Any]:
 
 @needs_bitsandbytes
 @pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "llama"])
-def test_the_trunk_is_quantised_and_its_head_is_not(family: str, tiny_models: dict[str, Path]) -> None:
+def test_the_backbone_is_quantised_and_its_head_is_not(family: str, tiny_models: dict[str, Path]) -> None:
     _, _, model, head = loaded(tiny_models[family])
     kinds = {name: type(module).__name__ for name, module in model.named_modules()}
     heads = tuple(f"{name}." for name in (*head, "bert.pooler"))

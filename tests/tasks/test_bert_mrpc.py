@@ -228,7 +228,7 @@ def test_always_yes_stands_beside_a_majority_that_says_no(task: TextClassificati
     found = task.baselines(held_out, held_out, task.labels)
     f1 = {name: next(m.value for m in metrics if m.name == "f1") for name, metrics in found.items()}
     assert f1 == {"majority": 0.0, "always-yes": pytest.approx(2 * 0.4 / 1.4)}
-    assert task.baseline_words(held_out, task.labels)["always-yes"] == "always answering 'equivalent'"
+    assert task.describe_baselines(held_out, task.labels)["always-yes"] == "always answering 'equivalent'"
 
 
 def test_where_the_majority_says_yes_it_is_always_yes(task: TextClassification) -> None:

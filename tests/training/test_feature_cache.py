@@ -1,4 +1,4 @@
-"""Features of a frozen trunk, computed once: the same training, without the trunk in every step."""
+"""Features of a frozen backbone, computed once: the same training, without the backbone in every step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FILE = "adapter.safetensors"
 
 
 @pytest.fixture
-def trunk_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def backbone_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of examples in each forward pass with gradients: those are training steps."""
     import torch
 
@@ -34,7 +34,7 @@ def trunk_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             if torch.is_grad_enabled():
                 calls.append(len(output.last_hidden_state))
 
-        deepest = next(iter(self.trunk(model).children()))
+        deepest = next(iter(self.backbone(model).children()))
         deepest.register_forward_pre_hook(
             lambda module, inputs: calls.append(1) if torch.is_grad_enabled() else None
         )
@@ -64,13 +64,13 @@ def test_a_probe_trained_on_features_is_the_probe_trained_on_texts(
     reviews_csv: Path,
     registry: Registry,
     monkeypatch: pytest.MonkeyPatch,
-    trunk_calls: list[int],
+    backbone_calls: list[int],
 ) -> None:
     cached = train(tiny_models[family], reviews_csv, registry, precision=precision)
-    assert not trunk_calls
+    assert not backbone_calls
     monkeypatch.setattr(feature_cache, "_frozen_part", lambda run: None)
     plain = train(tiny_models[family], reviews_csv, registry, precision=precision)
-    assert trunk_calls
+    assert backbone_calls
     tolerance = 1e-5 if training(cached).precision == "fp32" else 2e-2
     ours, theirs = weights(registry, cached), weights(registry, plain)
     assert ours.keys() == theirs.keys()
@@ -80,22 +80,22 @@ def test_a_probe_trained_on_features_is_the_probe_trained_on_texts(
     assert training(cached).loss == pytest.approx(training(plain).loss, abs=tolerance)
 
 
-def test_a_trunk_with_dropout_is_run_in_every_step(
-    tiny_bert: Path, reviews_csv: Path, registry: Registry, trunk_calls: list[int]
+def test_a_backbone_with_dropout_is_run_in_every_step(
+    tiny_bert: Path, reviews_csv: Path, registry: Registry, backbone_calls: list[int]
 ) -> None:
     record = train(tiny_bert, reviews_csv, registry, base_dropout="keep")
-    assert len(trunk_calls) == training(record).steps
+    assert len(backbone_calls) == training(record).steps
 
 
-def test_an_adapter_inside_the_trunk_is_never_cached(
-    tiny_bert: Path, reviews_csv: Path, registry: Registry, trunk_calls: list[int]
+def test_an_adapter_inside_the_backbone_is_never_cached(
+    tiny_bert: Path, reviews_csv: Path, registry: Registry, backbone_calls: list[int]
 ) -> None:
     record = pipeline.train(tiny_spec("lora", tiny_bert, reviews_csv), registry)
-    assert len(trunk_calls) == training(record).steps
+    assert len(backbone_calls) == training(record).steps
 
 
 def test_a_pooler_that_the_checkpoint_lacks_is_trained_on_what_lies_below_it(
-    tiny_bert: Path, reviews_csv: Path, registry: Registry, tmp_path: Path, trunk_calls: list[int]
+    tiny_bert: Path, reviews_csv: Path, registry: Registry, tmp_path: Path, backbone_calls: list[int]
 ) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -107,7 +107,7 @@ def test_a_pooler_that_the_checkpoint_lacks_is_trained_on_what_lies_below_it(
     record = train(base, reviews_csv, registry)
     assert any("pooler" in name for name in weights(registry, record))
     # the embeddings of one token each, and the probe's: nothing to speak of
-    assert len(trunk_calls) == training(record).steps + 1
+    assert len(backbone_calls) == training(record).steps + 1
 
 
 SMALL: dict[str, Any] = {
@@ -136,11 +136,11 @@ def test_a_decoders_features_are_those_of_its_last_token(
     registry: Registry,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    trunk_calls: list[int],
+    backbone_calls: list[int],
 ) -> None:
     base = base_of(tmp_path / "llama", tiny_bert, "llama", num_attention_heads=4, num_key_value_heads=2)
     cached = train(base, reviews_csv, registry, precision="fp32")
-    assert not trunk_calls
+    assert not backbone_calls
     monkeypatch.setattr(feature_cache, "_frozen_part", lambda run: None)
     plain = train(base, reviews_csv, registry, precision="fp32")
     for name, value in weights(registry, cached).items():
@@ -148,23 +148,23 @@ def test_a_decoders_features_are_those_of_its_last_token(
 
 
 def test_a_head_that_reads_every_token_is_trained_on_texts(
-    tiny_bert: Path, reviews_csv: Path, registry: Registry, tmp_path: Path, trunk_calls: list[int]
+    tiny_bert: Path, reviews_csv: Path, registry: Registry, tmp_path: Path, backbone_calls: list[int]
 ) -> None:
     tokens = {"cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3}
     settings = {"num_attention_heads": 2, "classifier_pooling": "mean", **tokens}
     base = base_of(tmp_path / "modernbert", tiny_bert, "modernbert", **settings)
     record = train(base, reviews_csv, registry)
-    assert len(trunk_calls) == training(record).steps
+    assert len(backbone_calls) == training(record).steps
 
 
-def test_what_is_trained_below_the_trunk_is_never_hidden_by_features(
+def test_what_is_trained_below_the_backbone_is_never_hidden_by_features(
     tiny_bert: Path,
     reviews_csv: Path,
     registry: Registry,
     monkeypatch: pytest.MonkeyPatch,
-    trunk_calls: list[int],
+    backbone_calls: list[int],
 ) -> None:
-    """Soft prompts go into a trunk of which no weight is trained."""
+    """Soft prompts go into a backbone of which no weight is trained."""
     from dataclasses import dataclass
 
     from zoo import Method, PeftMethod
@@ -190,4 +190,4 @@ def test_what_is_trained_below_the_trunk_is_never_hidden_by_features(
     more = {"method": {"my-prompt": find("method")["lora"]}}
     monkeypatch.setattr(manager, "find", lambda kind: {**find(kind), **more.get(kind, {})})
     record = pipeline.train(tiny_spec("my-prompt", tiny_bert, reviews_csv, max_length=32), registry)
-    assert len(trunk_calls) >= training(record).steps
+    assert len(backbone_calls) >= training(record).steps

@@ -24,7 +24,7 @@ from zoo.training import pipeline, progress
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_silenced_trunk_gives_the_same_answer_twice_in_training_mode(
+def test_a_silenced_backbone_gives_the_same_answer_twice_in_training_mode(
     family: str, tiny_models: dict[str, Path]
 ) -> None:
     """Whatever name a family gives its dropout, none of it is left on."""
@@ -32,17 +32,17 @@ def test_a_silenced_trunk_gives_the_same_answer_twice_in_training_mode(
 
     task = manager.load_task("bert-imdb")
     model, _ = task.load_model(tiny_models[family], ["a", "b"])
-    trunk: Any = task.trunk(model)
-    trunk.train()
+    backbone: Any = task.backbone(model)
+    backbone.train()
     inputs = torch.arange(5, 25)[None]
 
     def noise() -> float:
         with torch.no_grad():
-            first, second = (trunk(inputs).last_hidden_state for _ in range(2))
+            first, second = (backbone(inputs).last_hidden_state for _ in range(2))
         return float((first - second).abs().max())
 
     assert noise() > 0
-    precision.silence_dropout(trunk)
+    precision.silence_dropout(backbone)
     assert noise() == 0
 
 
@@ -51,7 +51,7 @@ def test_the_adapters_own_dropout_stays_on(tiny_bert: Path) -> None:
 
     task, method = manager.load_task("bert-imdb"), manager.load_method("lora")
     model, head = task.load_model(tiny_bert, ["a", "b"])
-    precision.silence_dropout(task.trunk(model))
+    precision.silence_dropout(task.backbone(model))
     adapted = method.attach(model, method.Params(dropout=0.25), task, head)
     rates = {
         module.p

@@ -158,5 +158,5 @@ def _measure(
     outputs = loaded.outputs(encoded, precision, report, title)
     metrics = task.measure(outputs, encoded, record.labels)
     baselines = task.baselines(truth, encoded, record.labels)
-    flags = task.doubts(metrics, baselines, task.baseline_words(truth, record.labels))
+    flags = task.warnings(metrics, baselines, task.describe_baselines(truth, record.labels))
     return Evaluation(metrics, baselines, flags)

@@ -78,10 +78,10 @@ def merge(
     bare = adapters.bare(name, quantised=False)
     length = record.spec.max_length or task.max_length
     examples, inputs = probe.batches(task, adapters.processor(name), length)
-    trunk = probe.trunk_of(task, bare.model)
-    answers = probe.bare_answers(probe.ask(bare.model, inputs, trunk), bare.head)
+    backbone = probe.backbone_of(task, bare.model)
+    answers = probe.bare_answers(probe.ask(bare.model, inputs, backbone), bare.head)
     loaded = adapters.put_on(name, bare)
-    del bare, trunk
+    del bare, backbone
     before = _outputs(loaded.model, inputs)
     kind = dtype or _published_dtype(one.weights)
     report.say(f"merging '{name}' into {one.base_id.id}")
@@ -102,7 +102,7 @@ def merge(
                 f"where outputs reach {found[1]:.2g}: it was not kept.",
                 "--dtype float32" if kind != "float32" else None,
             )
-        expected = probe.ask(again, inputs, probe.trunk_of(task, again))
+        expected = probe.ask(again, inputs, probe.backbone_of(task, again))
         probe.write(beside, examples, inputs, answers, expected, probe.digests(one.weights))
         made = msgspec.structs.replace(record, base=one.base_id, format=WHOLE, files=file_ids(beside))
         (beside / RECORD_FILE).write_bytes(dump(made))

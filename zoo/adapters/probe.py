@@ -1,8 +1,8 @@
-"""The probe: a few inputs, and what an adapter and its bare base say to them, kept beside the adapter.
+"""Keeps a probe beside each adapter: a few inputs, with the outputs of the adapter and of its bare base.
 
-Whoever loads the adapter elsewhere can ask again. What the pretrained trunk gives without the adapter tells
-the base from another one, what it gives with it tells the adapter from a lost one, and the outputs tell the
-head from a freshly drawn one. Of large outputs a fixed selection is kept, so that the file stays small.
+Whoever loads the adapter elsewhere can compare. The backbone's outputs without the adapter identify the base,
+those with it identify the adapter, and the model's outputs identify the head. Of large outputs a fixed
+selection is kept, so that the file stays small.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from zoo.tasks.base import Task
 
     Answers = dict[str, np.ndarray]
-    """Output -> the kept part of it, (inputs, ...); `trunk` is what the pretrained part gives."""
+    """Output -> the kept part of it, (inputs, ...); `backbone` is what the pretrained part gives."""
     Batches = list[dict[str, Tensor]]
 
 FILE = "probe.safetensors"
-TRUNK = "trunk"
+BACKBONE = "backbone"
+_STORED_BACKBONE = "trunk"
+"""Its name in probe files, since 0.1.0."""
 _METADATA = "probe"
 """The entry of the file's metadata that describes it, as JSON."""
 TOLERANCES = {"fp32": 1e-3, "bf16": 5e-2}
@@ -82,10 +84,10 @@ def batches(
     return examples, [{name: value for name, value in one.items() if name != "labels"} for one in made]
 
 
-def trunk_of(task: Task, model: nn.Module) -> nn.Module | None:
+def backbone_of(task: Task, model: nn.Module) -> nn.Module | None:
     """The pretrained part of a model as `load_model` gives it; None where that is all of it."""
-    trunk = task.trunk(model)
-    return None if trunk is model else trunk
+    backbone = task.backbone(model)
+    return None if backbone is model else backbone
 
 
 def outputs(model: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -102,8 +104,10 @@ def outputs(model: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def ask(model: nn.Module, asked: Batches, trunk: nn.Module | None = None, precision: str = "fp32") -> Answers:
-    """What the model answers, and the `trunk` within it, to each input by itself."""
+def ask(
+    model: nn.Module, asked: Batches, backbone: nn.Module | None = None, precision: str = "fp32"
+) -> Answers:
+    """What the model answers, and the `backbone` within it, to each input by itself."""
     import torch
 
     from zoo.models.precision import autocast, held
@@ -113,8 +117,8 @@ def ask(model: nn.Module, asked: Batches, trunk: nn.Module | None = None, precis
         torch.nn.Module.float(model)  # transformers' own refuses a quantised base, and leaves it alone so
     seen: list[Any] = []
     handle = None
-    if trunk is not None:
-        handle = trunk.register_forward_hook(lambda module, given, found: seen.append(found))
+    if backbone is not None:
+        handle = backbone.register_forward_hook(lambda module, given, found: seen.append(found))
     rows: dict[str, list[np.ndarray]] = {}
     try:
         with held(model, precision), autocast(place, precision):
@@ -122,7 +126,7 @@ def ask(model: nn.Module, asked: Batches, trunk: nn.Module | None = None, precis
                 seen.clear()
                 found = outputs(model, batch)
                 if seen:
-                    found[TRUNK] = _hidden(seen[-1])
+                    found[BACKBONE] = _hidden(seen[-1])
                 for name, value in found.items():
                     rows.setdefault(name, []).append(_kept(value))
     finally:
@@ -146,7 +150,7 @@ def compare(found: Answers, wanted: Answers) -> list[Difference]:
 
 def bare_answers(found: Answers, head: Sequence[str]) -> Answers:
     """What a bare base's answers tell: under a freshly drawn head, only what comes before it."""
-    return {name: value for name, value in found.items() if name == TRUNK or not head}
+    return {name: value for name, value in found.items() if name == BACKBONE or not head}
 
 
 def write(
@@ -162,8 +166,9 @@ def write(
     from safetensors.numpy import save_file
 
     tensors = {f"input.{name}": value for name, value in given(inputs).items()}
-    tensors |= {f"base.{name}": value for name, value in base.items()}
-    tensors |= {f"expected.{name}": value for name, value in expected.items()}
+    for prefix, answers in (("base.", base), ("expected.", expected)):
+        for name, value in answers.items():
+            tensors[f"{prefix}{_STORED_BACKBONE if name == BACKBONE else name}"] = value
     said: dict[str, Any] = {}
     if _is_text(examples):
         said["examples"] = examples
@@ -259,11 +264,14 @@ def _names(of: Mapping[str, int]) -> str:
 
 
 def _under(prefix: str, found: Mapping[str, np.ndarray]) -> Answers:
-    return {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
+    answers = {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
+    if _STORED_BACKBONE in answers:
+        answers[BACKBONE] = answers.pop(_STORED_BACKBONE)
+    return answers
 
 
 def _hidden(found: Any) -> Tensor:
-    """The hidden states that a trunk gives, before any pooling: that may have been drawn freshly."""
+    """The hidden states that a backbone gives, before any pooling: that may have been drawn freshly."""
     hidden = getattr(found, "last_hidden_state", None)
     value: Tensor = found[0] if hidden is None else hidden
     return value.float().cpu()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from zoo.adapters import probe as probing
 from zoo.adapters.integrity import WHOLE, adapter_files, check_files
 from zoo.adapters.load import Adapters, LoadedAdapter
-from zoo.adapters.probe import TOLERANCES, TRUNK
+from zoo.adapters.probe import BACKBONE, TOLERANCES
 from zoo.errors import IncompatibleError, NotFoundError
 from zoo.models import safetensors_header
 from zoo.registry.schema import AdapterRecord
@@ -105,15 +105,15 @@ def _findings(
     _, inputs = probing.batches(task, adapters.processor(name), length, examples)
     yield _on_probe(probe, inputs, tolerance)
     bare = adapters.bare(name)
-    trunk = probing.trunk_of(task, bare.model)
+    backbone = probing.backbone_of(task, bare.model)
     found: Answers | None = probe.base if probe else None
     if record.format != WHOLE:
-        found = probing.bare_answers(probing.ask(bare.model, inputs, trunk), bare.head)
+        found = probing.bare_answers(probing.ask(bare.model, inputs, backbone), bare.head)
         yield _on_base(record, one.base_id.location, probe, found, tolerance)
     with _checking("load", IncompatibleError):
         loaded = adapters.put_on(name, bare)
     yield Finding("load", True, "every tensor has its place")
-    answers = probing.ask(loaded.model, inputs, trunk)
+    answers = probing.ask(loaded.model, inputs, backbone)
     yield from _on_answers(answers, found, probe, tolerance, bare.head, loaded, folder)
     if metrics:
         yield from _on_metrics(loaded, report)
@@ -162,7 +162,7 @@ def _on_answers(
         yield _on_effect(moved, head, loaded.record, loaded.model, folder)
     for difference in probing.compare(answers, probe.expected if probe else {}):
         check, what = ("adapter", "the adapter is not the one that was saved")
-        if difference.name != TRUNK:
+        if difference.name != BACKBONE:
             check, what = ("head", "the head is not the one that was trained") if head else ("answers", what)
         passed = difference.within(tolerance)
         yield Finding(check, passed, f"{difference.name} as recorded" if passed else f"{what}: {difference}")

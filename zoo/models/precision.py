@@ -99,15 +99,15 @@ def autocast(place: torch.device, precision: str) -> AbstractContextManager[Any]
     return torch.autocast(place.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
-def silence_dropout(trunk: nn.Module) -> None:
-    """Turn off every dropout of a trunk that will be frozen. Call it before an adapter brings its own.
+def silence_dropout(backbone: nn.Module) -> None:
+    """Turn off every dropout of a backbone that will be frozen. Call it before an adapter brings its own.
 
     Noise in frozen weights regularises nothing that is trained, and on a CPU it costs more than the
     arithmetic: it keeps attention off its fast path.
     """
     from torch import nn
 
-    for module in trunk.modules():
+    for module in backbone.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
         for name, value in list(vars(module).items()):

@@ -42,7 +42,7 @@ class Method(ABC):
     """A frozen dataclass; `zoo.param` gives a field its default, its range and its explanation."""
     learning_rate: float = 1e-3
     freezes_base: bool = True
-    """Its dropout can then be turned off: noise in a frozen trunk regularises nothing that is trained."""
+    """Its dropout can then be turned off: noise in a frozen backbone regularises nothing that is trained."""
     needs_base: bool = True
     """False where the saved folder is a whole model by itself."""
     format: str = "zoo"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,15 @@ if TYPE_CHECKING:
     from zoo.runtime.console import Report
 
 _PROBE = ("A film to remember.", "I left before the end, and so did everybody else in the cinema.", "Why?")
+
+
+_RENAMED = {
+    "trunk": "backbone",
+    "make_do": "reduce_memory",
+    "doubts": "warnings",
+    "baseline_words": "describe_baselines",
+}
+"""Methods of 0.1.0 -> their names now: a plugin that overrides an old one still does."""
 
 
 class Task(ABC):
@@ -58,6 +68,12 @@ class Task(ABC):
     eval_limit: int = 5000
     measured_together: bool = False
     """Rows are judged by each other (a gallery to rank): no baseline is measured on fewer of them."""
+
+    def __init_subclass__(cls) -> None:
+        for old, new in _RENAMED.items():
+            if old in vars(cls):
+                warnings.warn(f"{cls.__name__}.{old} is called {new} now", DeprecationWarning, stacklevel=2)
+                setattr(cls, new, vars(cls)[old])
 
     def resolve_targets(self, asked: Sequence[str]) -> Sequence[str] | str:
         """Names of modules, or a pattern of them, for what was asked for: a task may have its own words."""
@@ -132,9 +148,13 @@ class Task(ABC):
         rows = max(1, tokens // length)
         return {"input_ids": torch.zeros((rows, length), dtype=torch.long, device="meta")}
 
-    def trunk(self, model: nn.Module) -> nn.Module:
+    def backbone(self, model: nn.Module) -> nn.Module:
         """The pretrained part of `load_model`'s model, whose dropout goes off when it is frozen."""
         return getattr(model, getattr(model, "base_model_prefix", ""), model)
+
+    def trunk(self, model: nn.Module) -> nn.Module:
+        """Deprecated name of `backbone`, for plugins made for 0.1.0."""
+        return self.backbone(model)
 
     @abstractmethod
     def encode(self, examples: Sequence[Example], processor: Any, max_length: int) -> list[dict[str, Any]]:
@@ -167,7 +187,7 @@ class Task(ABC):
         """After each step of the optimizer: for what must stay within bounds."""
         return
 
-    def make_do(self, model: nn.Module, budget: int) -> str | None:
+    def reduce_memory(self, model: nn.Module, budget: int) -> str | None:
         """Memory does not suffice for batches of `budget` tokens: train in less of it, to the same result.
 
         Returns:
@@ -203,14 +223,14 @@ class Task(ABC):
         """Metrics of answers that need no model (always the commonest label)."""
         return {}
 
-    def baseline_words(self, train: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> dict[str, str]:
+    def describe_baselines(self, train: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> dict[str, str]:
         """Each baseline in words, for the sentence that flags a metric which does not beat it."""
         return {}
 
-    def doubts(
+    def warnings(
         self, metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]], words: Mapping[str, str]
     ) -> list[str]:
-        """Sentences that flag what makes the metrics doubtful; `words` are those of `baseline_words`."""
+        """Sentences that flag what makes the metrics doubtful; `words` are those of `describe_baselines`."""
         from zoo.tasks.metrics import not_beaten
 
         return not_beaten(metrics, baselines, words)

@@ -196,7 +196,7 @@ class TextClassification(Task):
         truth = [one["labels"] for one in held_out]
         return classification(truth, [label] * len(truth), len(labels))
 
-    def baseline_words(self, train: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> dict[str, str]:
+    def describe_baselines(self, train: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> dict[str, str]:
         return {
             "majority": f"always answering '{labels[_commonest(train)]}'",
             "untrained": "the untrained base with a fresh head",
@@ -251,12 +251,12 @@ with torch.no_grad():
         )
 
     def _head(self, model: nn.Module, missing: Sequence[str]) -> list[str]:
-        """Modules outside the trunk, and those inside it that the checkpoint has no weights for."""
-        trunk = self.trunk(model)
+        """Modules outside the backbone, and those inside it that the checkpoint has no weights for."""
+        backbone = self.backbone(model)
         outside = [
             name
             for name, module in model.named_children()
-            if module is not trunk and any(True for _ in module.parameters())
+            if module is not backbone and any(True for _ in module.parameters())
         ]
         sizes = {name: value.numel() for name, value in model.named_parameters()}
         inside = [key for key in missing if key.partition(".")[0] not in outside and key in sizes]

@@ -93,7 +93,7 @@ class Bench:
             for rows in (self.dataset.train, self.dataset.held_out)
         )
         if self.method.freezes_base:
-            silence_dropout(self.task.trunk(model))
+            silence_dropout(self.task.backbone(model))
         seed(SEED)
         longest = max(one["length"] for one in train)
         return Run(

@@ -176,8 +176,8 @@ def _check_empty_model(bench: _Bench) -> None:
     names = {name for name, _ in bench.model.named_modules()}
     lost = [name for name in bench.loaded[1] if name not in names]
     expect(not lost, f"the head names {', '.join(lost)}, which the model does not have")
-    trunk = bench.task.trunk(bench.model)
-    expect(any(trunk is one for one in bench.model.modules()), "the trunk is no part of the model")
+    backbone = bench.task.backbone(bench.model)
+    expect(any(backbone is one for one in bench.model.modules()), "the backbone is no part of the model")
 
 
 def _check_collate(bench: _Bench) -> None:
@@ -224,7 +224,7 @@ def _check_measure(bench: _Bench) -> None:
         expect(isinstance(metric, Metric), f"{metric!r} is no Metric")
         expect(metric.n > 0, f"{metric.name} has n = {metric.n}")
         expect(metric.low <= metric.value <= metric.high, f"{metric.name} is outside its interval")
-    said = bench.task.baseline_words(bench.encode(bench.dataset.train), bench.labels)
+    said = bench.task.describe_baselines(bench.encode(bench.dataset.train), bench.labels)
     unknown = sorted(said.keys() - baselines.keys() - {"untrained"})
     expect(not unknown, f"words for a baseline that it does not measure: {', '.join(unknown)}")
 

@@ -36,14 +36,14 @@ def prove(run: Run, asked: tuple[list[Any], Batches], base: Path, folder: Path) 
     del run.model
     gc.collect()
     model, head = task.load_model(base, run.labels, **options)
-    trunk = probe.trunk_of(task, model)
-    bare = probe.bare_answers(probe.ask(model, inputs, trunk), head)
+    backbone = probe.backbone_of(task, model)
+    bare = probe.bare_answers(probe.ask(model, inputs, backbone), head)
     if not method.needs_base:
-        del model, trunk
+        del model, backbone
         model, _ = task.load_model(folder, run.labels)
-        trunk = probe.trunk_of(task, model)
+        backbone = probe.backbone_of(task, model)
     model = method.restore(model, folder, run.params, task).eval()
-    expected = probe.ask(model, inputs, trunk)
+    expected = probe.ask(model, inputs, backbone)
     for name, value in model.named_parameters():
         value.requires_grad_(name in learned)  # what is frozen is rounded in bf16, and must be so alike
     model.to(place)

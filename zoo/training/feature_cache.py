@@ -1,4 +1,4 @@
-"""Training above a frozen trunk on features computed once: a linear probe needs the trunk only one time.
+"""Trains above a frozen backbone on features that are computed once.
 
 Only where it gives the same result: nothing below the head is trained, no dropout in it is on, and on a few
 real examples the head says the same of the cached features as of the texts.
@@ -38,7 +38,7 @@ _POSITIONS: dict[str, Callable[[Mapping[str, Any]], int]] = {
 
 @dataclass(frozen=True)
 class Above:
-    """What is really trained: the run's model on its texts, or the same model on its trunk's features."""
+    """What is really trained: the run's model on its texts, or the same model on its backbone's features."""
 
     model: nn.Module
     rows: Sequence[Mapping[str, Any]]
@@ -48,7 +48,7 @@ class Above:
 
 
 @contextmanager
-def above_frozen_trunk(run: Run, precision: str) -> Iterator[Above]:
+def reuse_frozen_features(run: Run, precision: str) -> Iterator[Above]:
     """The cached features to train on where that is the same, else the run as it is."""
     start = time.monotonic()
     part = _frozen_part(run)
@@ -57,7 +57,7 @@ def above_frozen_trunk(run: Run, precision: str) -> Iterator[Above]:
         batch = run.task.pack if run.spec.packing else run.task.collate
         yield Above(run.model, run.train, lambda examples: batch(examples, run.processor))
         return
-    with run.report.progress("features of the frozen trunk", len(run.train)) as progress:
+    with run.report.progress("features of the frozen backbone", len(run.train)) as progress:
         computed = _compute(run, run.train, part, position, precision, progress)
     with _answering(run.model, part, computed.kind) as model:
         yield Above(model, computed.rows, _collate, time.monotonic() - start)
@@ -66,15 +66,15 @@ def above_frozen_trunk(run: Run, precision: str) -> Iterator[Above]:
 def _frozen_part(run: Run) -> nn.Module | None:
     """The largest part of a text model that computes the same for an example in every epoch.
 
-    The whole trunk; or, where some of it is trained (a pooler that the checkpoint lacks), what comes before.
+    The whole backbone; where some of it is trained (a pooler that the checkpoint lacks), what precedes that.
     """
-    trunk = run.task.trunk(run.model)
+    backbone = run.task.backbone(run.model)
     example = run.train[0]
-    if trunk is run.model or not set(example) <= _OF_TEXT or isinstance(example.get("labels"), list):
+    if backbone is run.model or not set(example) <= _OF_TEXT or isinstance(example.get("labels"), list):
         return None
-    if _is_fixed(trunk):
-        return trunk
-    before = list(itertools.takewhile(_is_fixed, trunk.children()))
+    if _is_fixed(backbone):
+        return backbone
+    before = list(itertools.takewhile(_is_fixed, backbone.children()))
     return before[-1] if before else None
 
 
@@ -89,7 +89,7 @@ def _is_fixed(part: nn.Module) -> bool:
 def _position(run: Run, part: nn.Module, precision: str) -> str | None:
     """The token whose features are all that the rest of the model reads; None where no one token is.
 
-    Nor where something is trained that the features hide: prompts that go into the trunk, say.
+    Nor where something is trained that the features hide: prompts that go into the backbone, say.
     """
     import torch
 

@@ -92,7 +92,7 @@ def train(
     evaluate_seconds = time.monotonic() - start
 
     if made.method.freezes_base and settled.base_dropout == "off":
-        silence_dropout(made.task.trunk(run.model))
+        silence_dropout(made.task.backbone(run.model))
     _seed(settled)  # again, so that the adapter is drawn alike whatever was measured before
     run.model = made.method.attach(run.model, made.params, made.task, head)
     counted = count(run.model)
@@ -210,7 +210,7 @@ def _record(
         labels=list(run.labels),
         metrics=metrics,
         baselines=baselines,
-        flags=made.task.doubts(metrics, baselines, made.task.baseline_words(run.train, run.labels)),
+        flags=made.task.warnings(metrics, baselines, made.task.describe_baselines(run.train, run.labels)),
         cost=Cost(
             train_seconds=round(result.seconds, 3),
             evaluate_seconds=round(evaluate_seconds, 3),

@@ -47,7 +47,7 @@ def zoo_train(run: Run) -> TrainResult:
         raise NotFoundError(
             f"there is no checkpoint of '{run.spec.name}' to resume from.", "leave out --resume"
         )
-    with feature_cache.above_frozen_trunk(run, precision) as above:
+    with feature_cache.reuse_frozen_features(run, precision) as above:
         return _train_within_memory(run, above, precision, checkpoint)
 
 
@@ -69,18 +69,18 @@ def _train_within_memory(
             if not should_reduce_batch_size(error):
                 raise
             budget = run.budget
-            made_do = run.task.make_do(run.model, budget)
-            if made_do is None and budget // 2 < max(one["length"] for one in run.train):
+            reduced = run.task.reduce_memory(run.model, budget)
+            if reduced is None and budget // 2 < max(one["length"] for one in run.train):
                 raise ZooError(
                     f"out of memory with {budget} tokens in a batch, and the longest example has over half.",
                     "--gradient-checkpointing, or a smaller --max-length",
                 ) from error
-        if made_do is None:
-            made_do = f"batches of {budget // 2} tokens instead of {budget}, twice as many a step"
+        if reduced is None:
+            reduced = f"batches of {budget // 2} tokens instead of {budget}, twice as many a step"
             run.spec = msgspec.structs.replace(
                 run.spec, batch_tokens=budget // 2, gradient_accumulation=2 * run.spec.gradient_accumulation
             )
-        run.report.warn(f"out of memory: {made_do}.")
+        run.report.warn(f"out of memory: {reduced}.")
         clear_device_cache(garbage_collection=True)
         checkpoint = None
         run.model.load_state_dict(fresh, strict=False)

@@ -257,12 +257,12 @@ def test_towers_that_train_in_parts_get_the_gradients_of_the_whole_batch(
         model.train()
         if part:
             while task._part != part:
-                assert task.make_do(model, 10)
+                assert task.reduce_memory(model, 10)
         task.loss(model(**batch), labels).backward()
         found.append({name: value.grad for name, value in model.named_parameters()})
         assert all(torch.allclose(found[0][name], value, atol=1e-6) for name, value in found[-1].items())
-    assert "1 pairs at a time" in task.make_do(model, 10)
-    assert task.make_do(model, 10) is None
+    assert "1 pairs at a time" in task.reduce_memory(model, 10)
+    assert task.reduce_memory(model, 10) is None
 
 
 def test_captions_over_the_limit_are_cut_before_their_end_and_counted(

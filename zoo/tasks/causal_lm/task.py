@@ -216,7 +216,7 @@ class CausalLanguageModelling(Task):
 
         return token_loss_change(before[:, 0], after[:, 0], after[:, 1])
 
-    def baseline_words(self, train: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> dict[str, str]:
+    def describe_baselines(self, train: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> dict[str, str]:
         return {"untrained": "the untrained base"}
 
     def samples(self, run: Run, held_out: Sequence[Example]) -> list[tuple[str, str, str]]:

@@ -218,7 +218,7 @@ class ImageTextRetrieval(Task):
             with torch.no_grad():
                 scale.clamp_(max=math.log(_HOTTEST))
 
-    def make_do(self, model: nn.Module, budget: int) -> str | None:
+    def reduce_memory(self, model: nn.Module, budget: int) -> str | None:
         """The contrast of the whole batch from half as many pairs at a time as before."""
         part = (self._part or budget) // 2
         if part < 1:
@@ -250,19 +250,19 @@ class ImageTextRetrieval(Task):
 
         return {"chance": chance(_pairs(held_out))}
 
-    def baseline_words(self, train: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> dict[str, str]:
+    def describe_baselines(self, train: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> dict[str, str]:
         return {"chance": "ranking at random", "untrained": "the untouched base"}
 
     def remarks(self, encoded: Iterable[Mapping[str, Any]], max_length: int) -> list[str]:
         cut = sum(one["cut"] for one in encoded)
         return [f"{cut:,} captions have more than {max_length} tokens and are cut."] if cut else []
 
-    def doubts(
+    def warnings(
         self, metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]], words: Mapping[str, str]
     ) -> list[str]:
         # alignment and uniformity describe the embeddings: one is had at the other's expense
         ranks = [one for one in metrics if not one.name.endswith(("alignment", "uniformity"))]
-        flags = super().doubts(ranks, baselines, words)
+        flags = super().warnings(ranks, baselines, words)
         n, found = metrics[0].n, next(one for one in metrics if one.name == self.primary_metric)
         if n >= _FEW:
             return flags
