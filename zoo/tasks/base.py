@@ -102,7 +102,7 @@ class Task(ABC):
         return (self.key(example),)
 
     def relabel(self, splits: dict[str, list[Example]], names: Sequence[str], trained: Sequence[str]) -> None:
-        """Give rows of other data the label ids that an adapter was trained with.
+        """Give rows of other data the label ids that an adapter was trained with, where the task has labels.
 
         Raises:
             DataError: a label that the adapter has never seen.
@@ -115,7 +115,8 @@ class Task(ABC):
                 )
         for rows in splits.values():
             for row in rows:
-                row["label"] = trained.index(names[row["label"]])
+                if "label" in row:
+                    row["label"] = trained.index(names[row["label"]])
 
     @abstractmethod
     def example(self, given: Any) -> Example:

@@ -1,4 +1,4 @@
-"""Scores with their error bars, the baselines beside them, and the doubt in words."""
+"""Computes metrics with intervals, and says which of them do not beat a baseline."""
 
 from __future__ import annotations
 
@@ -69,79 +69,70 @@ def proportion(name: str, hits: int, n: int) -> Metric:
     )
 
 
-def bootstrap(
-    name: str, score: Callable[[np.ndarray], np.ndarray], confusion: np.ndarray, seed: int = 0
+def resampled(
+    name: str, value: float, draws: np.ndarray | Sequence[float], n: int, *, lower_is_better: bool = False
 ) -> Metric:
-    """Percentile bootstrap (Efron 1979) over the examples that `confusion` counts.
-
-    Examples in one cell are interchangeable, so resampling all of them is one multinomial draw of the cells;
-    the scores are formulas over arrays of such draws because a library call each would take seconds.
-    """
-    n = int(confusion.sum())
-    draws = np.random.default_rng(seed).multinomial(n, confusion.ravel() / n, size=_RESAMPLES)
-    low, high = np.quantile(score(draws.reshape(-1, *confusion.shape)), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    """A metric of n examples with the percentile interval (Efron 1979) of its `draws`, NaN left out."""
+    low, high = np.nanquantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Metric(
         name=name,
-        value=float(score(confusion)),
+        value=float(value),
         low=float(low),
         high=float(high),
         n=n,
         level=LEVEL,
         interval="bootstrap",
+        lower_is_better=lower_is_better,
     )
 
 
-def token_loss(losses: np.ndarray, tokens: np.ndarray, seed: int = 0) -> list[Metric]:
-    """Mean loss of a token, and perplexity, with a percentile bootstrap over the conversations.
+def bootstrap(name: str, score: Callable[[np.ndarray], np.ndarray], confusion: np.ndarray) -> Metric:
+    """A score of a confusion matrix, resampled over the examples that the matrix counts.
 
-    The tokens of one conversation depend on each other, so it is whole conversations that are drawn again.
+    Examples in one cell are interchangeable, so a resample is one multinomial draw of the cells. This and the
+    array formulas are our own because a call of a metrics library for each resample takes seconds.
+    """
+    n = int(confusion.sum())
+    draws = np.random.default_rng(0).multinomial(n, confusion.ravel() / n, size=_RESAMPLES)
+    return resampled(name, float(score(confusion)), score(draws.reshape(-1, *confusion.shape)), n)
+
+
+def token_loss(losses: np.ndarray, tokens: np.ndarray) -> list[Metric]:
+    """Mean loss of a token, and perplexity.
+
+    The tokens of one conversation depend on each other, so whole conversations are resampled.
 
     Args:
         losses: of each conversation, the sum over its tokens, in nats.
         tokens: of each conversation, how many.
     """
-    drawn = _mean_of_tokens(losses, tokens, seed)
-    return [
-        _lower("loss", drawn, len(losses)),
-        _lower("perplexity", np.exp(drawn), len(losses)),
-    ]
+    drawn = _mean_of_tokens(losses, tokens)
+    return _loss_metrics("", drawn, np.exp(drawn), len(tokens))
 
 
-def token_loss_change(
-    before: np.ndarray, after: np.ndarray, tokens: np.ndarray, seed: int = 0
-) -> list[Metric]:
-    """What training changed of both, on the same conversations: each draw takes both losses of each."""
-    old, new = (_mean_of_tokens(losses, tokens, seed) for losses in (before, after))
-    return [
-        _lower("loss_change", new - old, len(tokens)),
-        _lower("perplexity_change", np.exp(new) - np.exp(old), len(tokens)),
-    ]
+def token_loss_change(before: np.ndarray, after: np.ndarray, tokens: np.ndarray) -> list[Metric]:
+    """How training changed both, paired: each resample takes both losses of a conversation."""
+    old, new = (_mean_of_tokens(losses, tokens) for losses in (before, after))
+    return _loss_metrics(_CHANGE, new - old, np.exp(new) - np.exp(old), len(tokens))
 
 
-def _mean_of_tokens(losses: np.ndarray, tokens: np.ndarray, seed: int) -> np.ndarray:
+def _mean_of_tokens(losses: np.ndarray, tokens: np.ndarray) -> np.ndarray:
     """The mean over all conversations, then that of each resample."""
     n = len(losses)
-    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=_RESAMPLES)
+    draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=_RESAMPLES)
     drawn = np.concatenate([np.ones((1, n)), draws])
     return np.asarray((drawn @ losses.astype(float)) / (drawn @ tokens.astype(float)))
 
 
-def _lower(name: str, drawn: np.ndarray, n: int) -> Metric:
-    low, high = np.quantile(drawn[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Metric(
-        name=name,
-        value=float(drawn[0]),
-        low=float(low),
-        high=float(high),
-        n=n,
-        level=LEVEL,
-        interval="bootstrap",
-        lower_is_better=True,
-    )
+def _loss_metrics(suffix: str, loss: np.ndarray, perplexity: np.ndarray, n: int) -> list[Metric]:
+    return [
+        resampled(f"{name}{suffix}", drawn[0], drawn[1:], n, lower_is_better=True)
+        for name, drawn in (("loss", loss), ("perplexity", perplexity))
+    ]
 
 
 def not_beaten(
-    metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]], words: Mapping[str, str]
+    metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]], descriptions: Mapping[str, str]
 ) -> list[str]:
     """A sentence for each baseline that is not clearly beaten: one value lies in the other's interval."""
     sentences = []
@@ -158,7 +149,9 @@ def not_beaten(
             if metric.name in beside and not _is_beyond(metric, beside[metric.name], changes.get(metric.name))
         ]
         if level:
-            sentences.append(f"{', '.join(level)}: not better than {words.get(name, name)} beyond chance")
+            sentences.append(
+                f"{', '.join(level)}: not better than {descriptions.get(name, name)} beyond chance"
+            )
     return sentences
 
 

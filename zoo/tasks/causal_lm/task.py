@@ -75,9 +75,6 @@ class CausalLanguageModelling(Task):
     def key(self, example: Example) -> str:
         return json.dumps(example["messages"], ensure_ascii=False)
 
-    def relabel(self, splits: dict[str, list[Example]], names: Sequence[str], trained: Sequence[str]) -> None:
-        return  # there are no labels
-
     def example(self, given: Any) -> Example:
         return {"messages": [{"role": "user", "content": given}]}
 

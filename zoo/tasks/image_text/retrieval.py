@@ -1,4 +1,4 @@
-"""Finding the picture to a caption and the caption to a picture: how well, among how many, how surely.
+"""Measures retrieval from captions to pictures and back.
 
 Every picture of the gallery is ranked for every caption, and every distinct caption for every picture. A
 caption is right for all the pictures that have it. Intervals resample the pictures queried, each with its
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from zoo.registry.schema import Metric
-from zoo.tasks.metrics import LEVEL
+from zoo.tasks.metrics import resampled
 
 CUTS = (1, 5, 10)
 DIRECTIONS = ("image_to_text", "text_to_image")
@@ -21,7 +21,7 @@ _RESAMPLES = 1000
 _BLOCK = 512
 """Rows of a similarity matrix held at once."""
 _MOST = 5000
-"""Points whose pairwise distances give the uniformity; of more, every so-manieth."""
+"""Points whose pairwise distances give the uniformity; of more, every n-th."""
 
 
 class Pairs(NamedTuple):
@@ -152,18 +152,8 @@ def _resampled(n: int) -> np.ndarray:
 
 
 def _metric(name: str, score: Score, weights: np.ndarray, *, lower_is_better: bool = False) -> Metric:
-    value, *resampled = score(weights)
-    low, high = np.nanquantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Metric(
-        name=name,
-        value=float(value),
-        low=float(low),
-        high=float(high),
-        n=weights.shape[1],
-        level=LEVEL,
-        interval="bootstrap",
-        lower_is_better=lower_is_better,
-    )
+    value, *draws = score(weights)
+    return resampled(name, value, draws, weights.shape[1], lower_is_better=lower_is_better)
 
 
 def _mean(values: np.ndarray, image: np.ndarray) -> Score:

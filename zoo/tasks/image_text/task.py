@@ -99,9 +99,6 @@ class ImageTextRetrieval(Task):
     def inputs(self, example: Example) -> tuple[str, ...]:
         return tuple(example["texts"])
 
-    def relabel(self, splits: dict[str, list[Example]], names: Sequence[str], trained: Sequence[str]) -> None:
-        return
-
     def example(self, text: str) -> Example:
         """A picture where `text` is the path of one, else a caption."""
         if Path(text).suffix.lower() not in images.SUFFIXES:
