@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ os.environ["COLUMNS"] = "200"
 if "PYTEST_XDIST_WORKER" in os.environ:  # a thread a worker: tiny models have no use for more
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from tests import warm_process
 from zoo.registry.store import Registry
 from zoo.testing import ENCODERS
 from zoo.testing import reviews as reviews
@@ -98,15 +99,16 @@ def zoo(
     return run
 
 
-def run_process(*args: object, env: dict[str, str] | None = None, **options: Any) -> Result:
-    """Run `python -m zoo ARGS...` as a process of its own."""
+def run_process(
+    *args: object, env: Mapping[str, str | None] | None = None, cwd: object = None, **options: Any
+) -> Result:
+    """Run `python -m zoo ARGS...` as a process of its own, without the variables that `env` has as None."""
+    settings = {name: value for name, value in {**os.environ, **(env or {})}.items() if value is not None}
+    words, folder = list(map(str, args)), str(cwd or Path.cwd())
+    if not options:
+        return Result(*warm_process.run(words, settings, folder))
+    command = [sys.executable, "-m", "zoo", *words]
     done = subprocess.run(
-        [sys.executable, "-m", "zoo", *map(str, args)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **(env or {})},
-        timeout=300,
-        check=False,
-        **options,
+        command, capture_output=True, text=True, env=settings, cwd=folder, timeout=300, check=False, **options
     )
     return Result(done.returncode, done.stdout, done.stderr)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Result, reviews
+from tests.conftest import Result, reviews, run_process
 from tests.hub.local_hub import LocalHub
 
 BERT = "google-bert/bert-base-cased"
@@ -141,22 +138,11 @@ class Machine:
         self.seconds = 0.0
 
     def zoo(self, *args: object, **env: str) -> Result:
-        inherited = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+        own = {"ZOO_REGISTRY": str(self.folder / "registry.json"), "HF_HUB_OFFLINE": None}
         start = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-m", "zoo", *map(str, args)],
-            capture_output=True,
-            text=True,
-            cwd=self.folder,
-            env=inherited
-            | self.hub.env(self.folder / "hf")
-            | {"ZOO_REGISTRY": str(self.folder / "registry.json"), "OMP_NUM_THREADS": "1"}
-            | env,
-            timeout=240,
-            check=False,
-        )
+        done = run_process(*args, env=own | self.hub.env(self.folder / "hf") | env, cwd=self.folder)
         self.seconds = time.monotonic() - start
-        return Result(done.returncode, done.stdout, done.stderr)
+        return done
 
 
 @pytest.fixture
