@@ -15,23 +15,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo import (
-    CLASS_NAMES,
-    HUB_TIMEOUT,
-    PROCESSOR_FILES,
-    DataError,
-    Kind,
-    NotFoundError,
-    Offer,
-    Resolved,
-    Source,
-    UsageError,
-    ZooError,
-    canonical,
-    has_weights,
-    hookimpl,
-    said,
-)
+from zoo import DataError, Kind, NotFoundError, Offer, Resolved, Source, UsageError, ZooError, hookimpl
+from zoo.data.files import CLASS_NAMES
+from zoo.hub.client import HUB_TIMEOUT, said
+from zoo.models.fingerprint import canonical, has_weights
+from zoo.security.gates import PROCESSOR_FILES
 
 if TYPE_CHECKING:
     from pandas import DataFrame

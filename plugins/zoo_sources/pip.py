@@ -7,17 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from zoo import (
-    Kind,
-    Offer,
-    Report,
-    Resolved,
-    Source,
-    UnreachableError,
-    UsageError,
-    hookimpl,
-    unpack_gguf,
-)
+from zoo import Kind, Offer, Report, Resolved, Source, UnreachableError, UsageError, hookimpl
+from zoo.models.gguf import unpack_gguf
 
 zoo_api = 1
 

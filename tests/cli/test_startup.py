@@ -1,8 +1,7 @@
-"""Commands that need no model start in a moment, and imports point one way."""
+"""Commands that need no model start in a moment."""
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import subprocess
@@ -139,86 +138,3 @@ def test_importing_every_module_of_the_zoo_and_every_plugin_leaves_the_heavy_pac
     """zoo.tasks.metrics is arithmetic over arrays and may have numpy: only evaluation imports it."""
     found = python(IMPORT_EACH, json.dumps(HEAVY), *CORE, *PLUGINS)
     assert found in ({}, {"zoo.tasks.metrics": ["numpy"]})
-
-
-def test_every_name_that_plugins_may_import_is_there_and_loads_nothing_heavy() -> None:
-    source = """
-import json, sys, zoo
-for name in zoo.__all__:
-    getattr(zoo, name)
-assert sorted(zoo.__all__) == sorted(zoo._HOME)
-print(json.dumps(sorted(sys.modules)))
-"""
-    assert not set(HEAVY) & set(python(source))
-
-
-# which way imports point
-
-
-def imported(path: Path) -> Iterator[tuple[str, tuple[str, ...], ast.stmt]]:
-    """(module, names, statement) of every import in a file, in functions and under TYPE_CHECKING too."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name, (), node
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
-            yield node.module or "", tuple(alias.name for alias in node.names), node
-
-
-@pytest.mark.parametrize("name", CORE)
-def test_the_core_imports_no_plugin(name: str) -> None:
-    wrong = [
-        f"{CORE[name]}:{node.lineno}"
-        for module, _, node in imported(CORE[name])
-        if module.partition(".")[0] in PLUGIN_PACKAGES
-    ]
-    assert wrong == []
-    text = CORE[name].read_text(encoding="utf-8")
-    assert not any(f'"{package}' in text for package in PLUGIN_PACKAGES)  # nor by import_module
-
-
-@pytest.mark.parametrize("name", PLUGINS)
-def test_a_plugin_imports_only_the_public_names_of_the_zoo(name: str) -> None:
-    """The zoo's own plugins use the door that a stranger's have: `from zoo import ...`. Kin may share."""
-    import zoo
-
-    wrong = []
-    package = name.partition(".")[0]
-    for module, names, node in imported(PLUGINS[name]):
-        top = module.partition(".")[0]
-        public = module == "zoo" and set(names) <= set(zoo.__all__) and isinstance(node, ast.ImportFrom)
-        if (top in PLUGIN_PACKAGES and top != package) or (top == "zoo" and not public):
-            wrong.append(f"{PLUGINS[name]}:{node.lineno}: {module}")
-    assert wrong == []
-
-
-LAYERS = (
-    {"errors", "specs"},
-    {"hookspecs"},
-    {"pipeline"},
-    {"cli"},
-)
-"""DESIGN's order; every other module lies between hookspecs and pipeline."""
-
-
-def layer(module: str) -> int:
-    part = module.split(".")[1] if "." in module else ""
-    return next((2 * index for index, names in enumerate(LAYERS) if part in names), 3)
-
-
-@pytest.mark.parametrize("name", [name for name in CORE if name != "zoo"])
-def test_no_module_of_the_core_imports_one_of_a_layer_above(name: str) -> None:
-    typing_only = {
-        statement
-        for node in ast.walk(ast.parse(CORE[name].read_text(encoding="utf-8")))
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for statement in map(ast.unparse, node.body)
-    }
-    wrong = []
-    for module, names, node in imported(CORE[name]):
-        if module.partition(".")[0] != "zoo" or ast.unparse(node) in typing_only:
-            continue
-        targets = [f"zoo.{one}" for one in names] if module == "zoo" else [module]
-        wrong += [one for one in targets if one in CORE and layer(one) > layer(name)]
-    assert wrong == []

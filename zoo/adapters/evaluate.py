@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo.adapters.load import Adapters, LoadedAdapter
+from zoo.adapters.load import Adapters, LoadedAdapter, load
 from zoo.data.dataset import divide_rows, read_examples, read_splits
 from zoo.data.files import Division, Example, fingerprint
 from zoo.data.token_cache import encode
@@ -30,7 +30,8 @@ class Evaluation:
 
 
 def evaluate(
-    loaded: LoadedAdapter,
+    adapter: str | LoadedAdapter,
+    registry: Registry | None = None,
     report: Report | None = None,
     *,
     data: str | None = None,
@@ -39,11 +40,19 @@ def evaluate(
 ) -> Evaluation:
     """Measure on the adapter's own held-out rows, or on every row of other data.
 
+    Args:
+        adapter: its name or folder, or what `load` returned.
+        registry: where the name is looked up; None is the registry that the command line would use.
+        data: other data, as `--data` takes it.
+        columns: role -> the column of that data that has it, where it has another name.
+        precision: `auto`, `bf16` or `fp32`; None is that of the training.
+
     Raises:
         IncompatibleError: the adapter's own data has changed since, so it may have seen the held-out rows.
         DataError: other data with labels that the adapter does not know.
     """
     report = report or Report()
+    loaded = load(adapter, registry, report=report) if isinstance(adapter, str) else adapter
     return _measure(loaded, HeldOut(report, data, columns), precision, report, "evaluating")
 
 

@@ -245,19 +245,47 @@ class Adapters:
 
 def load(
     name: str,
-    registry: Registry,
+    registry: Registry | None = None,
     base: str | None = None,
     allow_other: bool = False,
     report: Report | None = None,
 ) -> LoadedAdapter:
-    """An adapter on its base, ready to predict. Arguments and errors are those of `Adapters`."""
-    return Adapters([name], registry, base, allow_other, report).load(name)
+    """An adapter on its base, ready to predict; its `model` is a module of torch.
+
+    Args:
+        name: of an adapter in the registry, or the folder of one.
+        registry: None is the registry that the command line would use.
+        base: a reference to the base, as `--base` takes it; None is where it was at training.
+        allow_other: load onto a base with other weights too, if the shapes fit, with a warning.
+        report: hears of facts and warnings; None is told nothing.
+
+    Raises:
+        NotFoundError: no such adapter, or its files, its base or its plugins are not installed here.
+        IncompatibleError: the base or a file is not the one that the record names.
+    """
+    return Adapters([name], registry or Registry(), base, allow_other, report).load(name)
 
 
 def predict(
-    loaded: LoadedAdapter, inputs: Sequence[Any], report: Report | None = None
+    adapter: str | LoadedAdapter,
+    inputs: Sequence[Any],
+    registry: Registry | None = None,
+    report: Report | None = None,
 ) -> list[dict[str, Any]]:
-    """What the adapter says of each input (a text, or a pair of them), in order."""
+    """What the adapter says of each input, in order.
+
+    A classifier gives `label`, `probability` and `probabilities`, a chat model gives `answer`.
+
+    Args:
+        adapter: its name or folder, or what `load` returned: that one is loaded once for many calls.
+        inputs: texts, or pairs of texts where the task takes two.
+        registry: where the name is looked up; None is the registry that the command line would use.
+
+    Raises:
+        UsageError: an input that the task does not take.
+        ZooError: what `load` raises.
+    """
+    loaded = load(adapter, registry, report=report) if isinstance(adapter, str) else adapter
     return loaded.task.predict(loaded, inputs, report or Report())
 
 

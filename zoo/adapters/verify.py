@@ -193,7 +193,7 @@ def _on_metrics(loaded: LoadedAdapter, report: Report) -> Iterator[Finding]:
 
     # bf16 where this machine has it: an adapter trained in it is no other without
     precision = "fp32" if loaded.record.precision == "fp32" else "auto"
-    now = {one.name: one.value for one in evaluate(loaded, report, precision=precision).metrics}
+    now = {one.name: one.value for one in evaluate(loaded, report=report, precision=precision).metrics}
     compared = [one for one in loaded.record.metrics if one.name in now]
     for one in compared:
         said = (

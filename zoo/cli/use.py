@@ -88,7 +88,7 @@ def predict_command(
     _check_inputs(task, inputs, name)
     report = StderrReport() if len(inputs) > _WORTH_A_BAR else Report()
     loaded = load.load(name, registry, base, allow_other, StderrReport())
-    rows = load.predict(loaded, inputs, report)
+    rows = load.predict(loaded, inputs, report=report)
     roles = task.text_columns
     given = [dict(zip(roles, (one,) if isinstance(one, str) else one, strict=True)) for one in inputs]
     if as_json:

@@ -83,9 +83,15 @@ def check_name(name: str) -> str:
 
 
 class Registry:
-    def __init__(self, path: Path):
-        self.path = path
-        self.folder = path.parent / ADAPTERS
+    """The adapters of one registry.json.
+
+    Args:
+        path: of the file, or as `--registry` takes it; None is the registry that the command line would use.
+    """
+
+    def __init__(self, path: str | Path | None = None):
+        self.path = path if isinstance(path, Path) else locate(path)
+        self.folder = self.path.parent / ADAPTERS
 
     def records(self) -> dict[str, AdapterRecord]:
         """Every adapter by name, sorted.

@@ -37,17 +37,24 @@ _LIBRARIES = ("adapter-zoo", "peft", "torch", "transformers")
 
 
 def train(
-    spec: AdapterSpec, registry: Registry, report: Report | None = None, *, resume: bool = False
+    spec: AdapterSpec, registry: Registry | None = None, report: Report | None = None, *, resume: bool = False
 ) -> AdapterRecord:
     """Train, evaluate, save, card and register one adapter.
 
     Nothing is registered unless all of it succeeded. The checkpoints of a run that stopped are kept, and
     `resume` goes on from them. Under `torchrun` every process calls this; the first writes and reports.
 
+    Args:
+        spec: what to train; a field that is None gets the default of the task, the method or the base.
+        registry: where the adapter goes; None is the registry that the command line would use.
+        report: hears of facts, warnings and progress; None is told nothing.
+        resume: go on from the checkpoint of a run with the same name and settings that was stopped.
+
     Raises:
         ZooError: any of the tree in zoo/errors.py, each with the next step.
         Interrupted: Ctrl-C, after a checkpoint was saved.
     """
+    registry = registry or Registry()
     report = (report if distributed.is_main() else None) or Report()
     made = plan(spec if resume else with_free_name(spec, registry))
     work = registry.work_folder(made.name)
