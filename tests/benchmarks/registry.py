@@ -1,16 +1,16 @@
-"""How long `zoo list` and `zoo show` take over small and large registries, with and without an index.
+"""How long `zoo list` and `zoo show` take over small and large registries.
 
     python tests/benchmarks/registry.py [--adapters 200 10000 100000] [--runs 5] [--json FILE]
 
 A fifth of the adapters is of the base that is asked for. The commands are run in turn with
-`python -c "import click"`; the table gives medians and ratios to it. Small registries have no index.
+`python -c "import click"`; the table gives medians, ratios to it, and seconds more than it: for `zoo list` of
+10,000 adapters at most 0.3 on a quiet machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -33,7 +33,6 @@ IDS = (
 )
 METHODS = ("lora", "head", "full")
 TASKS = ("bert-imdb", "sst2")
-COLD = "zoo list --base X, no index yet"
 
 
 def varied(name: str) -> AdapterRecord:
@@ -57,17 +56,14 @@ def measure_registry(adapters: int, runs: int) -> dict[str, float]:
     zoo = str(Path(sys.executable).with_name("zoo"))
     with tempfile.TemporaryDirectory() as folder:
         path = write_registry(Path(folder), adapters, varied)
-        cache = Path(folder) / "cache"
-        env = {**os.environ, "ZOO_REGISTRY": str(path), "ZOO_CACHE": str(cache)}
-        on_base = [zoo, "list", "--base", "bert-base-cased"]
+        env = {**os.environ, "ZOO_REGISTRY": str(path), "ZOO_CACHE": str(Path(folder) / "cache")}
         commands = {
             PEER: [sys.executable, "-c", "import click"],
-            COLD: on_base,
-            "zoo list --base X": on_base,
+            "zoo list --base X": [zoo, "list", "--base", "bert-base-cased"],
             "zoo list": [zoo, "list"],
             "zoo show NAME": [zoo, "show", f"adapter-{adapters // 2:06}"],
         }
-        return measure(commands, runs, env, {COLD: lambda: shutil.rmtree(cache, ignore_errors=True)})
+        return measure(commands, runs, env)
 
 
 def main() -> None:
@@ -83,8 +79,11 @@ def main() -> None:
         medians = found[str(adapters)] = measure_registry(adapters, asked.runs)
         print(f"{adapters:,} adapters, median of {asked.runs} runs")
         print_table(
-            ("command", "seconds", "ratio"),
-            [(name, f"{seconds:.3f}", f"{seconds / medians[PEER]:.2f}") for name, seconds in medians.items()],
+            ("command", "seconds", "ratio", "more"),
+            [
+                (name, f"{seconds:.3f}", f"{seconds / medians[PEER]:.2f}", f"{seconds - medians[PEER]:+.3f}")
+                for name, seconds in medians.items()
+            ],
         )
         print(flush=True)
     if asked.json:

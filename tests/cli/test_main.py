@@ -158,6 +158,25 @@ def test_list_sorts_by_name_size_and_the_best_metric_first(zoo: Zoo, have: Path)
     small = names(zoo("list", "--sort", "parameters"))
     assert (small[0], small[-1]) == ("zz", "aa")
     assert [record["name"] for record in zoo("list", "--sort", "accuracy", "--json").json] == best
+    assert names(zoo("list", "--max", "accuracy=0")) == ["aa"]
+
+
+def test_list_sorts_by_time_bytes_and_seconds_with_what_is_not_known_last(zoo: Zoo, have: Path) -> None:
+    add_copies(
+        have,
+        aa={"created": "2100-01-01T00:00:00+00:00", "cost": {"adapter_bytes": 1, "train_seconds": None}},
+        zz={"created": "2001-01-01T00:00:00+00:00", "cost": {"adapter_bytes": 2**70, "train_seconds": 1e-9}},
+    )
+    for key, ends in {"created": ("zz", "aa"), "bytes": ("aa", "zz"), "seconds": ("zz", "aa")}.items():
+        found = names(zoo("list", "--sort", key))
+        assert (found[0], found[-1]) == ends
+
+
+def test_list_shows_the_records_own_name_where_a_hand_has_changed_the_key(zoo: Zoo, have: Path) -> None:
+    path = have / "registry.json"
+    path.write_text(path.read_text(encoding="utf-8").replace('"first": {', '"key": {'), encoding="utf-8")
+    assert names(zoo("list")) == ["first", "second"]
+    assert [record["name"] for record in zoo("list", "--json").json] == ["first", "second"]
 
 
 def test_show_says_what_it_is_how_good_and_how_to_make_it_again(zoo: Zoo, have: Path) -> None:

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from tests.conftest import ROOT
-from tests.records import add_record, make_folder, make_record
+from tests.records import add_record, make_base, make_folder, make_metric, make_record
 from zoo.errors import LockedError, NotFoundError, RegistryError, UsageError, ZooError
 from zoo.registry import store as module
 from zoo.registry.schema import SCHEMA, AdapterRecord
@@ -28,6 +28,7 @@ NEWER = SCHEMA + 1
 
 OPERATIONS: dict[str, Callable[[Registry], object]] = {
     "records": lambda registry: registry.records(),
+    "listed": lambda registry: registry.listed(),
     "get": lambda registry: registry.get("one"),
     "contains": lambda registry: "one" in registry,
     "free_name": lambda registry: registry.free_name("one"),
@@ -85,6 +86,29 @@ def test_an_added_adapter_is_found_with_its_files_and_its_own_record(registry: R
     assert (folder / "adapter_model.safetensors").read_bytes() == b"weights"
     assert (folder / "zoo.json").read_bytes() == dump(record)
     assert not registry.work_folder("one").joinpath("made").exists()
+
+
+def test_a_listing_says_of_every_record_what_the_record_says(registry: Registry) -> None:
+    for name in ("one", "two", "three"):
+        add_record(registry, name, flags=[f"flag of {name}"], metrics=[make_metric("f1", len(name) / 10)])
+    add_record(registry, "other", base=make_base(id="me/other"))
+    found = registry.listed()
+    for (key, brief, base), record in zip(found, registry.records().values(), strict=True):
+        assert (key, brief.name, brief.created, base) == (
+            record.name,
+            record.name,
+            record.created,
+            record.base,
+        )
+        assert (brief.spec.method, brief.spec.task) == (record.spec.method, record.spec.task)
+        assert (brief.metrics, brief.flags, brief.cost) == (record.metrics, record.flags, record.cost)
+    assert len({id(base) for _, _, base in found}) == 2
+
+
+def test_picked_records_come_in_order_and_without_what_was_removed_meanwhile(registry: Registry) -> None:
+    for name in ("one", "two", "three"):
+        add_record(registry, name)
+    assert [record.name for record in registry.pick(["two", "gone", "one"])] == ["two", "one"]
 
 
 def test_the_file_has_sorted_keys_unix_line_ends_and_the_schema(registry: Registry) -> None:
@@ -325,6 +349,29 @@ def test_a_record_that_is_damaged_is_named_and_the_others_can_be_read(registry: 
     assert registry.get("one").name == "one"
     with pytest.raises(RegistryError, match=r"record of 'two' is damaged.*train_seconds"):
         registry.get("two")
+
+
+@pytest.mark.parametrize("field", ["spec", "base", "metrics", "flags", "cost", "created"])
+def test_a_list_names_the_record_whose_shown_fields_are_damaged(field: str, registry: Registry) -> None:
+    for name in ("one", "two"):
+        add_record(registry, name)
+    found = json.loads(registry.path.read_bytes())
+    found["adapters"]["two"][field] = 3
+    registry.path.write_text(json.dumps(found), encoding="utf-8")
+    with pytest.raises(RegistryError, match="record of 'two' is damaged") as caught:
+        registry.listed()
+    assert caught.value.hint == "zoo registry rebuild"
+
+
+def test_damage_in_a_field_that_no_list_shows_is_left_for_the_commands_that_read_it(
+    registry: Registry,
+) -> None:
+    add_record(registry, "one")
+    put(registry, registry.path.read_bytes().replace(b'"labels": [', b'"labels": [7, '))
+    assert [key for key, _, _ in registry.listed()] == ["one"]
+    for read in (registry.records, lambda: registry.pick(["one"]), lambda: registry.get("one")):
+        with pytest.raises(RegistryError, match="record of 'one' is damaged"):
+            read()
 
 
 @pytest.mark.parametrize("operation", NOT_REBUILD)

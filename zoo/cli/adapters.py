@@ -13,19 +13,18 @@ from zoo.cli.output import json_option, number, print_facts, print_json, print_r
 from zoo.errors import OptionError, UsageError
 from zoo.models.fingerprint import same_base
 from zoo.plugins.params import split_pairs
-from zoo.registry.index import Summary, listing
-from zoo.registry.schema import UNKNOWN, AdapterRecord, DataId
-from zoo.registry.store import Registry
+from zoo.registry.schema import UNKNOWN, AdapterRecord, DataId, ListedRecord
+from zoo.registry.store import Registry, without_gc
 from zoo.runtime.console import clock
 
 _SORTS = {
     "name": "name",
     "created": "created",
-    "parameters": "trainable_parameters",
-    "bytes": "adapter_bytes",
-    "seconds": "train_seconds",
+    "parameters": "cost.trainable_parameters",
+    "bytes": "cost.adapter_bytes",
+    "seconds": "cost.train_seconds",
 }
-"""--sort -> the field of a Summary; of equals, the name decides."""
+"""--sort -> the field of a record; of equals, the name decides."""
 _SHORT_HEADER = ("name", "method", "task", "base", "measured", "trained", "doubt")
 _HEADER = (
     "name",
@@ -66,6 +65,7 @@ _HEADER = (
 )
 @registry_option
 @json_option
+@without_gc()
 def list_command(
     registry: Registry,
     base: str | None,
@@ -78,26 +78,27 @@ def list_command(
 ) -> None:
     """The adapters that you have, with their metric, its interval and their size."""
     above, below = _bounds(least, "--min"), _bounds(most, "--max")
-    known = listing(registry)
-    on_base = [True] * len(known.bases) if base is None else same_base(known.bases, base)
+    adapters = registry.listed()
+    if base is not None:
+        bases = {id(one): one for *_, one in adapters}
+        hits = dict(zip(bases, same_base(list(bases.values()), base), strict=True))
+        adapters = [one for one in adapters if hits[id(one[2])]]
     found = [
-        summary
-        for summary in known.adapters
-        if on_base[summary.base]
-        and (method is None or summary.method == method)
-        and (task is None or summary.task == task)
-        and all(_is_within(summary.value(name), bound, None) for name, bound in above.items())
-        and all(_is_within(summary.value(name), None, bound) for name, bound in below.items())
+        (key, record, on)
+        for key, record, on in adapters
+        if (method is None or record.spec.method == method)
+        and (task is None or record.spec.task == task)
+        and _is_within(record, above, below)
     ]
-    found.sort(key=_sort_key(sort, found))
+    order = _sort_key(sort, [record for _, record, _ in found])
+    found.sort(key=lambda one: order(one[1]))
     if as_json:
-        print_json(registry.pick(summary.key for summary in found))
+        print_json(registry.pick(key for key, *_ in found))
         return
-    bases = [base.id for base in known.bases]
     if sys.stdout.isatty():
-        print_rows(_SHORT_HEADER, [_short_row(summary, bases[summary.base]) for summary in found])
+        print_rows(_SHORT_HEADER, [_short_row(record, on.id) for _, record, on in found])
     else:
-        print_rows(_HEADER, [_row(summary, bases[summary.base]) for summary in found])
+        print_rows(_HEADER, [_row(record, on.id) for _, record, on in found])
     if not found:
         click.echo(f"no adapter fits; looked in {registry.path}", err=True)
 
@@ -195,9 +196,14 @@ def rm_command(registry: Registry, names: tuple[str, ...], yes: bool) -> None:
         click.echo(f"removed '{name}'", err=True)
 
 
-def _is_within(value: float | None, least: float | None, most: float | None) -> bool:
+def _is_within(record: ListedRecord, above: dict[str, float], below: dict[str, float]) -> bool:
     """What was not measured is in no range."""
-    return value is not None and (least is None or value >= least) and (most is None or value <= most)
+    for bounds, sign in ((above, 1), (below, -1)):
+        for name, bound in bounds.items():
+            metric = record.metric(name)
+            if metric is None or sign * metric.value < sign * bound:
+                return False
+    return True
 
 
 def _bounds(pairs: tuple[str, ...], flag: str) -> dict[str, float]:
@@ -210,41 +216,48 @@ def _bounds(pairs: tuple[str, ...], flag: str) -> dict[str, float]:
     return bounds
 
 
-def _sort_key(sort: str, found: list[Summary]) -> Callable[[Summary], Any]:
+def _sort_key(sort: str, found: list[ListedRecord]) -> Callable[[ListedRecord], Any]:
     if sort in _SORTS:
-        what = attrgetter(_SORTS[sort])
-        return lambda summary: (what(summary) is None, what(summary) or 0, summary.name)
-    metrics = {metric.name for summary in found for metric in summary.metrics}
+        field = attrgetter(_SORTS[sort])
+        return lambda one: (field(one) is None, field(one) or 0, one.name)
+    metrics = {metric.name for one in found for metric in one.metrics}
     if found and sort not in metrics:
         raise UsageError(f"cannot sort by '{sort}': {', '.join([*_SORTS, *sorted(metrics)])}.")
-    return lambda summary: (summary.rank(sort), summary.name)
+
+    def best_first(one: ListedRecord) -> tuple[float, str]:
+        metric = one.metric(sort)
+        if metric is None:
+            return float("inf"), one.name
+        return metric.value if metric.lower_is_better else -metric.value, one.name
+
+    return best_first
 
 
-def _short_row(summary: Summary, base: str) -> tuple[object, ...]:
+def _short_row(one: ListedRecord, base: str) -> tuple[object, ...]:
     """What fits a screen; a pipe gets every column."""
-    first = summary.metrics[0] if summary.metrics else None
+    first = one.metrics[0] if one.metrics else None
     measured = f"{first.name} {first.value:.3f} ({first.low:.3f} to {first.high:.3f})" if first else ""
-    doubt = "yes" if summary.flags else ""
-    trained = f"{summary.trainable_parameters:,}"
-    return (summary.name, summary.method, summary.task, base, measured, trained, doubt)
+    doubt = "yes" if one.flags else ""
+    trained = f"{one.cost.trainable_parameters:,}"
+    return (one.name, one.spec.method, one.spec.task, base, measured, trained, doubt)
 
 
-def _row(summary: Summary, base: str) -> tuple[object, ...]:
-    first = summary.metrics[0] if summary.metrics else None
+def _row(one: ListedRecord, base: str) -> tuple[object, ...]:
+    first = one.metrics[0] if one.metrics else None
     measured = (
         (first.name, number(first.value), number(first.low), number(first.high), first.n)
         if first
         else ("",) * 5
     )
     return (
-        summary.name,
-        summary.method,
-        summary.task,
+        one.name,
+        one.spec.method,
+        one.spec.task,
         base,
         *measured,
-        summary.trainable_parameters,
-        summary.total_parameters,
-        summary.adapter_bytes,
-        summary.created,
-        "; ".join(summary.flags),
+        one.cost.trainable_parameters,
+        one.cost.total_parameters,
+        one.cost.adapter_bytes,
+        one.created,
+        "; ".join(one.flags),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Raw, Struct, field
 
 SCHEMA = 1
 """Version of the record and of registry.json. A newer one is refused."""
@@ -58,7 +58,7 @@ class AdapterSpec(Struct, frozen=True, kw_only=True):
     """`off` or `keep`: dropout inside a frozen base."""
 
 
-class BaseId(Struct, frozen=True, kw_only=True):
+class BaseId(Struct, frozen=True, kw_only=True, gc=False):
     """Which base model, however it was fetched: the weights' hashes decide, the id is for people."""
 
     id: str
@@ -104,7 +104,7 @@ class DataId(Struct, frozen=True, kw_only=True):
     """Where the held-out rows come from, if from elsewhere."""
 
 
-class Metric(Struct, frozen=True, kw_only=True):
+class Metric(Struct, frozen=True, kw_only=True, gc=False):
     """A number with its error bar."""
 
     name: str
@@ -129,7 +129,7 @@ class Sample(Struct, frozen=True, kw_only=True):
     after: str
 
 
-class Cost(Struct, frozen=True, kw_only=True):
+class Cost(Struct, frozen=True, kw_only=True, gc=False):
     """What the run took. Bytes and seconds are measured, never estimated; None is not known."""
 
     trainable_parameters: int
@@ -206,6 +206,30 @@ class AdapterRecord(Struct, frozen=True, kw_only=True):
     def precision(self) -> str:
         """What it was trained in, and works in unless another is asked for."""
         return self.training.precision if self.training else "auto"
+
+    def metric(self, name: str) -> Metric | None:
+        return next((metric for metric in self.metrics if metric.name == name), None)
+
+
+class ListedSpec(Struct, frozen=True, kw_only=True, gc=False):
+    """Of a spec, what a list shows."""
+
+    method: str
+    task: str
+
+
+class ListedRecord(Struct, frozen=True, kw_only=True, gc=False):
+    """The fields of an `AdapterRecord` that `zoo list` shows, filters by or sorts by; the rest is skipped."""
+
+    name: str
+    spec: ListedSpec
+    base: Raw
+    """A `BaseId` in JSON: thousands of adapters are of a few bases."""
+    metrics: list[Metric]
+    flags: list[str]
+    cost: Cost
+    created: str
+    schema: int = SCHEMA
 
     def metric(self, name: str) -> Metric | None:
         return next((metric for metric in self.metrics if metric.name == name), None)
