@@ -100,12 +100,19 @@ def zoo(
 
 
 def run_process(
-    *args: object, env: Mapping[str, str | None] | None = None, cwd: object = None, **options: Any
+    *args: object,
+    env: Mapping[str, str | None] | None = None,
+    cwd: object = None,
+    fresh: bool = False,
+    **options: Any,
 ) -> Result:
-    """Run `python -m zoo ARGS...` as a process of its own, without the variables that `env` has as None."""
+    """Run `python -m zoo ARGS...` as a process of its own, without the variables that `env` has as None.
+
+    `fresh` starts a new interpreter, which is slow: for tests of what is imported.
+    """
     settings = {name: value for name, value in {**os.environ, **(env or {})}.items() if value is not None}
     words, folder = list(map(str, args)), str(cwd or Path.cwd())
-    if not options:
+    if not fresh and not options:
         return Result(*warm_process.run(words, settings, folder))
     command = [sys.executable, "-m", "zoo", *words]
     done = subprocess.run(

@@ -133,9 +133,8 @@ def test_a_failing_hub_is_one_line(zoo: Zoo, hub: LocalHub, monkeypatch: pytest.
 
 
 def test_a_search_imports_no_torch(hub: LocalHub, tmp_path: Any) -> None:
-    done = run_process(
-        "search", "x", env={**hub.env(tmp_path), "HF_HUB_OFFLINE": "0", "PYTHONPROFILEIMPORTTIME": "1"}
-    )
+    env = {**hub.env(tmp_path), "HF_HUB_OFFLINE": "0", "PYTHONPROFILEIMPORTTIME": "1"}
+    done = run_process("search", "x", env=env, fresh=True)
     assert done.code == 0, done.err
     modules = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.err.splitlines()}
     assert "huggingface_hub" in modules
