@@ -30,7 +30,9 @@ class Heard(Report):
 def opened(data: Path, report: Report | None = None, **settings: Any) -> Dataset:
     spec = AdapterSpec(method="lora", task="bert-imdb", **settings)
     found = source.resolve(str(data), (), "data", Report())
-    return open_dataset(manager.load_task("bert-imdb"), found, spec, report or Report())
+    report = report or Report()
+    eval_data = source.resolve_eval_data(spec.eval_data, report)
+    return open_dataset(manager.load_task("bert-imdb"), found, spec, report, eval_data)
 
 
 def texts(rows: Sequence[dict[str, Any]]) -> set[str]:

@@ -17,6 +17,7 @@ from zoo.registry.store import Registry
 from zoo.runtime.console import Report
 
 if TYPE_CHECKING:
+    from zoo.plugins.source import Resolved
     from zoo.tasks.base import Task
 
 Splits = dict[str, list[Example]]
@@ -91,7 +92,7 @@ class HeldOut:
 
     def __init__(self, report: Report, data: str | None = None, columns: Mapping[str, str] | None = None):
         self._report, self._data, self._columns = report, data, dict(columns or {})
-        self._read: dict[Any, tuple[Splits, list[str], str]] = {}
+        self._read: dict[Any, tuple[Splits, str, Resolved | None]] = {}
         self._divided: dict[Any, Division] = {}
         self._encoded: dict[Any, tuple[Any, Sequence[dict[str, Any]]]] = {}
 
@@ -130,9 +131,10 @@ class HeldOut:
         key = (task.name, location, spec.split, spec.eval_data, tuple(sorted(spec.columns.items())))
         if key not in self._read:
             found = source.resolve(location, (), "data", Report())
-            splits, names = read_splits(task, found, spec, self._report)
-            self._read[key] = splits, names, fingerprint(splits, task.key)
-        splits, _, now = self._read[key]
+            eval_data = source.resolve_eval_data(spec.eval_data, Report())
+            splits, _ = read_splits(task, found, spec, self._report, eval_data)
+            self._read[key] = splits, fingerprint(splits, task.key), eval_data
+        splits, now, eval_data = self._read[key]
         if now != record.data.fingerprint:
             raise IncompatibleError(
                 f"{location} has changed since '{record.name}' was trained: "
@@ -142,7 +144,7 @@ class HeldOut:
         # without a limit the seed chooses nothing
         parts = (*key, spec.limit, spec.eval_limit, spec.seed if spec.limit is not None else None)
         if parts not in self._divided:
-            self._divided[parts] = divide_rows(task, splits, spec)
+            self._divided[parts] = divide_rows(task, splits, spec, eval_data)
         return self._divided[parts]
 
     def _relabelled(self, data: str, record: AdapterRecord, task: Task) -> Splits:
@@ -151,7 +153,7 @@ class HeldOut:
             found = source.resolve(data, (), "data", self._report)
             splits, names = read_examples(task, found, self._columns, self._report)
             task.relabel(splits, names, record.labels)
-            self._read[key] = splits, names, ""
+            self._read[key] = splits, "", None
         return self._read[key][0]
 
 

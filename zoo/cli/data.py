@@ -37,14 +37,24 @@ def check_command(data: str | None, task_name: str, as_json: bool, **settings: A
     zoo data check reviews.csv --task bert-imdb --label-column stars
     """
     from zoo.data import inspect
-    from zoo.errors import DataError
-    from zoo.plugins import manager
+    from zoo.errors import DataError, NotFoundError
+    from zoo.plugins import manager, source
     from zoo.registry.schema import AdapterSpec
-    from zoo.runtime.console import StderrReport
+    from zoo.runtime.console import Report, StderrReport
 
     task = manager.load_task(task_name)
     spec = AdapterSpec(method="", task=task_name, data=data, **settings)
-    found = inspect.check(task, spec, StderrReport())
+    report = StderrReport()
+    rows = source.resolve(data, task.data, "data", report)
+    eval_data = source.resolve_eval_data(spec.eval_data, Report())
+    base = None
+    try:
+        base = source.resolve(spec.base, task.bases, "base", Report(), weights=False)
+    except NotFoundError as error:
+        if spec.base is not None:
+            raise
+        report.say(f"tokens are not counted, because no base is available: {error}")
+    found = inspect.check(task, spec, rows, eval_data, base)
     if as_json:
         print_json(found)
     else:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from zoo.data.columns import with_header
 from zoo.data.files import GIVEN, HELD_OUT_NAMES, Division, Example, divide, fingerprint
 from zoo.errors import DataError, UsageError
-from zoo.plugins import source
 from zoo.registry.schema import AdapterSpec, DataId
 from zoo.runtime.console import Report
 
@@ -36,18 +33,18 @@ class Dataset:
         return self.division.held_out
 
 
-def open_dataset(task: Task, data: Resolved, spec: AdapterSpec, report: Report) -> Dataset:
+def open_dataset(
+    task: Task, data: Resolved, spec: AdapterSpec, report: Report, eval_data: Resolved | None = None
+) -> Dataset:
     """
+    Args:
+        eval_data: the held-out rows, where they are not part of `data`.
+
     Raises:
-        NotFoundError: there is no `spec.eval_data`.
         DataError: rows that cannot be trained on.
     """
-    if spec.eval_data is not None:
-        elsewhere = source.resolve(spec.eval_data, (), "data", Report())
-        report.say(f"held-out rows: {elsewhere} (asked for with --eval-data)")
-        spec = msgspec.structs.replace(spec, eval_data=elsewhere.location)
-    splits, labels = read_splits(task, data, spec, report)
-    division = divide_rows(task, splits, spec)
+    splits, labels = read_splits(task, data, spec, report, eval_data)
+    division = divide_rows(task, splits, spec, eval_data)
     identity = DataId(
         id=data.id,
         source=data.source,
@@ -62,13 +59,15 @@ def open_dataset(task: Task, data: Resolved, spec: AdapterSpec, report: Report) 
         package=data.package,
         licence=data.licence,
         config=data.config,
-        eval_location=spec.eval_data,
+        eval_location=eval_data.location if eval_data else None,
     )
     return Dataset(identity, labels, division)
 
 
-def divide_rows(task: Task, splits: dict[str, list[Example]], spec: AdapterSpec) -> Division:
-    """The rows to train on and those to judge by, as the spec asks."""
+def divide_rows(
+    task: Task, splits: dict[str, list[Example]], spec: AdapterSpec, eval_data: Resolved | None = None
+) -> Division:
+    """The training and the held-out rows, as the spec asks."""
     return divide(
         splits,
         task.key,
@@ -76,21 +75,22 @@ def divide_rows(task: Task, splits: dict[str, list[Example]], spec: AdapterSpec)
         limit=spec.limit,
         eval_limit=spec.eval_limit,
         seed=spec.seed,
-        given_from=spec.eval_data,
+        given_from=eval_data.location if eval_data else None,
     )
 
 
 def read_splits(
-    task: Task, data: Resolved, spec: AdapterSpec, report: Report
+    task: Task, data: Resolved, spec: AdapterSpec, report: Report, eval_data: Resolved | None = None
 ) -> tuple[dict[str, list[Example]], list[str]]:
-    """Usable rows to train on, as the split `train`, and those to judge by, where any are given."""
-    return task.examples(
-        frames_of(task, data, spec, report), known_columns(task, spec.columns), place(data), report
-    )
+    """Usable training rows, as the split `train`, and held-out ones, where any are given."""
+    frames = frames_of(task, data, spec, report, eval_data)
+    return task.examples(frames, known_columns(task, spec.columns), place(data), report)
 
 
-def frames_of(task: Task, data: Resolved, spec: AdapterSpec, report: Report) -> dict[str, DataFrame]:
-    """The splits that a run reads: `train`, and held-out ones or the rows of `spec.eval_data`.
+def frames_of(
+    task: Task, data: Resolved, spec: AdapterSpec, report: Report, eval_data: Resolved | None = None
+) -> dict[str, DataFrame]:
+    """The splits that a run reads: `train`, and held-out ones or the rows of `eval_data`.
 
     Raises:
         DataError: no split of that name, or none to train on.
@@ -106,10 +106,9 @@ def frames_of(task: Task, data: Resolved, spec: AdapterSpec, report: Report) -> 
             f"--split {next(iter(frames))}",
         )
     chosen = {"train": frames.pop(train)}
-    if spec.eval_data is None:
+    if eval_data is None:
         return chosen | {name: frames[name] for name in HELD_OUT_NAMES if name in frames}
-    elsewhere = source.resolve(spec.eval_data, (), "data", Report())
-    given = _read(task, elsewhere, spec.columns, report)
+    given = _read(task, eval_data, spec.columns, report)
     split = next((name for name in HELD_OUT_NAMES if name in given), next(iter(given)))
     return {**chosen, GIVEN: given[split]}
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.data.dataset import divide_rows, frames_of, known_columns, place
 from zoo.data.files import Example
-from zoo.errors import DataError, NotFoundError
-from zoo.plugins import source
+from zoo.errors import DataError
 from zoo.registry.schema import AdapterSpec
 from zoo.runtime.console import Report
 from zoo.runtime.logging import quiet_libraries
@@ -101,16 +100,25 @@ class _Heard(Report):
         self.warned.append(line)
 
 
-def check(task: Task, spec: AdapterSpec, report: Report) -> Checked:
-    """Read the rows of `spec` as a run would; its base, where one is given or at hand, counts their tokens.
+def check(
+    task: Task,
+    spec: AdapterSpec,
+    data: Resolved,
+    eval_data: Resolved | None = None,
+    base: Resolved | None = None,
+) -> Checked:
+    """Read the rows of `data` as a run of `spec` would.
+
+    Args:
+        eval_data: the held-out rows, where they are not part of `data`.
+        base: its tokenizer counts tokens; None leaves them uncounted.
 
     Raises:
-        ZooError: there are no rows to say anything about, or no such base.
+        ZooError: there are no rows to check.
     """
-    data = source.resolve(spec.data, task.data, "data", report)
     heard = _Heard()
     columns = known_columns(task, spec.columns)
-    frames = frames_of(task, data, spec, heard)
+    frames = frames_of(task, data, spec, heard, eval_data)
     found: dict[str, Any] = {"task": task.name, "data": str(data), "understood": heard.said}
     shapes = {name: (list(map(str, frame.columns)), len(frame)) for name, frame in frames.items()}
     try:
@@ -118,7 +126,8 @@ def check(task: Task, spec: AdapterSpec, report: Report) -> Checked:
     except DataError as error:
         bare = [Split(name, *shape) for name, shape in shapes.items()]
         return Checked(**found, splits=bare, findings=[*_warnings(heard), _stop(error)])
-    tokens, base = _tokens(task, splits, spec, report)
+    tokens = _tokens(task, splits, base) if base else {}
+    base_name = str(base) if base else None
     found["splits"] = [
         Split(
             name,
@@ -141,12 +150,12 @@ def check(task: Task, spec: AdapterSpec, report: Report) -> Checked:
             )
         )
     try:
-        division = divide_rows(task, splits, spec)
+        division = divide_rows(task, splits, spec, eval_data)
     except DataError as error:
-        return Checked(**found, base=base, findings=[*findings, _stop(error)])
+        return Checked(**found, base=base_name, findings=[*findings, _stop(error)])
     return Checked(
         **found,
-        base=base,
+        base=base_name,
         train=len(division.train),
         held_out=len(division.held_out),
         rule=division.rule,
@@ -162,24 +171,15 @@ def _stop(error: DataError) -> Finding:
     return Finding(str(error), error.hint, stops=True)
 
 
-def _tokens(
-    task: Task, splits: Mapping[str, Sequence[Example]], spec: AdapterSpec, report: Report
-) -> tuple[dict[str, list[int]], str | None]:
-    """Tokens of the rows of each split, special ones included, and the base whose tokens they are."""
-    try:
-        base = source.resolve(spec.base, task.bases, "base", Report(), weights=False)
-    except NotFoundError as error:
-        if spec.base is not None:
-            raise
-        report.say(f"tokens are not counted, for want of a base: {error}")
-        return {}, None
+def _tokens(task: Task, splits: Mapping[str, Sequence[Example]], base: Resolved) -> dict[str, list[int]]:
+    """Tokens of the rows of each split, special ones included."""
     quiet_libraries()
     processor = task.load_processor(base.folder)
     found = {}
     for name, rows in splits.items():
         encoded = task.encode(rows[:: -(-len(rows) // _SAMPLE)], processor, _NO_LIMIT)
         found[name] = [one["length"] for one in encoded]
-    return found, str(base)
+    return found
 
 
 def _lengths(lengths: Sequence[int]) -> Lengths | None:

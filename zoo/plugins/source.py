@@ -141,6 +141,19 @@ def resolve(
     )
 
 
+def resolve_eval_data(ref: str | None, report: Report) -> Resolved | None:
+    """The held-out rows that are not part of the data; None where none are asked for.
+
+    Raises:
+        NotFoundError: nothing has them.
+    """
+    if ref is None:
+        return None
+    found = _resolve_one(ref, "data", manager.load_sources(), True)
+    report.say(f"held-out rows: {found} (asked for with --eval-data)")
+    return found
+
+
 def at_hand(ref: str) -> Resolved | None:
     """A base that this machine has: a folder, of an installed package, or whole in the Hub's cache.
 

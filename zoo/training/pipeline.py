@@ -70,7 +70,8 @@ def train(
     check_fit(made, spec.base)
     base = source.resolve(spec.base, made.task.bases, "base", report)
     data = source.resolve(spec.data, made.task.data, "data", report)
-    dataset = open_dataset(made.task, data, made.spec, report)
+    eval_data = source.resolve_eval_data(made.spec.eval_data, report)
+    dataset = open_dataset(made.task, data, made.spec, report, eval_data)
     report.say(
         f"rows: {len(dataset.train):,} of {dataset.division.available:,} to train on; "
         f"{len(dataset.held_out):,} to judge by ({dataset.division.rule})"

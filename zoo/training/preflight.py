@@ -72,7 +72,8 @@ def dry_run(spec: AdapterSpec, registry: Registry, report: Report) -> DryRun:
     except NotFoundError as error:
         trouble, rows = str(error), "none"
     if data is not None and data.path is not None:
-        dataset = open_dataset(task, data, spec, report)
+        eval_data = source.resolve_eval_data(spec.eval_data, report)
+        dataset = open_dataset(task, data, spec, report, eval_data)
         labels = dataset.labels
         rows = f"{len(dataset.train):,} to train on, {len(dataset.held_out):,} held out"
     quiet_libraries()
