@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 
 import click
 import pytest
@@ -93,3 +94,22 @@ def test_the_plugin_that_readme_shows_is_a_whole_plugin() -> None:
     method = module["zoo_method"]()  # type: ignore[operator]
     assert isinstance(method, zoo.PeftMethod)
     assert method.config(method.Params(), manager.load_task("bert-imdb")).peft_type == "IA3"
+
+
+def test_the_python_example_of_readme_runs(
+    tiny_bert: Path,
+    reviews_csv: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With a tiny base and rows of our own, in the registry that the command line would use."""
+    source = next(
+        block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "zoo.train" in block
+    )
+    small = source.replace("limit=2000", f"base={str(tiny_bert)!r}, data={str(reviews_csv)!r}, epochs=1.0")
+    assert small != source
+    monkeypatch.setenv("ZOO_REGISTRY", str(tmp_path / "registry.json"))
+    exec(compile(small, "README example", "exec"), {})
+    assert set(zoo.Registry().records()) == {"lora-bert-imdb"}
+    assert "Metric(name='accuracy'" in capsys.readouterr().out
