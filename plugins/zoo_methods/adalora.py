@@ -29,24 +29,14 @@ class AdaloraParams:
 
 class Adalora(PeftMethod):
     name, peft_type = "adalora", "ADALORA"
+    peft_names = {"alpha": "lora_alpha", "dropout": "lora_dropout"}
     summary = "low-rank updates whose rank goes where it is needed"
     paper = "Zhang et al. 2023, arXiv:2303.10512"
     Params = AdaloraParams
     learning_rate = 5e-3
 
-    def config(self, params: Any, task: Task) -> Any:
-        from peft import AdaLoraConfig
-
-        return AdaLoraConfig(
-            task_type=task.peft_type,
-            target_r=params.target_r,
-            init_r=params.init_r,
-            lora_alpha=params.alpha,
-            lora_dropout=params.dropout,
-            orth_reg_weight=params.orth_reg_weight,
-            target_modules=self.targets(params, task),
-            total_step=1,  # not known yet
-        )
+    def peft_fields(self, params: Any, task: Task) -> dict[str, Any]:
+        return super().peft_fields(params, task) | {"total_step": 1}  # not known yet
 
     def training_starts(self, model: nn.Module, steps: int) -> None:
         config = model.active_peft_config

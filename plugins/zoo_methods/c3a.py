@@ -1,7 +1,4 @@
-"""C3A: the update is a block-circulant matrix, applied by fast Fourier transforms.
-
-Chen et al. 2024, arXiv:2407.19342.
-"""
+"""C3A: the update is a block-circulant matrix, applied by fast Fourier transforms."""
 
 from __future__ import annotations
 
@@ -11,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
 if TYPE_CHECKING:
-    from peft import PeftConfig
     from torch import nn
 
 zoo_api = 1
@@ -31,15 +27,9 @@ class C3a(PeftMethod):
     learning_rate = 1e-1
     peft_type = "C3A"
 
-    def config(self, params: Any, task: Task) -> PeftConfig:
-        from peft import C3AConfig
-
-        return C3AConfig(
-            task_type=task.peft_type,
-            block_size=params.block_size,
-            init_weights=True,  # at zero, so that training begins at the base as it is
-            target_modules=self.targets(params, task),
-        )
+    def peft_fields(self, params: Any, task: Task) -> dict[str, Any]:
+        # at zero, so that training begins at the base as it is
+        return super().peft_fields(params, task) | {"init_weights": True}
 
     def fit(self, config: Any, model: nn.Module) -> None:
         config.block_size = self.block(config, model, "block_size", 64)

@@ -1,17 +1,10 @@
-"""DeLoRA: a low-rank update whose directions are normalised and whose strength is trained by itself.
-
-Bini et al. 2025, arXiv:2503.18225.
-"""
+"""DeLoRA: a low-rank update whose directions are normalised and whose strength is trained by itself."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
-
-if TYPE_CHECKING:
-    from peft import PeftConfig
+from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
 
 zoo_api = 1
 
@@ -31,17 +24,7 @@ class Delora(PeftMethod):
     Params = DeloraParams
     learning_rate = 5e-3
     peft_type = "DELORA"
-
-    def config(self, params: Any, task: Task) -> PeftConfig:
-        from peft import DeloraConfig
-
-        return DeloraConfig(
-            task_type=task.peft_type,
-            r=params.r,
-            delora_lambda=params.delora_lambda,
-            module_dropout=params.dropout,
-            target_modules=self.targets(params, task),
-        )
+    peft_names = {"dropout": "module_dropout"}
 
 
 @hookimpl

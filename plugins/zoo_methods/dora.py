@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from zoo import Method, hookimpl
 from zoo_methods.lora import Lora
 
@@ -14,7 +12,7 @@ class Dora(Lora):
     name = "dora"
     summary = "LoRA of the directions, and the lengths by themselves"
     paper = "Liu et al. 2024, arXiv:2402.09353"
-    switches: ClassVar[dict[str, bool]] = {"use_dora": True}
+    peft_fixed = {"use_dora": True}
 
 
 @hookimpl

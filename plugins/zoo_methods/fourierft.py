@@ -1,17 +1,11 @@
-"""FourierFT: a few coefficients of the update's Fourier transform are trained.
-
-Gao et al. 2024, arXiv:2405.03003.
-"""
+"""FourierFT: a few coefficients of the update's Fourier transform are trained."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
-
-if TYPE_CHECKING:
-    from peft import PeftConfig
 
 zoo_api = 1
 
@@ -31,18 +25,11 @@ class Fourierft(PeftMethod):
     Params = FourierftParams
     learning_rate = 3e-2
     peft_type = "FOURIERFT"
+    peft_names = {"seed": "random_loc_seed"}
 
-    def config(self, params: Any, task: Task) -> PeftConfig:
-        from peft import FourierFTConfig
-
-        return FourierFTConfig(
-            task_type=task.peft_type,
-            n_frequency=params.n_frequency,
-            scaling=params.scaling,
-            random_loc_seed=params.seed,
-            init_weights=True,  # at zero, so that training begins at the base as it is
-            target_modules=self.targets(params, task),
-        )
+    def peft_fields(self, params: Any, task: Task) -> dict[str, Any]:
+        # at zero, so that training begins at the base as it is
+        return super().peft_fields(params, task) | {"init_weights": True}
 
 
 @hookimpl

@@ -1,17 +1,10 @@
-"""GraLoRA: each weight is cut into k x k blocks with a low-rank update of their own.
-
-Jung et al. 2025, arXiv:2505.20355.
-"""
+"""GraLoRA: each weight is cut into k x k blocks with a low-rank update of their own."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
-
-if TYPE_CHECKING:
-    from peft import PeftConfig
+from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
 
 zoo_api = 1
 
@@ -36,18 +29,7 @@ class Gralora(PeftMethod):
     Params = GraloraParams
     learning_rate = 1e-3
     peft_type = "GRALORA"
-
-    def config(self, params: Any, task: Task) -> PeftConfig:
-        from peft import GraloraConfig
-
-        return GraloraConfig(
-            task_type=task.peft_type,
-            r=params.r,
-            gralora_k=params.k,
-            alpha=params.alpha,
-            gralora_dropout=params.dropout,
-            target_modules=self.targets(params, task),
-        )
+    peft_names = {"k": "gralora_k", "dropout": "gralora_dropout"}
 
 
 @hookimpl

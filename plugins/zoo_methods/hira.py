@@ -1,17 +1,10 @@
-"""HiRA: the update is the frozen weight times, elementwise, a low-rank matrix.
-
-Huang et al. 2025, openreview.net/forum?id=TwJrTz9cRS.
-"""
+"""HiRA: the update is the frozen weight times, elementwise, a low-rank matrix."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
-
-if TYPE_CHECKING:
-    from peft import PeftConfig
+from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
 
 zoo_api = 1
 
@@ -30,16 +23,7 @@ class Hira(PeftMethod):
     Params = HiraParams
     learning_rate = 1e-3
     peft_type = "HIRA"
-
-    def config(self, params: Any, task: Task) -> PeftConfig:
-        from peft import HiraConfig
-
-        return HiraConfig(
-            task_type=task.peft_type,
-            r=params.r,
-            hira_dropout=params.dropout,
-            target_modules=self.targets(params, task),
-        )
+    peft_names = {"dropout": "hira_dropout"}
 
 
 @hookimpl

@@ -1,17 +1,10 @@
-"""HRA: each frozen weight is multiplied by a chain of trained Householder reflections.
-
-Yuan et al. 2024, arXiv:2405.17484.
-"""
+"""HRA: each frozen weight is multiplied by a chain of trained Householder reflections."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
 
-from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
-
-if TYPE_CHECKING:
-    from peft import PeftConfig
+from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
 
 zoo_api = 1
 
@@ -34,17 +27,7 @@ class Hra(PeftMethod):
     Params = HraParams
     learning_rate = 5e-3
     peft_type = "HRA"
-    config_fields: ClassVar[dict[str, str]] = {"gram_schmidt": "apply_GS"}
-
-    def config(self, params: Any, task: Task) -> PeftConfig:
-        from peft import HRAConfig
-
-        return HRAConfig(
-            task_type=task.peft_type,
-            r=params.r,
-            apply_GS=params.gram_schmidt,
-            target_modules=self.targets(params, task),
-        )
+    peft_names = {"gram_schmidt": "apply_GS"}
 
 
 @hookimpl

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
 if TYPE_CHECKING:
-    from peft import PeftConfig
     from torch import nn
 
 zoo_api = 1
@@ -37,22 +36,13 @@ class IA3(PeftMethod):
     Params = IA3Params
     learning_rate = 1e-2
     peft_type = "IA3"
-    config_fields: ClassVar[dict[str, str]] = {"feedforward": "feedforward_modules"}
+    default_targets = _TARGETS
+    peft_names = {"feedforward": "feedforward_modules"}
 
-    def config(self, params: Any, task: Task) -> PeftConfig:
-        from peft import IA3Config
-
-        return IA3Config(
-            task_type=task.peft_type,
-            # not the task's targets: those are for low-rank updates
-            target_modules=list(params.targets) if params.targets else None,
-            feedforward_modules=list(params.feedforward) if params.feedforward else None,
-        )
-
-    def usual_targets(self, config: PeftConfig, model: nn.Module) -> list[str] | None:
-        from peft.utils import TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING as KNOWN
-
-        return {**KNOWN, **_TARGETS}.get(model.config.model_type)
+    @staticmethod
+    def targets(params: Any, task: Task) -> list[str] | None:
+        # not the task's: those are for low-rank updates
+        return list(params.targets) if params.targets else None
 
     def fit(self, config: Any, model: nn.Module) -> None:
         from peft.utils import TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING as KNOWN

@@ -27,12 +27,9 @@ class LNTuning(PeftMethod):
     learning_rate = 1e-3
     peft_type = "LN_TUNING"
 
-    def config(self, params: Any, task: Task) -> PeftConfig:
-        from peft import LNTuningConfig
-
-        return LNTuningConfig(
-            task_type=task.peft_type, target_modules=list(params.targets) if params.targets else None
-        )
+    @staticmethod
+    def targets(params: Any, task: Task) -> list[str] | None:
+        return list(params.targets) if params.targets else None
 
     def usual_targets(self, config: PeftConfig, model: nn.Module) -> list[str] | None:
         # PEFT has lists for some model types; the layers themselves say it for all

@@ -1,17 +1,10 @@
-"""LoHa: the update is the elementwise product of two low-rank products, of rank up to r squared.
-
-Hyeon-Woo et al. 2021, arXiv:2108.06098.
-"""
+"""LoHa: the update is the elementwise product of two low-rank products, of rank up to r squared."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
-
-if TYPE_CHECKING:
-    from peft import PeftConfig
+from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
 
 zoo_api = 1
 
@@ -32,18 +25,6 @@ class Loha(PeftMethod):
     Params = LohaParams
     learning_rate = 2e-3
     peft_type = "LOHA"
-
-    def config(self, params: Any, task: Task) -> PeftConfig:
-        from peft import LoHaConfig
-
-        return LoHaConfig(
-            task_type=task.peft_type,
-            r=params.r,
-            alpha=params.alpha,
-            rank_dropout=params.rank_dropout,
-            module_dropout=params.module_dropout,
-            target_modules=self.targets(params, task),
-        )
 
 
 @hookimpl

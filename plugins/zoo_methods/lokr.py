@@ -1,17 +1,10 @@
-"""LoKr: the update is a Kronecker product of a small matrix and a low-rank one.
-
-Yeh et al. 2023, arXiv:2309.14859.
-"""
+"""LoKr: the update is a Kronecker product of a small matrix and a low-rank one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
 
-from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
-
-if TYPE_CHECKING:
-    from peft import PeftConfig
+from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
 
 zoo_api = 1
 
@@ -33,20 +26,7 @@ class Lokr(PeftMethod):
     Params = LokrParams
     learning_rate = 2e-3
     peft_type = "LOKR"
-    config_fields: ClassVar[dict[str, str]] = {"factor": "decompose_factor"}
-
-    def config(self, params: Any, task: Task) -> PeftConfig:
-        from peft import LoKrConfig
-
-        return LoKrConfig(
-            task_type=task.peft_type,
-            r=params.r,
-            alpha=params.alpha,
-            decompose_factor=params.factor,
-            rank_dropout=params.rank_dropout,
-            module_dropout=params.module_dropout,
-            target_modules=self.targets(params, task),
-        )
+    peft_names = {"factor": "decompose_factor"}
 
 
 @hookimpl

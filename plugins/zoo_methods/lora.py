@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
 
-from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
-
-if TYPE_CHECKING:
-    from peft import PeftConfig
-
+from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
 
 zoo_api = 1
 
@@ -28,21 +23,9 @@ class Lora(PeftMethod):
     paper = "Hu et al. 2021, arXiv:2106.09685"
     Params: type = LoraParams
     learning_rate = 1e-3
-    peft_type: str | None = "LORA"
-    switches: ClassVar[dict[str, bool]] = {"use_dora": False, "use_rslora": False}
-    """PEFT's for the methods that vary this one."""
-
-    def config(self, params: Any, task: Task) -> PeftConfig:
-        from peft import LoraConfig
-
-        return LoraConfig(
-            task_type=task.peft_type,
-            r=params.r,
-            lora_alpha=params.alpha,
-            lora_dropout=params.dropout,
-            target_modules=self.targets(params, task),
-            **self.switches,
-        )
+    peft_type = "LORA"
+    peft_names = {"alpha": "lora_alpha", "dropout": "lora_dropout"}
+    peft_fixed = {"use_dora": False, "use_rslora": False}
 
 
 @hookimpl

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
-
-if TYPE_CHECKING:
-    from peft import PeftConfig
+from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
 
 zoo_api = 1
 
@@ -27,16 +23,7 @@ class Miss(PeftMethod):
     Params = MissParams
     learning_rate = 1e-3
     peft_type = "MISS"
-
-    def config(self, params: Any, task: Task) -> PeftConfig:
-        from peft import MissConfig
-
-        return MissConfig(
-            task_type=task.peft_type,
-            r=params.r,
-            miss_dropout=params.dropout,
-            target_modules=self.targets(params, task),
-        )
+    peft_names = {"dropout": "miss_dropout"}
 
 
 @hookimpl

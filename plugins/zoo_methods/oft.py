@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
+from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
 
 if TYPE_CHECKING:
-    from peft import PeftConfig
     from torch import nn
 
 zoo_api = 1
@@ -31,21 +30,7 @@ class Oft(PeftMethod):
     Params = OftParams
     learning_rate = 2e-3
     peft_type = "OFT"
-    config_fields: ClassVar[dict[str, str]] = {
-        "dropout": "module_dropout",
-        "cayley_neumann": "use_cayley_neumann",
-    }
-
-    def config(self, params: Any, task: Task) -> PeftConfig:
-        from peft import OFTConfig
-
-        return OFTConfig(
-            task_type=task.peft_type,
-            oft_block_size=params.oft_block_size,
-            module_dropout=params.dropout,
-            use_cayley_neumann=params.cayley_neumann,
-            target_modules=self.targets(params, task),
-        )
+    peft_names = {"dropout": "module_dropout", "cayley_neumann": "use_cayley_neumann"}
 
     def fit(self, config: Any, model: nn.Module) -> None:
         config.oft_block_size = self.block(config, model, "oft_block_size", 32, sides=(0,))

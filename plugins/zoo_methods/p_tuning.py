@@ -6,12 +6,9 @@ The network only helps training: what is saved is the prompt that it wrote.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, Literal
 
 from zoo import Method, PromptMethod, Task, hookimpl, param
-
-if TYPE_CHECKING:
-    from peft import PeftConfig
 
 zoo_api = 1
 
@@ -31,18 +28,11 @@ class PTuning(PromptMethod):
     Params = PTuningParams
     learning_rate = 1e-2
     peft_type = "P_TUNING"
-    config_fields: ClassVar[dict[str, str]] = {"encoder": "encoder_reparameterization_type"}
+    peft_names = {"encoder": "encoder_reparameterization_type"}
 
-    def config(self, params: Any, task: Task) -> PeftConfig:
-        from peft import PromptEncoderConfig
-
-        return PromptEncoderConfig(
-            task_type=task.peft_type,
-            num_virtual_tokens=params.num_virtual_tokens,
-            encoder_reparameterization_type=params.encoder.upper(),
-            encoder_hidden_size=params.encoder_hidden_size,
-            encoder_dropout=params.encoder_dropout,
-        )
+    def peft_fields(self, params: Any, task: Task) -> dict[str, Any]:
+        encoder = params.encoder.upper()
+        return super().peft_fields(params, task) | {"encoder_reparameterization_type": encoder}
 
 
 @hookimpl

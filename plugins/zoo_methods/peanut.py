@@ -1,17 +1,10 @@
-"""PEANuT: the update is a small neural network of the frozen weight itself.
-
-Zhong et al. 2024, arXiv:2410.01870.
-"""
+"""PEANuT: the update is a small neural network of the frozen weight itself."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
 
-from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
-
-if TYPE_CHECKING:
-    from peft import PeftConfig
+from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
 
 zoo_api = 1
 
@@ -32,20 +25,8 @@ class Peanut(PeftMethod):
     Params = PeanutParams
     learning_rate = 1e-3
     peft_type = "PEANUT"
-    config_fields: ClassVar[dict[str, str]] = {"activation": "act_fn"}
+    peft_names = {"activation": "act_fn"}
     bounded_rank = False  # a network may be wider than what it reads
-
-    def config(self, params: Any, task: Task) -> PeftConfig:
-        from peft import PeanutConfig
-
-        return PeanutConfig(
-            task_type=task.peft_type,
-            r=params.r,
-            depth=params.depth,
-            act_fn=params.activation,
-            scaling=params.scaling,
-            target_modules=self.targets(params, task),
-        )
 
 
 @hookimpl

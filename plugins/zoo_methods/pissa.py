@@ -6,7 +6,7 @@ LoRA of twice the rank, which fits the base as it was.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from zoo import TARGETS, BaseId, Method, PeftMethod, Targets, Task, hookimpl, param
 
 if TYPE_CHECKING:
-    from peft import PeftConfig
     from torch import Tensor, nn
 
 zoo_api = 1
@@ -33,18 +32,16 @@ class Pissa(PeftMethod):
     paper = "Meng et al. 2024, arXiv:2404.02948"
     Params: type = PissaParams
     learning_rate = 1e-3
+    peft_type = "LORA"
+    peft_names = {"iterations": None}
 
-    def config(self, params: Any, task: Task) -> PeftConfig:
-        from peft import LoraConfig
+    def peft_fields(self, params: Any, task: Task) -> dict[str, Any]:
+        # a scale of 1, and no dropout: the weight's own part goes through it
+        start = {"lora_alpha": params.r, "lora_dropout": 0.0, "init_lora_weights": self.start(params)}
+        return super().peft_fields(params, task) | start
 
-        return LoraConfig(
-            task_type=task.peft_type,
-            r=params.r,
-            lora_alpha=params.r,  # a scale of 1, and no dropout: the weight's own part goes through it
-            lora_dropout=0.0,
-            init_lora_weights=self.start(params),
-            target_modules=self.targets(params, task),
-        )
+    def recognise(self, config: Mapping[str, Any]) -> None:
+        return None  # what is saved is a plain LoRA
 
     def start(self, params: Any) -> Any:
         """PEFT's name of what the adapter starts as."""

@@ -9,12 +9,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from zoo import IncompatibleError, Method, PromptMethod, Task, hookimpl, param
 
 if TYPE_CHECKING:
-    from peft import PeftConfig
     from torch import nn
 
 zoo_api = 1
@@ -34,17 +33,11 @@ class Prefix(PromptMethod):
     Params = PrefixParams
     learning_rate = 1e-2
     peft_type = "PREFIX_TUNING"
-    config_fields: ClassVar[dict[str, str]] = {"projection": "prefix_projection"}
+    peft_names = {"projection": "prefix_projection"}
 
-    def config(self, params: Any, task: Task) -> PeftConfig:
-        from peft import PrefixTuningConfig
-
-        return PrefixTuningConfig(
-            task_type=task.peft_type,
-            num_virtual_tokens=params.num_virtual_tokens,
-            prefix_projection=params.projection,
-            encoder_hidden_size=params.encoder_hidden_size if params.projection else None,
-        )
+    def peft_fields(self, params: Any, task: Task) -> dict[str, Any]:
+        width = params.encoder_hidden_size if params.projection else None
+        return super().peft_fields(params, task) | {"encoder_hidden_size": width}
 
     def fit(self, config: Any, model: nn.Module) -> None:
         backbone = getattr(model, model.base_model_prefix)

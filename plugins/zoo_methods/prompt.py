@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from zoo import IncompatibleError, Method, NotFoundError, PromptMethod, Task, hookimpl, param
 
 if TYPE_CHECKING:
-    from peft import PeftConfig
     from torch import nn
 
 zoo_api = 1
@@ -35,15 +34,13 @@ class Prompt(PromptMethod):
     Params = PromptParams
     learning_rate = 3e-2
     peft_type = "PROMPT_TUNING"
+    peft_names = {"init": "prompt_tuning_init", "init_text": "prompt_tuning_init_text"}
 
-    def config(self, params: Any, task: Task) -> PeftConfig:
-        from peft import PromptTuningConfig
-
-        return PromptTuningConfig(
-            task_type=task.peft_type,
-            num_virtual_tokens=params.num_virtual_tokens,
-            prompt_tuning_init="RANDOM" if params.init == "random" or params.init_text else "SAMPLE_VOCAB",
-        )
+    def peft_fields(self, params: Any, task: Task) -> dict[str, Any]:
+        start = "RANDOM" if params.init == "random" or params.init_text else "SAMPLE_VOCAB"
+        # the text is put in by `attach`
+        more = {"prompt_tuning_init": start, "prompt_tuning_init_text": None}
+        return super().peft_fields(params, task) | more
 
     def attach(self, model: nn.Module, params: Any, task: Task, head: Sequence[str]) -> nn.Module:
         import torch

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
-
-if TYPE_CHECKING:
-    from peft import PeftConfig
+from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
 
 zoo_api = 1
 
@@ -28,17 +24,7 @@ class Psoft(PeftMethod):
     Params = PsoftParams
     learning_rate = 2e-3
     peft_type = "PSOFT"
-
-    def config(self, params: Any, task: Task) -> PeftConfig:
-        from peft import PsoftConfig
-
-        return PsoftConfig(
-            task_type=task.peft_type,
-            r=params.r,
-            psoft_alpha=params.alpha,
-            psoft_dropout=params.dropout,
-            target_modules=self.targets(params, task),
-        )
+    peft_names = {"alpha": "psoft_alpha", "dropout": "psoft_dropout"}
 
 
 @hookimpl

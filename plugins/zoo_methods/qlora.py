@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -31,7 +31,10 @@ class QLora(Lora):
     summary = "LoRA on a base in 4-bit NormalFloat"
     paper = "Dettmers et al. 2023, arXiv:2305.14314"
     Params = QLoraParams
-    peft_type = None  # a config does not tell what its base was kept in
+    peft_names = {**Lora.peft_names, "double_quant": None}
+
+    def recognise(self, config: Mapping[str, Any]) -> None:
+        return None  # a config does not tell what its base was kept in
 
     def refuses(self, task: Task, params: Any) -> str | None:
         return None if find_spec("bitsandbytes") else f"it needs bitsandbytes: {_INSTALL}"

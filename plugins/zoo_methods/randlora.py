@@ -1,17 +1,10 @@
-"""RandLoRA: a full-rank update as a trained sum of frozen random low-rank matrices.
-
-Albert et al. 2025, arXiv:2502.00987.
-"""
+"""RandLoRA: a full-rank update as a trained sum of frozen random low-rank matrices."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
-
-if TYPE_CHECKING:
-    from peft import PeftConfig
+from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
 
 zoo_api = 1
 
@@ -31,17 +24,7 @@ class Randlora(PeftMethod):
     Params = RandloraParams
     learning_rate = 1e-3
     peft_type = "RANDLORA"
-
-    def config(self, params: Any, task: Task) -> PeftConfig:
-        from peft import RandLoraConfig
-
-        return RandLoraConfig(
-            task_type=task.peft_type,
-            r=params.r,
-            randlora_alpha=params.alpha,
-            randlora_dropout=params.dropout,
-            target_modules=self.targets(params, task),
-        )
+    peft_names = {"alpha": "randlora_alpha", "dropout": "randlora_dropout"}
 
 
 @hookimpl

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
+from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
 
 if TYPE_CHECKING:
-    from peft import PeftConfig
     from torch import nn
 
 zoo_api = 1
@@ -29,16 +28,6 @@ class Road(PeftMethod):
     Params = RoadParams
     learning_rate = 5e-3
     peft_type = "ROAD"
-
-    def config(self, params: Any, task: Task) -> PeftConfig:
-        from peft import RoadConfig
-
-        return RoadConfig(
-            task_type=task.peft_type,
-            variant=params.variant,
-            group_size=2,
-            target_modules=self.targets(params, task),
-        )
 
     def fit(self, config: Any, model: nn.Module) -> None:
         # which outputs form a pair is of no account, and large groups compute faster

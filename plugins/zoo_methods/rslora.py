@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from zoo import TARGETS, Method, Targets, hookimpl, param
 from zoo_methods.lora import Lora
@@ -25,7 +24,7 @@ class RsLora(Lora):
     paper = "Kalajdzievski 2023, arXiv:2312.03732"
     Params = RsLoraParams
     learning_rate = 5e-4
-    switches: ClassVar[dict[str, bool]] = {"use_dora": False, "use_rslora": True}
+    peft_fixed = {"use_dora": False, "use_rslora": True}
 
 
 @hookimpl

@@ -1,17 +1,13 @@
-"""SHiRA: a few numbers of each weight, drawn at random, are trained and the rest is not.
-
-Bhardwaj et al. 2024, arXiv:2406.13175.
-"""
+"""SHiRA: a few numbers of each weight, drawn at random, are trained and the rest is not."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
+from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
 
 if TYPE_CHECKING:
-    from peft import PeftConfig
     from torch import Tensor, nn
 
 zoo_api = 1
@@ -31,19 +27,11 @@ class Shira(PeftMethod):
     Params = ShiraParams
     learning_rate = 5e-3
     peft_type = "SHIRA"
+    peft_names = {"seed": "random_seed"}
     bounded_rank = False  # it counts numbers, not directions
 
-    def config(self, params: Any, task: Task) -> PeftConfig:
-        from peft import ShiraConfig
-
-        config = ShiraConfig(
-            task_type=task.peft_type,
-            r=params.r,
-            random_seed=params.seed,
-            target_modules=self.targets(params, task),
-        )
+    def fit(self, config: Any, model: nn.Module) -> None:
         config.mask_fn = _mask
-        return config
 
 
 def _mask(layer: nn.Module, r: int, random_seed: int, **_: Any) -> Tensor:

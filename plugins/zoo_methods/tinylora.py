@@ -1,17 +1,10 @@
-"""TinyLoRA: a vector of a few numbers steers the principal directions of each weight.
-
-Morris et al. 2026, arXiv:2602.04118.
-"""
+"""TinyLoRA: a vector of a few numbers steers the principal directions of each weight."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
-
-if TYPE_CHECKING:
-    from peft import PeftConfig
+from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
 
 zoo_api = 1
 
@@ -34,18 +27,7 @@ class Tinylora(PeftMethod):
     Params = TinyloraParams
     learning_rate = 1e-2
     peft_type = "TINYLORA"
-
-    def config(self, params: Any, task: Task) -> PeftConfig:
-        from peft import TinyLoraConfig
-
-        return TinyLoraConfig(
-            task_type=task.peft_type,
-            r=params.r,
-            u=params.u,
-            weight_tying=params.weight_tying,
-            projection_seed=params.seed,
-            target_modules=self.targets(params, task),
-        )
+    peft_names = {"seed": "projection_seed"}
 
 
 @hookimpl

@@ -1,18 +1,14 @@
-"""Uni-LoRA: all low-rank updates are read from one trained vector by a fixed random projection.
-
-Li et al. 2025, arXiv:2506.00799.
-"""
+"""Uni-LoRA: all low-rank updates are read from one trained vector by a fixed random projection."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
 
 if TYPE_CHECKING:
-    from peft import PeftConfig
     from torch import nn
 
 zoo_api = 1
@@ -34,23 +30,7 @@ class Unilora(PeftMethod):
     Params = UniloraParams
     learning_rate = 1e-2
     peft_type = "UNILORA"
-    config_fields: ClassVar[dict[str, str]] = {
-        "length": "theta_d_length",
-        "seed": "proj_seed",
-        "dropout": "unilora_dropout",
-    }
-
-    def config(self, params: Any, task: Task) -> PeftConfig:
-        from peft import UniLoraConfig
-
-        return UniLoraConfig(
-            task_type=task.peft_type,
-            r=params.r,
-            theta_d_length=params.length,
-            proj_seed=params.seed,
-            unilora_dropout=params.dropout,
-            target_modules=self.targets(params, task),
-        )
+    peft_names = {"length": "theta_d_length", "seed": "proj_seed", "dropout": "unilora_dropout"}
 
     def attach(self, model: nn.Module, params: Any, task: Task, head: Sequence[str]) -> nn.Module:
         import torch

@@ -1,17 +1,13 @@
-"""VB-LoRA: low-rank updates are composed of vectors from one bank that all layers share.
-
-Li et al. 2024, arXiv:2405.15179.
-"""
+"""VB-LoRA: low-rank updates are composed of vectors from one bank that all layers share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
+from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
 
 if TYPE_CHECKING:
-    from peft import PeftConfig
     from torch import nn
 
 zoo_api = 1
@@ -38,19 +34,7 @@ class Vblora(PeftMethod):
     Params = VbloraParams
     learning_rate = 1e-2
     peft_type = "VBLORA"
-
-    def config(self, params: Any, task: Task) -> PeftConfig:
-        from peft import VBLoRAConfig
-
-        return VBLoRAConfig(
-            task_type=task.peft_type,
-            r=params.r,
-            num_vectors=params.num_vectors,
-            vector_length=params.vector_length,
-            topk=params.topk,
-            vblora_dropout=params.dropout,
-            target_modules=self.targets(params, task),
-        )
+    peft_names = {"dropout": "vblora_dropout"}
 
     def fit(self, config: Any, model: nn.Module) -> None:
         config.vector_length = self.block(config, model, "vector_length", 256)

@@ -1,17 +1,10 @@
-"""VeRA: random low-rank matrices that all layers share stay frozen, and vectors that scale them are trained.
-
-Kopiczko et al. 2023, arXiv:2310.11454.
-"""
+"""VeRA: trained vectors scale frozen random low-rank matrices that all layers share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
-
-if TYPE_CHECKING:
-    from peft import PeftConfig
+from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
 
 zoo_api = 1
 
@@ -31,18 +24,8 @@ class Vera(PeftMethod):
     Params = VeraParams
     learning_rate = 1e-2
     peft_type = "VERA"
+    peft_names = {"dropout": "vera_dropout"}
     bounded_rank = False  # the frozen matrices are random: more directions than sides are still of use
-
-    def config(self, params: Any, task: Task) -> PeftConfig:
-        from peft import VeraConfig
-
-        return VeraConfig(
-            task_type=task.peft_type,
-            r=params.r,
-            d_initial=params.d_initial,
-            vera_dropout=params.dropout,
-            target_modules=self.targets(params, task),
-        )
 
 
 @hookimpl

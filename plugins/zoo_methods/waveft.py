@@ -1,17 +1,10 @@
-"""WaveFT: a few coefficients of the update's wavelet transform are trained.
-
-Bilican et al. 2025, arXiv:2505.12532.
-"""
+"""WaveFT: a few coefficients of the update's wavelet transform are trained."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
 
-from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
-
-if TYPE_CHECKING:
-    from peft import PeftConfig
+from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
 
 zoo_api = 1
 
@@ -32,19 +25,7 @@ class Waveft(PeftMethod):
     Params = WaveftParams
     learning_rate = 1e-2
     peft_type = "WAVEFT"
-    config_fields: ClassVar[dict[str, str]] = {"wavelet": "wavelet_family", "seed": "random_loc_seed"}
-
-    def config(self, params: Any, task: Task) -> PeftConfig:
-        from peft import WaveFTConfig
-
-        return WaveFTConfig(
-            task_type=task.peft_type,
-            n_frequency=params.n_frequency,
-            scaling=params.scaling,
-            wavelet_family=params.wavelet,
-            random_loc_seed=params.seed,
-            target_modules=self.targets(params, task),
-        )
+    peft_names = {"wavelet": "wavelet_family", "seed": "random_loc_seed"}
 
 
 @hookimpl

@@ -235,7 +235,7 @@ def test_the_method_is_told_by_pefts_type_and_switches(
 @pytest.mark.parametrize("name", sorted(manager.find("method")))
 def test_each_method_of_peft_knows_its_own_config_again(name: str) -> None:
     method = manager.load_method(name)
-    if not isinstance(method, PeftMethod) or method.peft_type is None:
+    if not isinstance(method, PeftMethod) or name in ("pissa", "olora", "qlora"):
         assert method.recognise(CONFIG) is None
         return
     params = method.Params()

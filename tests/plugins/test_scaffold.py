@@ -1,4 +1,4 @@
-"""`zoo plugin new` and `zoo plugin check`, and strangers' packages as pip really installs them."""
+"""`zoo plugin new` and `zoo plugin check`, and third-party packages as pip really installs them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from zoo.plugins import manager
 from zoo.plugins.scaffold import write_package
 
 STRANGERS = ROOT / "tests" / "strangers"
+THIRD_PARTY = ("zoo_my_", "zoo_scratch_", "zoo_deft", "zoo_emotion", "my_package")
 Zoo = Callable[..., Result]
 
 
-def install(source: Path, site: Path) -> None:
+def install(site: Path, *sources: Path) -> None:
     options = ("-q", "--no-deps", "--no-build-isolation", "--upgrade", "--target", str(site))
     subprocess.run(
-        [sys.executable, "-m", "pip", "install", *options, str(source)],
+        [sys.executable, "-m", "pip", "install", *options, *map(str, sources)],
         check=True,
         capture_output=True,
         timeout=300,
@@ -30,14 +31,15 @@ def install(source: Path, site: Path) -> None:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder into which pip has put a new method, a new task and the from-scratch LoRA."""
+    """A folder into which pip has put a new method, a new task and the third-party packages."""
     folder, made = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("made")
-    for source in (
+    third_party = [STRANGERS / name for name in ("zoo-scratch-lora", "zoo-deft", "zoo-emotion", "zoo-my-ia3")]
+    install(
+        folder,
         write_package("method", "my-method", made),
         write_package("task", "my-task", made),
-        STRANGERS / "zoo-scratch-lora",
-    ):
-        install(source, folder)
+        *third_party,
+    )
     return folder
 
 
@@ -46,7 +48,7 @@ def on_path(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.setenv("PYTHONPATH", str(site))
     yield site
-    for name in [name for name in sys.modules if name.startswith(("zoo_my_", "zoo_scratch_"))]:
+    for name in [name for name in sys.modules if name.startswith(THIRD_PARTY)]:
         del sys.modules[name]
 
 
@@ -138,7 +140,7 @@ def test_a_restore_that_is_broken_on_purpose_is_named(zoo: Zoo, on_path: Path) -
 def test_a_plugin_that_does_not_import_breaks_its_first_promise(
     zoo: Zoo, on_path: Path, tmp_path: Path
 ) -> None:
-    install(write_package("method", "my-broken", tmp_path), on_path)
+    install(on_path, write_package("method", "my-broken", tmp_path))
     (on_path / "zoo_my_broken.py").write_text("raise RuntimeError('no GPU')", encoding="utf-8")
     done = zoo("plugin", "check", "my-broken")
     (on_path / "zoo_my_broken.py").unlink()
@@ -168,7 +170,38 @@ def test_an_unknown_plugin_is_not_found(zoo: Zoo) -> None:
     assert (done.code, "Did you mean 'bert-imdb'?" in done.error) == (3, True)
 
 
-# the from-scratch LoRA
+# third-party packages
+
+
+@pytest.mark.parametrize("name", ["zoo-deft/zoo_deft.py", "zoo-emotion/zoo_emotion.py"])
+def test_a_method_and_a_task_take_25_lines(name: str) -> None:
+    assert len((STRANGERS / name).read_text(encoding="utf-8").splitlines()) <= 25
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("deft", "--task", "bert-imdb"),
+        ("emotion",),
+        ("my-ia3", "--task", "bert-imdb"),  # as README of 0.1.0 showed it
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_small_third_party_plugin_keeps_its_promises(
+    arguments: tuple[str, ...], zoo: Zoo, on_path: Path
+) -> None:
+    done = zoo("plugin", "check", *arguments, "--json")
+    assert done.code == 0, done.err
+    assert set(states(done)) == {"kept"}
+
+
+def test_one_mapping_makes_the_config_and_reads_one_made_elsewhere(on_path: Path) -> None:
+    deft, task = manager.load_method("deft"), manager.load_task("bert-imdb")
+    config = deft.config(deft.Params(r=4, method="qr"), task).to_dict()  # type: ignore[attr-defined]
+    assert (config["r"], config["decomposition_method"]) == (4, "qr")
+    assert deft.recognise({**config, "peft_type": "DEFT"}) == {"r": 4, "method": "qr"}
+    ours = manager.load_method("my-ia3")
+    assert ours.recognise({"peft_type": "IA3", "init_ia3_weights": True}) is None
 
 
 def test_the_from_scratch_lora_keeps_its_promises_on_clip(zoo: Zoo, on_path: Path) -> None:

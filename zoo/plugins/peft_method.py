@@ -1,11 +1,10 @@
-"""The short way for a method that PEFT has: a plugin writes the config, and this does the rest."""
+"""Make a method of PEFT's a plugin: it states the config's fields once, and this does the rest."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 import math
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -37,33 +36,54 @@ _RANKS = ("init_r", "r")
 
 
 class PeftMethod(Method):
-    """A method that PEFT has: `config` is all that a plugin writes."""
+    """A method that PEFT has: a plugin states `peft_type`, Params and how PEFT calls them.
+
+        class Miss(PeftMethod):
+            name, peft_type = "miss", "MISS"
+            summary = "one small matrix, repeated over the weight"
+            Params = MissParams
+            peft_names = {"dropout": "miss_dropout"}
+
+    The same mapping makes the config for training and reads one that was made elsewhere. A method with logic
+    of its own overrides `peft_fields` or `fit`; one whose config is of no type of PEFT's, `config`.
+    """
 
     format = "peft"
     unmergeable: str | None = None
     peft_type: str | None = None
-    """What PEFT's configs call the method; None: no config made elsewhere is taken for this method's."""
-    switches: ClassVar[dict[str, bool]] = {}
-    """Fields of PEFT's config that tell the method from others of its type: `{"use_dora": True}`."""
-    config_fields: ClassVar[dict[str, str]] = {}
-    """Parameter -> field of PEFT's config, where `_field` does not find it."""
+    """What PEFT calls the method, as in adapter_config.json; None only where `config` is overridden."""
+    peft_names: ClassVar[Mapping[str, str | None]] = {}
+    """Parameter -> field of PEFT's config, where they differ; None: it is no field of PEFT's config."""
+    peft_fixed: ClassVar[Mapping[str, bool]] = {}
+    """Switches of PEFT's config that tell the method from others of its type: `{"use_dora": True}`."""
     default_targets: ClassVar[dict[str, list[str]]] = _TARGETS_THAT_PEFT_LACKS
     """Modules to adapt, by model type, where PEFT has no default for the method."""
     bounded_rank: bool = True
     """A rank above the smaller side of a matrix is refused: the update could not have it."""
 
-    @abstractmethod
     def config(self, params: Any, task: Task) -> PeftConfig:
         """The PEFT config. `modules_to_save` is filled in by `attach`."""
+        from peft import PEFT_TYPE_TO_CONFIG_MAPPING as CLASSES
+        from peft import PeftType
+
+        config: PeftConfig = CLASSES[PeftType(self.peft_type)](**self.peft_fields(params, task))
+        return config
+
+    def peft_fields(self, params: Any, task: Task) -> dict[str, Any]:
+        """Arguments of PEFT's config class, by its names."""
+        fields: dict[str, Any] = {"task_type": task.peft_type, **self.peft_fixed}
+        for name, field in self._mapping().items():
+            value = self.targets(params, task) if name == "targets" else getattr(params, name)
+            fields[field] = list(value) if isinstance(value, tuple) else value
+        return fields
 
     def recognise(self, config: Mapping[str, Any]) -> dict[str, Any] | None:
-        is_other = any(bool(config.get(key)) != value for key, value in self.switches.items())
+        is_other = any(bool(config.get(key)) != value for key, value in self.peft_fixed.items())
         if self.peft_type is None or config.get("peft_type") != self.peft_type or is_other:
             return None
-        fields = {"targets": "target_modules", **self.config_fields}
         found: dict[str, Any] = {}
-        for name in (field.name for field in dataclasses.fields(self.Params)):
-            value = config.get(fields.get(name) or _field(name, config))
+        for name, field in self._mapping().items():
+            value = config.get(field)
             if isinstance(value, str):  # of modules a pattern, whose commas separate nothing; else a choice
                 value = [value] if name == "targets" else value.lower()
             if value is None:
@@ -73,6 +93,13 @@ class PeftMethod(Method):
             except OptionError:  # PEFT allows what the method here does not: it reads its own config anyway
                 continue
         return found
+
+    def _mapping(self) -> dict[str, str]:
+        """Parameter -> field of PEFT's config."""
+        mapping = {field.name: field.name for field in dataclasses.fields(self.Params)}
+        if "targets" in mapping:
+            mapping["targets"] = "target_modules"
+        return {name: field for name, field in (mapping | dict(self.peft_names)).items() if field is not None}
 
     def fit(self, config: Any, model: nn.Module) -> None:
         """Fill in what PEFT would need to be told about this model, once the targets are settled.
@@ -91,9 +118,10 @@ class PeftMethod(Method):
     def usual_targets(self, config: PeftConfig, model: nn.Module) -> list[str] | None:
         """The modules to adapt where nobody named any; None where that is not known of the model's type."""
         from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
+        from peft.utils import TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING as OF_IA3
 
         kind = model.config.model_type
-        usual = PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type].target_module_mapping
+        usual = getattr(PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type], "target_module_mapping", OF_IA3)
         return self.default_targets.get(kind) or usual.get(kind)
 
     def attach(self, model: nn.Module, params: Any, task: Task, head: Sequence[str]) -> nn.Module:
@@ -219,12 +247,6 @@ class PeftMethod(Method):
             f"{self.name} does not fit this {model.config.model_type}: {reason.rstrip('.')}.",
             hint or f"zoo methods {self.name}",
         )
-
-
-def _field(name: str, config: Mapping[str, Any]) -> str:
-    """A parameter's own name, or the one field that ends in it: `alpha` is `lora_alpha`."""
-    ending = [key for key in config if key.endswith(f"_{name}")]
-    return ending[0] if name not in config and len(ending) == 1 else name
 
 
 def _unwrap_heads(model: nn.Module) -> None:

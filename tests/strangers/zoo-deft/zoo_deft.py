@@ -1,0 +1,25 @@
+"""DEFT: a learned projection takes directions out of each weight and puts new ones in."""
+
+from dataclasses import dataclass
+
+from zoo import TARGETS, PeftMethod, Targets, hookimpl, param
+
+zoo_api = 1
+
+
+@dataclass(frozen=True)
+class DeftParams:
+    r: int = param(8, "directions", least=1)
+    method: str = param("relu", "how they are projected: relu or qr")
+    targets: Targets = TARGETS
+
+
+class Deft(PeftMethod):
+    name, peft_type, Params = "deft", "DEFT", DeftParams
+    summary = "directions of each weight exchanged for learned ones"
+    peft_names = {"method": "decomposition_method"}
+
+
+@hookimpl
+def zoo_method():
+    return Deft()
