@@ -16,9 +16,10 @@ from safetensors.torch import load_file, save_file
 from tests.conftest import Result, reviews, write_csv
 from zoo import AdapterSpec
 from zoo.adapters import probe
-from zoo.adapters.verify import Verification, verify
+from zoo.adapters.verify import verify
 from zoo.models.fingerprint import file_ids
 from zoo.registry.store import Registry
+from zoo.runtime.checks import CheckResult, failures
 from zoo.training import pipeline
 
 Zoo = Callable[..., Result]
@@ -81,16 +82,15 @@ def rewrite(registry: Registry, name: str, change: Callable[[dict[str, Any]], No
     reseal(registry, name)
 
 
-def failed(found: Verification) -> dict[str, str]:
-    assert found.ok == all(one.passed for one in found.findings)
-    return {one.check: one.words for one in found.findings if not one.passed}
+def failed(found: list[CheckResult]) -> dict[str, str]:
+    return {one.name: one.detail for one in failures(found)}
 
 
 @pytest.mark.parametrize("name", ["lora", "head", "full"])
 def test_an_adapter_as_it_was_trained_passes_every_check(name: str, trained: Registry) -> None:
     found = verify(name, trained)
     assert failed(found) == {}
-    assert "probe" in {one.check for one in found.findings}
+    assert "probe" in {one.name for one in found}
 
 
 def test_one_changed_byte_in_the_weights_is_named_by_its_file(mine: Registry, zoo: Zoo) -> None:
@@ -104,7 +104,7 @@ def test_one_changed_byte_in_the_weights_is_named_by_its_file(mine: Registry, zo
     assert result.error == "Error: 'lora' is not what its record says: files."
 
 
-def test_a_lost_file_is_a_finding(mine: Registry) -> None:
+def test_a_lost_file_fails_the_check_of_files(mine: Registry) -> None:
     (mine.adapter_folder("lora") / "tokenizer.json").unlink()
     assert "has lost its file" in failed(verify("lora", mine))["files"]
 
@@ -189,11 +189,11 @@ def test_an_adapter_without_a_probe_is_checked_as_far_as_that_goes(mine: Registr
     (mine.adapter_folder("lora") / probe.FILE).unlink()
     reseal(mine, "lora")
     found = verify("lora", mine)
-    assert found.ok
-    assert "it has none" in next(one.words for one in found.findings if one.check == "probe")
+    assert failed(found) == {}
+    assert [one.name for one in found if one.status == "skipped"] == ["probe"]
 
 
-def test_a_file_that_is_no_probe_is_a_finding(mine: Registry) -> None:
+def test_a_file_that_is_no_probe_fails_the_check_of_the_probe(mine: Registry) -> None:
     (mine.adapter_folder("lora") / probe.FILE).write_bytes(b"probe")
     reseal(mine, "lora")
     assert "is not a safetensors file" in failed(verify("lora", mine))["probe"]
@@ -202,21 +202,22 @@ def test_a_file_that_is_no_probe_is_a_finding(mine: Registry) -> None:
 def test_metrics_are_measured_again_and_must_fall_within_their_intervals(mine: Registry) -> None:
     found = verify("lora", mine, metrics=True)
     assert failed(found) == {}
-    assert {"accuracy", "f1", "mcc"} <= {one.check for one in found.findings}
+    assert {"accuracy", "f1", "mcc"} <= {one.name for one in found}
     record = mine.get("lora")
     better = [msgspec.structs.replace(one, value=2.0, low=1.9, high=2.1) for one in record.metrics]
     mine.replace(msgspec.structs.replace(record, metrics=better))
     assert "1.9000 to 2.1000" in failed(verify("lora", mine, metrics=True))["accuracy"]
 
 
-def test_several_are_verified_and_the_json_has_every_finding(trained: Registry, zoo: Zoo) -> None:
+def test_several_are_verified_and_the_json_has_every_result(trained: Registry, zoo: Zoo) -> None:
     result = zoo("verify", "lora", "head", "--registry", trained.path, "--json")
     assert result.code == 0, result.err
-    assert [(one["name"], one["ok"]) for one in result.json] == [("lora", True), ("head", True)]
-    assert set(result.json[0]["findings"][0]) == {"check", "passed", "words"}
+    assert [one["name"] for one in result.json] == ["lora", "head"]
+    assert {one["status"] for found in result.json for one in found["results"]} == {"ok"}
+    assert set(result.json[0]["results"][0]) == {"name", "status", "detail", "fix"}
 
 
-def test_a_base_that_is_not_here_is_no_verdict(mine: Registry, zoo: Zoo, tmp_path: Path) -> None:
+def test_a_base_that_is_not_here_ends_with_3_and_no_result(mine: Registry, zoo: Zoo, tmp_path: Path) -> None:
     record = mine.get("lora")
     gone = msgspec.structs.replace(record.base, location=f"path:{tmp_path / 'gone'}")
     mine.replace(msgspec.structs.replace(record, base=gone))

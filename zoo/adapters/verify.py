@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +11,11 @@ from zoo.adapters import probe as probing
 from zoo.adapters.integrity import WHOLE, adapter_files, check_files
 from zoo.adapters.load import Adapters, LoadedAdapter
 from zoo.adapters.probe import BACKBONE, TOLERANCES
-from zoo.errors import IncompatibleError, NotFoundError
+from zoo.errors import IncompatibleError, NotFoundError, ZooError
 from zoo.models import safetensors_header
 from zoo.registry.schema import AdapterRecord
 from zoo.registry.store import Registry
+from zoo.runtime.checks import FAILED, OK, SKIPPED, CheckResult
 from zoo.runtime.console import Report
 
 if TYPE_CHECKING:
@@ -27,35 +27,19 @@ _NOTHING = 1e-6
 """An adapter that moves no output by more than this share of the largest does nothing."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    check: str
-    """`files`, `base`, `probe`, `load`, `effect`, `adapter`, `head`, `answers`, or the name of a metric."""
-    passed: bool
-    words: str
-
-
-@dataclass(frozen=True)
-class Verification:
-    name: str
-    ok: bool
-    findings: list[Finding]
-
-
 class _FailedError(Exception):
-    """What failed leaves nothing to check behind it."""
+    """A failure that leaves nothing to check after it."""
 
-    def __init__(self, check: str, error: Exception):
-        super().__init__(str(error))
-        self.check = check
+    def __init__(self, name: str, error: ZooError):
+        self.result = CheckResult(name, FAILED, str(error), error.hint)
 
 
 @contextmanager
-def _checking(check: str, *kinds: type[Exception]) -> Iterator[None]:
+def _checking(name: str, *kinds: type[ZooError]) -> Iterator[None]:
     try:
         yield
     except kinds as error:
-        raise _FailedError(check, error) from error
+        raise _FailedError(name, error) from error
 
 
 def verify(
@@ -65,8 +49,10 @@ def verify(
     *,
     base: str | None = None,
     metrics: bool = False,
-) -> Verification:
-    """Load an adapter and hold it against its probe and its record; what fails is a finding, not an error.
+) -> list[CheckResult]:
+    """Load an adapter and compare it with its probe and its record; a failure is a result, not an error.
+
+    The checks are `files`, `base`, `probe`, `load`, `effect`, `adapter`, `head`, `answers`, and one a metric.
 
     Args:
         base: a reference to its base, where that is not found by itself.
@@ -75,25 +61,25 @@ def verify(
     Raises:
         NotFoundError: no such adapter; or its base, its plugins or its data are not here to verify it with.
     """
-    findings: list[Finding] = []
+    results: list[CheckResult] = []
     try:
-        for finding in _findings(name, registry, report or Report(), base, metrics):
-            findings.append(finding)  # one by one: what was found before a failure stays
+        for result in _results(name, registry, report or Report(), base, metrics):
+            results.append(result)  # one by one: what was found before a failure stays
     except _FailedError as failed:
-        findings.append(Finding(failed.check, False, str(failed)))
-    return Verification(name, all(one.passed for one in findings), findings)
+        results.append(failed.result)
+    return results
 
 
-def _findings(
+def _results(
     name: str, registry: Registry, report: Report, base: str | None, metrics: bool
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     """In the order in which things can go wrong."""
     record, folder = registry.locate(name)
     with _checking("files", IncompatibleError, NotFoundError):
         check_files(record, folder)
         for path in adapter_files(folder):
             safetensors_header.check_finite(path)
-    yield Finding("files", True, f"{len(record.files)} files as they were saved, every number finite")
+    yield CheckResult("files", OK, f"{len(record.files)} files as they were saved, every number finite")
     with _checking("base", IncompatibleError):
         adapters = Adapters([name], registry, base, report=report)
     with _checking("probe", IncompatibleError):
@@ -112,34 +98,33 @@ def _findings(
         yield _on_base(record, one.base_id.location, probe, found, tolerance)
     with _checking("load", IncompatibleError):
         loaded = adapters.put_on(name, bare)
-    yield Finding("load", True, "every tensor has its place")
+    yield CheckResult("load", OK, "every tensor has its place")
     answers = probing.ask(loaded.model, inputs, backbone)
     yield from _on_answers(answers, found, probe, tolerance, bare.head, loaded, folder)
     if metrics:
         yield from _on_metrics(loaded, report)
 
 
-def _on_probe(probe: Probe | None, inputs: probing.Batches, tolerance: float) -> Finding:
+def _on_probe(probe: Probe | None, inputs: probing.Batches, tolerance: float) -> CheckResult:
     if probe is None:
-        return Finding("probe", True, "it has none: what it should answer is not known")
+        return CheckResult("probe", SKIPPED, "it has none: what it should answer is not known")
     given = probing.given(inputs)
     for difference in probing.compare(given, probe.inputs):
         if not difference.within(tolerance):
-            return Finding(
-                "probe", False, f"its tokenizer or processor makes other inputs of the probe: {difference}"
-            )
-    return Finding("probe", True, f"{len(inputs)} inputs, encoded as they were")
+            detail = f"its tokenizer or processor makes other inputs of the probe: {difference}"
+            return CheckResult("probe", FAILED, detail)
+    return CheckResult("probe", OK, f"{len(inputs)} inputs, encoded as they were")
 
 
 def _on_base(
     record: AdapterRecord, where: str, probe: Probe | None, found: Answers, tolerance: float
-) -> Finding:
+) -> CheckResult:
     for difference in probing.compare(found, probe.base if probe else {}):
         if not difference.within(tolerance):
-            return Finding("base", False, f"{where} does not answer as its base did: {difference}")
+            return CheckResult("base", FAILED, f"{where} does not answer as its base did: {difference}")
     if record.base.weights:
-        return Finding("base", True, f"{where} holds the weights that it was trained on")
-    return Finding("base", True, f"{where}; nobody recorded the weights that it was trained on")
+        return CheckResult("base", OK, f"{where} holds the weights that it was trained on")
+    return CheckResult("base", OK, f"{where}; nobody recorded the weights that it was trained on")
 
 
 def _on_answers(
@@ -150,12 +135,12 @@ def _on_answers(
     head: Sequence[str],
     loaded: LoadedAdapter,
     folder: Path,
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     import numpy as np
 
     bad = [name for name, value in answers.items() if not np.isfinite(value).all()]
     if bad:
-        yield Finding("answers", False, f"{bad[0]} is not finite")
+        yield CheckResult("answers", FAILED, f"{bad[0]} is not finite")
         return
     moved = probing.compare(answers, base or {})
     if moved:
@@ -164,10 +149,12 @@ def _on_answers(
         check, what = ("adapter", "the adapter is not the one that was saved")
         if difference.name != BACKBONE:
             check, what = ("head", "the head is not the one that was trained") if head else ("answers", what)
-        passed = difference.within(tolerance)
-        yield Finding(check, passed, f"{difference.name} as recorded" if passed else f"{what}: {difference}")
+        if difference.within(tolerance):
+            yield CheckResult(check, OK, f"{difference.name} as recorded")
+        else:
+            yield CheckResult(check, FAILED, f"{what}: {difference}")
     if probe is None:
-        yield Finding("answers", True, "finite")
+        yield CheckResult("answers", OK, "finite")
 
 
 def _on_effect(
@@ -176,19 +163,21 @@ def _on_effect(
     record: AdapterRecord,
     model: nn.Module,
     folder: Path,
-) -> Finding:
+) -> CheckResult:
     """Where nothing before a fresh head moves, the head must be all that was trained."""
     changed = next((one for one in moved if not one.within(_NOTHING)), None)
     if changed is not None:
-        return Finding("effect", True, f"against the bare base {changed}")
+        return CheckResult("effect", OK, f"against the bare base {changed}")
     names = [name for path in adapter_files(folder) for name in safetensors_header.read_header(path)]
     more = [name for name in names if not any(f".{one}." in f".{name}" for one in head)]
     if head and (record.format == WHOLE or not more):
-        return Finding("effect", True, "only its head was trained: before that, the base's own answers")
-    return Finding("effect", False, f"it changes nothing: its {len(more)} tensors leave the base's answers")
+        return CheckResult("effect", OK, "only its head was trained: before that, the base's own answers")
+    return CheckResult(
+        "effect", FAILED, f"it changes nothing: its {len(more)} tensors leave the base's answers"
+    )
 
 
-def _on_metrics(loaded: LoadedAdapter, report: Report) -> Iterator[Finding]:
+def _on_metrics(loaded: LoadedAdapter, report: Report) -> Iterator[CheckResult]:
     from zoo.adapters.evaluate import evaluate
 
     # bf16 where this machine has it: an adapter trained in it is no other without
@@ -196,9 +185,9 @@ def _on_metrics(loaded: LoadedAdapter, report: Report) -> Iterator[Finding]:
     now = {one.name: one.value for one in evaluate(loaded, report=report, precision=precision).metrics}
     compared = [one for one in loaded.record.metrics if one.name in now]
     for one in compared:
-        said = (
+        detail = (
             f"{now[one.name]:.4f} now; {one.value:.4f} recorded, {one.low:.4f} to {one.high:.4f}, n {one.n}"
         )
-        yield Finding(one.name, one.low <= now[one.name] <= one.high, said)
+        yield CheckResult(one.name, OK if one.low <= now[one.name] <= one.high else FAILED, detail)
     if not compared:
-        yield Finding("metrics", False, "its record has no metric to compare with")
+        yield CheckResult("metrics", FAILED, "its record has no metric to compare with")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
 
 from zoo.registry.schema import Metric
 from zoo.registry.store import Registry, locate
+from zoo.runtime.checks import CheckResult
 
 _MANY = 200
 """Rows of a table on a terminal that are worth folding into columns: rich lays out 3,000 a second."""
@@ -69,6 +70,12 @@ def _print_aligned(header: Sequence[str], rows: Sequence[Sequence[object]]) -> N
     ]
     head, *body = [line.rstrip() for line in padded]
     click.echo("\n".join([click.style(head, bold=True), *body]))
+
+
+def print_checks(results: Iterable[CheckResult], *columns: str) -> None:
+    """A row for each result; `columns` are further fields of it, shown after its name."""
+    header = ("name", *columns, "status", "detail", "fix")
+    print_rows(header, [[getattr(one, column) for column in header] for one in results])
 
 
 def print_metrics(name: str, metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]]) -> None:

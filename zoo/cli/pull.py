@@ -11,6 +11,7 @@ import click
 from zoo.cli.output import json_option, print_facts, print_json, registry_option
 from zoo.errors import IncompatibleError
 from zoo.registry.store import Registry
+from zoo.runtime.checks import failures
 from zoo.runtime.console import Report, StderrReport
 
 if TYPE_CHECKING:
@@ -117,10 +118,8 @@ def _verify(taken: Taken, registry: Registry, report: Report) -> None:
 
     name = taken.record.name
     verified = verify_at_hand(taken.record, registry, report)
-    if verified is None:
-        return
-    for one in verified.findings:
-        report.say(f"{one.check}: {'passed' if one.passed else 'FAILED'}: {one.words}")
-    if not verified.ok:
-        failed = "; ".join(one.words.rstrip(".") for one in verified.findings if not one.passed)
-        raise IncompatibleError(f"'{name}' was pulled and fails its check: {failed}.", f"zoo rm {name}")
+    for one in verified:
+        report.say(f"{one.name}: {one.status}: {one.detail}")
+    if failed := failures(verified):
+        details = "; ".join(one.detail.rstrip(".") for one in failed)
+        raise IncompatibleError(f"'{name}' was pulled and fails its check: {details}.", f"zoo rm {name}")

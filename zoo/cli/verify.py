@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import click
+from msgspec.structs import replace
 
 from zoo.cli.base import base_option
-from zoo.cli.output import json_option, print_json, print_rows, registry_option
+from zoo.cli.output import json_option, print_checks, print_json, registry_option
 from zoo.errors import IncompatibleError
 from zoo.registry.store import Registry
+from zoo.runtime.checks import failures
 from zoo.runtime.console import StderrReport
 
 
@@ -30,20 +32,14 @@ def verify_command(
     from zoo.adapters import verify
 
     report = StderrReport()
-    found = [verify.verify(name, registry, report, base=base, metrics=metrics) for name in names]
+    found = {name: verify.verify(name, registry, report, base=base, metrics=metrics) for name in names}
     if as_json:
-        print_json(found)
+        print_json([{"name": name, "results": results} for name, results in found.items()])
     else:
-        print_rows(
-            ("name", "check", "passed", "found"),
-            [
-                (one.name, finding.check, "yes" if finding.passed else "NO", finding.words)
-                for one in found
-                for finding in one.findings
-            ],
-        )
-    failed = [one for one in found if not one.ok]
+        print_checks(replace(one, name=f"{name}: {one.name}") for name in found for one in found[name])
+    failed = {name: failures(results) for name, results in found.items() if failures(results)}
     if failed:
-        checks = ", ".join(finding.check for finding in failed[0].findings if not finding.passed)
+        name, results = next(iter(failed.items()))
+        checks = ", ".join(one.name for one in results)
         more = f", and {len(failed) - 1} others" if len(failed) > 1 else ""
-        raise IncompatibleError(f"'{failed[0].name}' is not what its record says: {checks}{more}.")
+        raise IncompatibleError(f"'{name}' is not what its record says: {checks}{more}.")

@@ -21,13 +21,13 @@ from zoo.models.safetensors_header import named
 from zoo.plugins import source
 from zoo.registry.schema import UNKNOWN, AdapterRecord, HubId
 from zoo.registry.store import RECORD_FILE, Registry
+from zoo.runtime.checks import CheckResult
 from zoo.runtime.console import Report
 from zoo.security.gates import CONFIG_FILE, check_file_name, incoming
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-    from zoo.adapters.verify import Verification
 
 _ROOM = 1.1
 """Times the size of the files: what must be free on the disk."""
@@ -100,18 +100,18 @@ def pull(
             )
 
 
-def verify_at_hand(record: AdapterRecord, registry: Registry, report: Report) -> Verification | None:
-    """`zoo verify` where the base is at hand; None where it is not, or is another than the adapter's."""
+def verify_at_hand(record: AdapterRecord, registry: Registry, report: Report) -> list[CheckResult]:
+    """`zoo verify` where the base is local; empty where it is not, or has other weights."""
     if record.base.id == UNKNOWN or UNKNOWN in (record.spec.method, record.spec.task):
-        return None
+        return []
     found = source.at_hand(record.base.location) or source.at_hand(record.base.id)
     if found is None:
         report.say(f"its base {record.base.id} is not here; zoo verify {record.name} fetches it")
-        return None
+        return []
     base = source.resolve(found.location, (), "base", Report())
     if record.base.weights and known_weight_hashes(base.folder) != record.base.weights:
         report.warn(f"{base.location} holds other weights than the base that it was trained on.")
-        return None
+        return []
     from zoo.adapters.verify import verify
 
     return verify(record.name, registry, report, base=base.location)
