@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from zoo.models.dropout import drop
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -59,8 +61,6 @@ def attend(
     """
     import torch
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
-
-    from zoo.models.precision import drop
 
     batch, heads, queries, size = query.shape
     kv_heads, keys = key.shape[1], key.shape[2]

@@ -7,18 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
-from zoo.models import cpu_attention
+from zoo.models import cpu_attention, dropout
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
-
-PLACES = 1 << 16
-"""Steps of a dropout rate: 16 random bits decide over one element."""
 
 
 def settle(model: nn.Module, precision: str) -> None:
@@ -41,7 +37,7 @@ def fit_cpu(model: nn.Module, precision: str) -> None:
 
     for module in model.modules():
         if type(module) is nn.Dropout:
-            module.__class__ = _dropout_class()
+            module.__class__ = dropout.dropout_class()
         elif isinstance(module, nn.RNNBase):
             module.forward = MethodType(forward, module)
     if precision == "bf16":
@@ -116,43 +112,9 @@ def silence_dropout(backbone: nn.Module) -> None:
                 setattr(module, name, 0.0)
 
 
-def drop(values: Tensor, rate: float) -> Tensor:
-    """Dropout from 16 random bits an element, four elements a draw: PyTorch draws one number for each.
-
-    Args:
-        rate: share that becomes zero, exact to 1/65536; the rest is scaled by 1 / (1 - rate).
-    """
-    import torch
-
-    if rate <= 0:
-        return values
-    if rate >= 1:
-        return values * 0
-    draws = torch.empty(-(-values.numel() // 4), dtype=torch.int64, device=values.device)
-    draws.random_(-(2**63), None)
-    bits = draws.view(torch.int16)[: values.numel()].view(values.shape)
-    kept = bits >= min(round(rate * PLACES), PLACES - 1) - PLACES // 2
-    return values * kept.to(values.dtype).mul_(1 / (1 - rate))
-
-
 def forward(recurrent: Any, input: Tensor, *state: Any) -> Any:
     """`forward` of a recurrent network in its weights' type; so called, a pickle of it is PyTorch's own."""
     import torch
 
     with torch.autocast(input.device.type, enabled=False):
         return type(recurrent).forward(recurrent, input.to(recurrent.weight_ih_l0.dtype), *state)
-
-
-@cache
-def _dropout_class() -> type:
-    """`nn.Dropout` with `drop`, made on first use because naming its base imports torch."""
-    from torch import nn
-
-    class Dropout(nn.Dropout):
-        def forward(self, input: Tensor) -> Tensor:
-            return drop(input, self.p) if self.training else input
-
-        def __reduce__(self) -> tuple[Any, ...]:
-            return nn.Dropout, (self.p, self.inplace), vars(self)  # saved, it is PyTorch's
-
-    return Dropout
