@@ -512,27 +512,34 @@ def test_training_lowers_the_held_out_loss(
     assert perplexity.value == pytest.approx(math.exp(loss.value))
 
 
-def test_samples_before_and_after_stand_in_the_record_and_on_the_card(
-    llama: Path, data: Path, registry: Registry
-) -> None:
-    record = trained(llama, data, registry)
-    assert len(record.samples) == 3
-    first = record.samples[0]
-    assert first.prompt.startswith("what is")
-    assert first.expected.startswith("it is")
-    assert first.before != first.after
-    assert registry.get(record.name).samples == record.samples
-    card = (registry.adapter_folder(record.name) / "README.md").read_text(encoding="utf-8")
-    assert "## What it says" in card
-    assert first.prompt in card
-    assert "Labels" not in card
+@pytest.fixture(scope="module")
+def shared(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    """`lora-tinyllama-chat`, trained in fp32."""
+    folder = tmp_path_factory.mktemp("chat")
+    registry = Registry(folder / "registry.json")
+    trained(tiny_models["llama"], write(folder / "chat.json", 60), registry, precision="fp32", epochs=8.0)
+    return registry
+
+
+def card_of(registry: Registry) -> str:
+    return (registry.adapter_folder("lora-tinyllama-chat") / "README.md").read_text(encoding="utf-8")
+
+
+def test_samples_before_and_after_stand_in_the_record_and_on_the_card(shared: Registry) -> None:
+    samples = shared.get("lora-tinyllama-chat").samples
+    assert len(samples) == 3
+    assert samples[0].prompt.startswith("what is")
+    assert samples[0].expected.startswith("it is")
+    assert samples[0].before != samples[0].after
+    assert samples[0].prompt in card_of(shared)
+    assert "Labels" not in card_of(shared)
 
 
 def test_an_adapter_predicts_and_is_measured_again_to_the_same_loss(
-    llama: Path, data: Path, registry: Registry, zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+    shared: Registry, zoo: Zoo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = trained(llama, data, registry, precision="fp32", epochs=8.0)
-    monkeypatch.setenv("ZOO_REGISTRY", str(registry.path))
+    record = shared.get("lora-tinyllama-chat")
+    monkeypatch.setenv("ZOO_REGISTRY", str(shared.path))
     again = zoo("evaluate", record.name, "--json")
     assert again.code == 0, again.err
     assert again.json["metrics"][0]["value"] == pytest.approx(record.metrics[0].value, abs=1e-4)
@@ -543,15 +550,11 @@ def test_an_adapter_predicts_and_is_measured_again_to_the_same_loss(
     assert several[0] == {"answer": said.out.rstrip("\n"), "text": "what is 3 and 3"}
 
 
-def test_the_cards_code_loads_the_adapter_without_the_zoo(
-    llama: Path, data: Path, registry: Registry
-) -> None:
-    record = trained(llama, data, registry)
-    card = (registry.adapter_folder(record.name) / "README.md").read_text(encoding="utf-8")
-    code = card.split("```python\n")[1].split("```")[0]
+def test_the_cards_code_loads_the_adapter_without_the_zoo(shared: Registry) -> None:
+    code = card_of(shared).split("```python\n")[1].split("```")[0]
     assert "zoo" not in code
-    code = code.replace(f'"{record.name}"', repr(str(registry.adapter_folder(record.name))))
-    exec(compile(code, "card", "exec"), {})
+    folder = shared.adapter_folder("lora-tinyllama-chat")
+    exec(compile(code.replace(f'"{folder.name}"', repr(str(folder))), "card", "exec"), {})
 
 
 # what cannot be trained on

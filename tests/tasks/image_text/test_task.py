@@ -18,8 +18,12 @@ from zoo.data.files import Example
 from zoo.errors import DataError, IncompatibleError, NotFoundError
 from zoo.plugins.manager import load_method, load_task
 from zoo.plugins.source import resolve
+from zoo.registry.schema import AdapterSpec
+from zoo.registry.store import Registry
 from zoo.runtime.console import Report
 from zoo.tasks.image_text.images import made
+from zoo.testing import write_pictures
+from zoo.training import pipeline
 
 Zoo = Callable[..., Result]
 
@@ -69,6 +73,34 @@ def train(zoo: Zoo, tiny_clip: Path, pictures_folder: Path) -> Callable[..., Res
         return zoo("train", method, "clip-retrieval", *asked, *args)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def shared_registry(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    """`lora-clip-retrieval` and `full-clip-retrieval`, trained on the kit's pictures."""
+    folder = tmp_path_factory.mktemp("clip")
+    data = write_pictures(folder / "pictures")
+    registry = Registry(folder / "registry.json")
+    for method in ("lora", "full"):
+        spec = AdapterSpec(
+            method=method,
+            task="clip-retrieval",
+            base=str(tiny_models["clip"]),
+            data=str(data),
+            epochs=1.0,
+            precision="fp32",
+            batch_tokens=8,
+            params={"r": "4"} if method == "lora" else {},
+        )
+        pipeline.train(spec, registry)
+    return registry
+
+
+@pytest.fixture
+def trained(shared_registry: Registry, zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """The shared registry, as the one that `zoo` uses."""
+    monkeypatch.setenv("ZOO_REGISTRY", str(shared_registry.path))
+    return shared_registry
 
 
 # what is read
@@ -295,11 +327,9 @@ def test_a_trained_temperature_stays_at_a_hundred_and_a_frozen_one_as_it_is(tiny
 
 
 def test_a_trained_adapter_is_measured_again_to_the_same_numbers_and_ranks(
-    train: Callable[..., Result], zoo: Zoo, pictures_folder: Path
+    trained: Registry, zoo: Zoo, pictures_folder: Path
 ) -> None:
-    trained = train("lora", "--json", "-s", "r=4", "--batch-tokens", 8)
-    assert trained.code == 0, trained.err
-    record = trained.json
+    record = zoo("show", "lora-clip-retrieval", "--json").json
     names = [metric["name"] for metric in record["metrics"]]
     assert {"mean_recall", "image_to_text_recall@10", "text_to_image_median_rank", "alignment"} <= set(names)
     assert set(record["baselines"]) == {"chance", "untrained"}
@@ -320,7 +350,8 @@ def test_a_trained_adapter_is_measured_again_to_the_same_numbers_and_ranks(
     assert picture["matches"][0]["match"].startswith("a ")
     scores = [match["similarity"] for match in text["matches"]]
     assert scores == sorted(scores, reverse=True)
-    shown = zoo("predict", "lora-clip-retrieval", "a red circle", "--gallery", pictures_folder)
+    shown = zoo("predict", "full-clip-retrieval", "a red circle", "--gallery", pictures_folder)
+    assert shown.code == 0, shown.err
     assert shown.out.splitlines()[0].split("\t") == ["query", "rank", "match", "similarity"]
     alone = zoo("predict", "lora-clip-retrieval", "a red circle")
     assert alone.code == 2
@@ -331,23 +362,20 @@ def test_a_trained_adapter_is_measured_again_to_the_same_numbers_and_ranks(
 
 
 def test_plain_peft_gives_the_embeddings_of_the_saved_adapter(
-    train: Callable[..., Result], tmp_path: Path, tiny_clip: Path, pictures_folder: Path
+    trained: Registry, tiny_clip: Path, pictures_folder: Path
 ) -> None:
     import torch
     from peft import PeftModel
     from transformers import CLIPModel
 
     from zoo.adapters.load import load
-    from zoo.registry.store import Registry
 
-    assert train("lora", "--epochs", 3).code == 0
-    registry = Registry(tmp_path / "registry" / "registry.json")
-    loaded = load("lora-clip-retrieval", registry)
+    loaded = load("lora-clip-retrieval", trained)
     rows = loaded.task.encode(read(pictures_folder)["train"], loaded.processor, 77)
     ours = loaded.outputs(rows, "fp32", Report(), "")
     batch = loaded.task.collate(rows, loaded.processor)
     batch.pop("labels")
-    folder = registry.adapter_folder("lora-clip-retrieval")
+    folder = trained.adapter_folder("lora-clip-retrieval")
     model = PeftModel.from_pretrained(CLIPModel.from_pretrained(tiny_clip), str(folder)).eval()
     with torch.inference_mode():
         plain = model(**batch)
@@ -357,21 +385,24 @@ def test_plain_peft_gives_the_embeddings_of_the_saved_adapter(
 
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_the_lines_on_the_card_run_as_they_are(
-    train: Callable[..., Result],
-    method: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    trained: Registry, method: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    record = train(method, "--json").json
-    folder = tmp_path / "registry" / "adapters"
-    card = (folder / record["name"] / "README.md").read_text(encoding="utf-8")
-    code = card.split("```python\n")[1].split("```")[0]
-    for name in ("a", "b"):
-        (folder / f"{name}.png").write_bytes(made(ord(name)))
-    monkeypatch.chdir(folder)
-    exec(compile(code, "card", "exec"), {})
+    card = (trained.adapter_folder(f"{method}-clip-retrieval") / "README.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(trained.folder)
+    exec(compile(card.split("```python\n")[1].split("```")[0], "card", "exec"), {})
     assert "tensor([[" in capfd.readouterr().out
+
+
+def test_an_adapter_merges_into_a_model_with_the_same_outputs(trained: Registry, tmp_path: Path) -> None:
+    from zoo.adapters.merge import merge
+
+    assert merge("lora-clip-retrieval", trained, tmp_path / "merged").difference < 1e-3
+
+
+def test_a_linear_probe_is_refused(train: Callable[..., Result]) -> None:
+    refused = train("head")
+    assert refused.code == 5
+    assert "no classification head" in refused.error
 
 
 @pytest.mark.parametrize(
@@ -396,29 +427,6 @@ def test_chosen_modules_of_one_tower_can_be_adapted() -> None:
     assert task.resolve_targets(["vision", "fc1"]) == r".*vision_model\..*\.(fc1)"
     assert task.resolve_targets(["vision", "text", "fc1"]) == ["fc1"]
     assert task.resolve_targets(["q_proj"]) == ["q_proj"]
-
-
-def test_full_training_makes_a_model_of_its_own_and_a_probe_is_refused(
-    train: Callable[..., Result], zoo: Zoo, pictures_folder: Path
-) -> None:
-    assert train("full").code == 0
-    result = zoo("predict", "full-clip-retrieval", "a red circle", "--gallery", pictures_folder, "--json")
-    assert result.code == 0, result.err
-    refused = train("head")
-    assert refused.code == 5
-    assert "no classification head" in refused.error
-
-
-def test_an_adapter_merges_into_a_model_that_says_the_same(
-    train: Callable[..., Result], tmp_path: Path
-) -> None:
-    from zoo.adapters.merge import merge
-    from zoo.registry.store import Registry
-
-    assert train().code == 0
-    registry = Registry(tmp_path / "registry" / "registry.json")
-    merged = merge("lora-clip-retrieval", registry, tmp_path / "merged")
-    assert merged.difference < 1e-3
 
 
 def test_short_memory_keeps_the_contrast_and_splits_the_computing(
