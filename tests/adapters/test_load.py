@@ -319,7 +319,8 @@ def test_a_lost_file_is_known_before_anything_is_loaded(mine: Registry, counts: 
 def test_another_base_is_known_before_anything_is_loaded(mine: Registry, counts: Counts) -> None:
     record = mine.get("lora-2")
     weights = dict.fromkeys(record.base.weights, "0" * 64)
-    change(mine, msgspec.structs.replace(record, base=msgspec.structs.replace(record.base, weights=weights)))
+    other = msgspec.structs.replace(record.base, weights=weights, tensors_sha256="0" * 64)
+    change(mine, msgspec.structs.replace(record, base=other))
     with pytest.raises(IncompatibleError, match="'lora-2' was trained on"):
         list(evaluate.evaluate_all(("lora-1", "lora-2"), mine))
     assert set(counts.values()) == {0}

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.records import WEIGHTS, make_base
-from zoo.errors import DataError, NotFoundError, ZooError
+from zoo.errors import DataError, IncompatibleError, NotFoundError, ZooError
 from zoo.models.fingerprint import (
     LEGACY_IDS,
+    LocalWeights,
     canonical,
+    has_weights,
     identify,
+    is_among,
     read_config,
     same_base,
+    same_weights,
     sha256,
+    weight_files,
     weight_hashes,
 )
 from zoo.plugins.source import Resolved
@@ -189,3 +196,110 @@ def test_a_config_that_is_no_json_object_is_refused(content: bytes, said: str, t
 def test_a_config_without_a_type_is_of_unknown_type(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     assert identify(resolved(tmp_path)).model_type == "unknown"
+
+
+# the same weights in other files
+
+
+def save(path: Path, **tensors: Any) -> Path:
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: np.asarray(value) for name, value in tensors.items()}, path)
+    return path.parent
+
+
+def test_tensors_decide_whatever_the_files_are_called_and_however_they_are_sharded(tmp_path: Path) -> None:
+    import numpy as np
+
+    one, two = np.ones((2, 3), "float32"), np.zeros(4, "float16")
+    whole = LocalWeights(save(tmp_path / "whole" / "model.safetensors", one=one, two=two))
+    save(tmp_path / "shards" / "model-1.safetensors", two=two)
+    shards = LocalWeights(save(tmp_path / "shards" / "model-2.safetensors", one=one))
+    assert sorted(whole.weights.values()) != sorted(shards.weights.values())
+    assert same_weights(whole, shards) is True
+    for number, (name, value) in enumerate(
+        {"other": one, "one": one.reshape(3, 2)}.items()  # a name, a shape; a type and a number below
+    ):
+        other = LocalWeights(save(tmp_path / f"{number}" / "model.safetensors", **{name: value, "two": two}))
+        assert same_weights(whole, other) is False
+    typed = LocalWeights(save(tmp_path / "typed" / "model.safetensors", one=one, two=two.view("uint16")))
+    changed = LocalWeights(save(tmp_path / "changed" / "model.safetensors", one=one * 2, two=two))
+    assert (same_weights(whole, typed), same_weights(whole, changed)) == (False, False)
+
+
+def test_without_hashes_of_tensors_other_files_tell_nothing() -> None:
+    base = make_base(weights={"a": "1" * 64})
+    assert same_weights(base, make_base(weights={"b": "1" * 64})) is True
+    assert same_weights(base, make_base(weights={"a": "2" * 64})) is None
+    assert same_weights(make_base(weights={}), make_base(weights={})) is None
+    known = make_base(weights={"a": "1" * 64}, tensors_sha256="3" * 64)
+    assert same_weights(known, make_base(weights={"a": "2" * 64}, tensors_sha256="3" * 64)) is True
+    assert same_base(
+        [known, make_base(id="me/x", weights={"a": "2" * 64}, tensors_sha256="3" * 64)], "me/x"
+    ) == [
+        True,
+        True,
+    ]
+    assert is_among(base, {"1" * 64, "5" * 64})
+    assert not is_among(make_base(weights={}), {"1" * 64})
+
+
+def test_hashes_of_the_tensors_of_a_large_file_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import numpy as np
+
+    from zoo.models import hash_cache
+
+    monkeypatch.setattr(hash_cache, "WORTH_KEEPING", 0)
+    folder = save(tmp_path / "base" / "model.safetensors", one=np.ones(3))
+    wanted = LocalWeights(folder).tensors_sha256
+    hash_cache.known_tensors.cache_clear()
+
+    def fail(path: Path) -> list[str]:
+        raise AssertionError(path)
+
+    monkeypatch.setattr(hash_cache, "tensor_hashes", fail)
+    assert LocalWeights(folder).tensors_sha256 == wanted
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is not JSON"),
+        (b"\xff", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"[]", "has no weight_map"),
+        (b"{}", "has no weight_map"),
+        (b'{"weight_map": ["model.safetensors"]}', "has no weight_map"),
+        (b'{"weight_map": {}}', "has no weight_map"),
+        (b'{"weight_map": {"a": 1}}', "names 1, which is no weight file"),
+        (b'{"weight_map": {"a": ["x.safetensors"]}}', "which is no weight file"),
+        (b'{"weight_map": {"a": "../x.safetensors"}}', "names '../x.safetensors', which is no weight file"),
+        (b'{"weight_map": {"a": "/x.safetensors"}}', "which is no weight file"),
+        (b'{"weight_map": {"a": ".."}}', "which is no weight file"),
+    ],
+)
+def test_a_malformed_index_of_weights_is_refused_in_one_line(
+    content: bytes, said: str, tmp_path: Path
+) -> None:
+    folder = model_folder(tmp_path / "base")
+    (folder / "model.safetensors").rename(folder / "model-1.safetensors")
+    (folder / "model.safetensors.index.json").write_bytes(content)
+    for ask in (has_weights, weight_files, weight_hashes, LocalWeights):
+        with pytest.raises(IncompatibleError, match=r"model\.safetensors\.index\.json") as caught:
+            ask(folder)
+        assert said in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_weights_of_which_a_shard_is_missing_are_not_whole(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "base")
+    (folder / "model.safetensors").rename(folder / "model-1.safetensors")
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    assert not has_weights(folder)
+    with pytest.raises(NotFoundError, match=r"lacks its weight file model-2\.safetensors"):
+        identify(resolved(folder))

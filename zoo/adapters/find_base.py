@@ -1,122 +1,184 @@
-"""Which base an adapter sits on: found wherever it lies here, and told from any other by its weights."""
+"""Finds the base of an adapter, on this machine first, and tells it from any other by its weights."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 from zoo.adapters import probe
-from zoo.errors import IncompatibleError, NotFoundError, UnreachableError
-from zoo.models.hash_cache import known_weight_hashes
+from zoo.errors import NotFoundError, UnreachableError, ZooError
+from zoo.models.fingerprint import LocalWeights, same_weights
+from zoo.models.gguf import unpacked_folder
 from zoo.plugins import source
 from zoo.plugins.source import Resolved
 from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId
-from zoo.registry.store import Registry
 from zoo.runtime.console import Report
-
-_HASH_DIGITS = 12
-"""Of a weight's hash, in a sentence."""
-_REASONS = 3
-"""Why an adapter does not fit, in a sentence."""
-
-
-def find(record: AdapterRecord, asked: str | None = None) -> Resolved:
-    """The base that was asked for, else the adapter's own: where it was, or under its name elsewhere.
-
-    Raises:
-        NotFoundError: nobody recorded which base that is, or it is not to be had here.
-    """
-    if asked is not None:
-        return source.resolve(asked, (), "base", Report())
-    if not references(record.base):
-        raise NotFoundError(
-            f"nobody recorded which base '{record.name}' sits on.",
-            f"zoo check {record.name} says which fit; then --base FOLDER|ID",
-        )
-    copy = _copy_here(record.base)
-    if copy is not None:
-        return copy
-    reasons: list[NotFoundError] = []
-    for reference in references(record.base):
-        try:
-            return source.resolve(reference, (), "base", Report())
-        except NotFoundError as error:
-            reasons.append(error)
-    kind = UnreachableError if any(isinstance(one, UnreachableError) for one in reasons) else NotFoundError
-    raise kind(
-        f"the base of '{record.name}', {record.base.id}, is not here: {reasons[0]}", "--base FOLDER|ID"
-    )
-
-
-def _copy_here(base: BaseId) -> Resolved | None:
-    """The same weights elsewhere on this machine, where those of the recorded place would be fetched."""
-    for reference in references(base):
-        found = source.at_hand(reference)
-        if found is None:
-            continue
-        if found.location == base.location:
-            return None  # the recorded place itself is here
-        if not found.folder.is_dir():  # weights that must be unpacked: of the same package, to the same
-            if base.package and found.package == base.package:
-                return source.resolve(found.location, (), "base", Report())
-            continue
-        if base.weights and known_weight_hashes(found.folder) == base.weights:
-            return found
-    return None
+from zoo.runtime.offline import offline
 
 
 def references(base: BaseId) -> list[str]:
-    """What may resolve to it, the surest first: a record of others names places of their machine."""
+    """What may resolve to it, the surest first: a record made elsewhere names places of another machine."""
     has_id = base.id != UNKNOWN and not base.id.startswith("local:")
     pinned = f"hub:{base.id}@{base.revision}" if has_id and base.revision else ""
     tried = (base.location, pinned, base.id if has_id else "")
     return list(dict.fromkeys(one for one in tried if one.strip() and one != UNKNOWN))
 
 
-def difference(record: AdapterRecord, folder: Path, base: Resolved, found: BaseId) -> str | None:
-    """How the weights of `base` are not those that the adapter was trained on, in words; None if they are.
-
-    Args:
-        folder: the adapter's, whose probe knows each tensor of its own base.
-    """
-    if not record.base.weights or found.weights == record.base.weights:
-        return None
-    said = f"'{record.name}' was trained on {record.base.id}; {base.location} holds other weights"
-    known = probe.altered(probe.read(folder), base.folder)
-    if known is None:
-        return f"{said}."
-    names, total = known
-    if not names:
-        return f"{said}: its files differ, although each of its {total} tensors has the same checksum."
-    verb = "tensor differs" if total == 1 else "tensors differs" if len(names) == 1 else "tensors differ"
-    return f"{said}: {len(names)} of {total} {verb}, {names[0]}{' first' if len(names) > 1 else ''}."
-
-
-def check_fits(record: AdapterRecord, folder: Path, base: Resolved) -> None:
-    """By names and shapes, before any weight is read.
+def find(record: AdapterRecord, asked: str | None = None) -> Resolved:
+    """The base that was asked for, else the adapter's own: local where it can be, or fetched.
 
     Raises:
-        IncompatibleError: the adapter has no place there; the message says what does not fit.
+        NotFoundError: nobody recorded which base that is, or no source has it.
     """
-    from zoo.adapters.compat import check
-
-    verdict = check.check(folder, base.folder, record)
-    if verdict.state == "does not fit":
-        why = "; ".join(verdict.reasons[:_REASONS]).rstrip(".")
-        raise IncompatibleError(
-            f"'{record.name}' does not fit {base.location}: {why}.",
-            f"zoo check {record.name} says which bases fit",
+    if asked is not None:
+        return source.resolve(asked, (), "base", Report())
+    places = references(record.base)
+    if not places:
+        raise NotFoundError(
+            f"nobody recorded which base '{record.name}' sits on.",
+            f"zoo check {record.name} says which fit; then --base FOLDER|ID",
         )
+    try:
+        found = local(record.base)
+        if found.folder.is_dir():
+            return found
+        places = [found.location]  # weights that have yet to be unpacked
+    except NotFoundError:
+        pass
+    reasons: list[NotFoundError] = []
+    for reference in places:
+        try:
+            return source.resolve(reference, (), "base", Report())
+        except NotFoundError as error:
+            reasons.append(error)
+    raise _not_here(
+        reasons,
+        f"the base of '{record.name}', {record.base.id}, is not here: {reasons[0]}",
+        "--base FOLDER|ID",
+    )
 
 
-def note_other(record: AdapterRecord, found: BaseId, registry: Registry) -> AdapterRecord:
-    """The record with a doubt that names the other base: once for each, in the registry too."""
-    digest = next(iter(found.weights.values()), "")[:_HASH_DIGITS]
-    flag = f"used on another base than its own: {found.id}, weights sha256 {digest}"
-    if flag in record.flags:
-        return record
-    changed = msgspec.structs.replace(record, flags=[*record.flags, flag])
-    if record.name in registry and registry.get(record.name) == record:
-        registry.replace(changed)
-    return changed
+def look(reference: str, *, weights: bool = True) -> Resolved:
+    """What a reference names on this machine; nothing is fetched or unpacked.
+
+    Args:
+        weights: its config alone is not enough.
+
+    Raises:
+        UnreachableError: a source has it elsewhere.
+        NotFoundError: no source has it, or it cannot be read.
+    """
+    try:
+        with offline():
+            found = source.find_local(reference)
+            if found is None:
+                found = source.resolve(reference, (), "base", Report(), weights=weights)
+        if not found.folder.is_dir() and (folder := unpacked_folder(found.folder)).is_dir():
+            found = dataclasses.replace(found, path=folder)
+    except UnreachableError:
+        raise _not_local(reference) from None
+    except OSError as error:
+        raise NotFoundError(f"base '{reference}' cannot be read: {error.strerror}.") from error
+    return found
+
+
+def local(base: BaseId, look: Callable[[str], Resolved] = look) -> Resolved:
+    """A recorded base on this machine: in its place, at its revision, or its weights under its name.
+
+    Raises:
+        UnreachableError: it is not here, and a source has it elsewhere.
+        NotFoundError: it is not here, or nobody recorded which base it is.
+    """
+    reasons: list[NotFoundError] = []
+    for reference in references(base):
+        try:
+            found = look(reference)
+        except NotFoundError as error:
+            reasons.append(error)
+            continue
+        if found.location == reference or _is_copy(found, base):
+            return found
+        if reference.partition(":")[0] in (base.id, found.location.partition(":")[0]):
+            reasons.append(NotFoundError(f"{found.location} holds other weights than {base.id}."))
+        else:  # a copy that is none: the source that was named may have it
+            reasons.append(_not_local(reference))
+    if not reasons:
+        raise NotFoundError("nobody recorded its base.")
+    raise _not_here(reasons, str(reasons[0]), reasons[0].hint)
+
+
+def _is_copy(found: Resolved, base: BaseId) -> bool:
+    if not base.weights or (base.package is not None and found.package == base.package):
+        return True
+    if not found.folder.is_dir():
+        return False
+    there = LocalWeights(found.folder)
+    return not there.weights or same_weights(base, there) is True
+
+
+def _not_local(reference: str) -> UnreachableError:
+    return UnreachableError(f"base '{reference}' is not on this machine.", "--base FOLDER|ID of one that is")
+
+
+def _not_here(reasons: list[NotFoundError], line: str, hint: str | None) -> NotFoundError:
+    """What could be fetched is out of reach, whatever else was tried."""
+    kind = UnreachableError if any(isinstance(one, UnreachableError) for one in reasons) else NotFoundError
+    return kind(line, hint)
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """A base beside the one that an adapter was trained on."""
+
+    same: bool | None
+    """None where the record has no hashes of its base's weights."""
+    detail: str = ""
+    """What differs; or what the answer rests on, where that is less than SHA-256."""
+
+
+def compare_weights(
+    record: AdapterRecord, folder: Path, base: Path, found: BaseId | LocalWeights
+) -> Comparison:
+    """Are the weights in `base` those that the adapter was trained on?
+
+    The CRC-32 of each tensor, which the adapter's probe keeps, tells which tensors differ. It is enough for a
+    record of 0.1.0 that was made here; of an untrusted one it proves nothing, for it can be forged.
+
+    Args:
+        folder: the adapter's.
+        found: the hashes of `base`.
+
+    Raises:
+        IncompatibleError: the probe is damaged.
+    """
+    if not record.base.weights:
+        return Comparison(None)
+    same = same_weights(record.base, found)
+    if same is None and record.base.tensors_sha256 is None:
+        same = _by_original(record.base, found)
+    if same:
+        return Comparison(True)
+    known = probe.altered(probe.read(folder), base)
+    if known is None:
+        return Comparison(False)
+    names, total = known
+    if names:
+        verb = "tensor differs" if total == 1 else "tensors differs" if len(names) == 1 else "tensors differ"
+        first = f"{names[0]}{' first' if len(names) > 1 else ''}"
+        return Comparison(False, f"{len(names)} of {total} {verb}, {first}")
+    if same is None and record.origin is None:
+        return Comparison(
+            True, f"by the checksums (CRC-32) of its {total} tensors: its files differ from those on record"
+        )
+    return Comparison(False, f"its files differ, although each of its {total} tensors has the same checksum")
+
+
+def _by_original(base: BaseId, found: BaseId | LocalWeights) -> bool | None:
+    """By tensors, where the recorded files are still here to be hashed."""
+    try:
+        own = LocalWeights(local(base).folder)
+    except (ZooError, OSError):
+        return None
+    is_original = sorted(own.weights.values()) == sorted(base.weights.values())
+    return same_weights(own, found) if is_original else None

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from zoo.adapters import find_base
 from zoo.adapters.integrity import WHOLE, check_files, check_head, method_of, task_of
 from zoo.errors import IncompatibleError, NotFoundError, ZooError
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
 
 _LONGEST = 200
 """Characters of another library's message that are repeated."""
+_HASH_DIGITS = 12
+"""Of a weight's hash, in a sentence."""
+_REASONS = 3
+"""Why an adapter does not fit, in a sentence."""
 _NOT_OF_A_PROCESSOR = (".safetensors", "adapter_config.json")
 """How the names of files end that a processor, which is loaded from a bare base too, has no use for."""
 
@@ -204,19 +210,24 @@ class Adapters:
 
     def _judge(self, record: AdapterRecord, folder: Path, base: Resolved, found: BaseId) -> AdapterRecord:
         """Is it the adapter's own base? The record comes back, with a note where it is not."""
-        other = find_base.difference(record, folder, base, found)
-        if other is not None and not self._allow_other:
-            raise IncompatibleError(other, "--base with the one it was trained on, or --allow-other-base")
-        if other is not None or record.origin is not None or not record.base.weights:
-            find_base.check_fits(record, folder, base)
-        if other is not None:
-            self._report.warn(f"{other} It is used all the same, and its numbers are not the recorded ones.")
-            return find_base.note_other(record, found, self._registry)
-        if not record.base.weights:
+        weights = find_base.compare_weights(record, folder, base.folder, found)
+        if weights.same is False:
+            what = f"'{record.name}' was trained on {record.base.id}; {base.location} holds other weights"
+            what = f"{what}: {weights.detail}." if weights.detail else f"{what}."
+            if not self._allow_other:
+                raise IncompatibleError(what, "--base with the one it was trained on, or --allow-other-base")
+            _check_fits(record, folder, base)
+            self._report.warn(f"{what} It is used all the same, and its numbers are not the recorded ones.")
+            return _note_other(record, found, self._registry)
+        if record.origin is not None or weights.same is None:
+            _check_fits(record, folder, base)
+        if weights.same is None:
             self._report.warn(
                 f"nobody recorded the weights that '{record.name}' was trained on: "
                 f"whether {base.location} holds them cannot be checked."
             )
+        elif weights.detail:
+            self._report.warn(f"{base.location} is the base of '{record.name}' {weights.detail}.")
         elif record.base.config_sha256 not in ("", found.config_sha256):
             self._report.warn(
                 f"{base.location} holds the weights that '{record.name}' was trained on, with another config."
@@ -300,3 +311,32 @@ def restore(model: nn.Module, folder: str | Path) -> nn.Module:
     method = method_of(record)
     params = parse(method.Params, record.spec.params, f"method '{method.name}'")
     return method.restore(model, Path(folder), params, task_of(record)).eval()
+
+
+def _check_fits(record: AdapterRecord, folder: Path, base: Resolved) -> None:
+    """By names and shapes, before any weight is read.
+
+    Raises:
+        IncompatibleError: the adapter has no place there; the message says what does not fit.
+    """
+    from zoo.adapters.compat import check
+
+    found = check.check(folder, base.folder, record)
+    if found.state == check.DOES_NOT_FIT:
+        why = "; ".join(found.reasons[:_REASONS]).rstrip(".")
+        raise IncompatibleError(
+            f"'{record.name}' does not fit {base.location}: {why}.",
+            f"zoo check {record.name} says which bases fit",
+        )
+
+
+def _note_other(record: AdapterRecord, found: BaseId, registry: Registry) -> AdapterRecord:
+    """The record with a warning that names the other base: once for each, in the registry too."""
+    digest = next(iter(found.weights.values()), "")[:_HASH_DIGITS]
+    flag = f"used on another base than its own: {found.id}, weights sha256 {digest}"
+    if flag in record.flags:
+        return record
+    changed = msgspec.structs.replace(record, flags=[*record.flags, flag])
+    if record.name in registry and registry.get(record.name) == record:
+        registry.replace(changed)
+    return changed

@@ -114,10 +114,10 @@ def _verify(taken: Taken, registry: Registry, report: Report) -> None:
     """
     if not taken.is_new:
         return
-    from zoo.hub.pull import verify_at_hand
+    from zoo.hub.pull import verify_locally
 
     name = taken.record.name
-    verified = verify_at_hand(taken.record, registry, report)
+    verified = verify_locally(taken.record, registry, report)
     for one in verified:
         report.say(f"{one.name}: {one.status}: {one.detail}")
     if failed := failures(verified):

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import msgspec
 
+from zoo.adapters import find_base
 from zoo.adapters.compat.check import DOES_NOT_FIT, check
 from zoo.adapters.formats import PICKLED, WEIGHTS, check_has_weights, read_adapter_config
 from zoo.errors import IncompatibleError, NotFoundError, UsageError, ZooError
 from zoo.hub.infer_record import Asserted, assert_on, describe
 from zoo.hub.trust_record import claimed, recorded_files
-from zoo.plugins import source
-from zoo.registry.schema import UNKNOWN, AdapterRecord, HubId
+from zoo.registry.schema import AdapterRecord, HubId
 from zoo.registry.store import RECORD_FILE, Registry, check_name
 from zoo.runtime.console import Report
 from zoo.security.adapter_config import check_config, without_unknown
@@ -195,13 +195,16 @@ def _claim(made: Path) -> tuple[AdapterRecord | None, list[str]]:
 
 
 def _misfit(made: Path, record: AdapterRecord, *, insist: bool) -> list[str]:
-    """A remark where the base is at hand and the adapter has no place on it.
+    """A warning where the base is on this machine and the adapter has no place on it.
 
     Raises:
         IncompatibleError: so it is, and the person named that base.
     """
-    base = source.at_hand(record.base.location or record.base.id)
-    if base is None or not base.folder.is_dir() or record.base.id == UNKNOWN:
+    try:
+        base = find_base.local(record.base)
+    except NotFoundError:
+        return []
+    if not base.folder.is_dir():
         return []
     verdict = check(made, base.folder, record)
     if verdict.state != DOES_NOT_FIT:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from zoo.adapters import find_base
 from zoo.adapters.compat.peft_shapes import sort_tensors
 from zoo.adapters.formats import WEIGHTS, read_adapter_config
 from zoo.cards.redact import is_hub_id
@@ -58,7 +59,7 @@ def describe(folder: Path, asserted: Asserted, report: Report) -> tuple[AdapterR
     config = read_adapter_config(folder / CONFIG_FILE)
     shapes = {name: info.shape for name, info in read_header(folder / WEIGHTS[0]).items()}
     method, params, remarks = _method(config)
-    base, at_hand, more = _base(folder, config, asserted.base, report)
+    base, local, more = _base(folder, config, asserted.base, report)
     remarks += more
     kind = config.get("task_type")
     task = asserted.task or UNKNOWN
@@ -66,7 +67,7 @@ def describe(folder: Path, asserted: Asserted, report: Report) -> tuple[AdapterR
         _check_task(asserted.task, kind)
     else:
         remarks.append(_task_remark(kind))
-    labels, more = _labels(kind, _head_rows(shapes), asserted.labels, folder, at_hand)
+    labels, more = _labels(kind, _head_rows(shapes), asserted.labels, folder, local)
     files = recorded_files(folder)
     version = str(config.get("peft_version", ""))
     record = AdapterRecord(
@@ -127,8 +128,8 @@ def _base(
     folder: Path, config: Mapping[str, Any], asserted: str | None, report: Report
 ) -> tuple[BaseId, Resolved | None, list[str]]:
     if asserted:
-        base, at_hand = _asserted_base(asserted, report)
-        return base, at_hand, []
+        base, local = _asserted_base(asserted, report)
+        return base, local, []
     said = config.get("base_model_name_or_path")
     told = clean(said).strip() if isinstance(said, str) else ""
     revision = config.get("revision")
@@ -146,18 +147,21 @@ def _base(
     if not isinstance(revision, str) or not _COMMIT.fullmatch(revision):
         revision = None
     base = _hub_base(told, revision)
-    at_hand = source.at_hand(base.location) or source.at_hand(base.id)
-    if at_hand is not None and at_hand.folder.is_dir():
-        kind = named(str(read_config(at_hand.folder).get("model_type", UNKNOWN)))
-        base = msgspec.structs.replace(base, model_type=kind, licence=at_hand.licence)
-    return base, at_hand, remarks
+    try:
+        local = find_base.local(base)
+    except NotFoundError:
+        return base, None, remarks
+    if local.folder.is_dir():
+        kind = named(str(read_config(local.folder).get("model_type", UNKNOWN)))
+        base = msgspec.structs.replace(base, model_type=kind, licence=local.licence)
+    return base, local, remarks
 
 
 def _asserted_base(asserted: str, report: Report) -> tuple[BaseId, Resolved | None]:
-    """With its hashes where it is at hand: who names the base says that these are its weights."""
-    if source.at_hand(asserted) is not None:
-        at_hand = source.resolve(asserted, (), "base", report)
-        return identify(at_hand), at_hand
+    """With its hashes where it is local: who names the base says that these are its weights."""
+    if source.find_local(asserted) is not None:
+        local = source.resolve(asserted, (), "base", report)
+        return identify(local), local
     bare, _, revision = asserted.removeprefix("hub:").partition("@")
     if not _is_id(bare):
         raise NotFoundError(

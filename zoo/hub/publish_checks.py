@@ -12,7 +12,7 @@ from zoo.cards.redact import is_hub_id
 from zoo.cards.validate import differs, validate
 from zoo.errors import ZooError
 from zoo.hub.client import HUB_TIMEOUT, client, retrying, said, status_of
-from zoo.models.fingerprint import canonical, sha256
+from zoo.models.fingerprint import canonical, is_among, sha256
 from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId
 from zoo.runtime.console import Report
 
@@ -81,7 +81,7 @@ def base_gate(base: BaseId, asserted: str | None, report: Report) -> tuple[BaseI
         return named, Gate("base", FAILED if answered and not same else WARNING, words, ask)
     if not base.weights:
         return named, Gate("base", WARNING, f"{name}, of which no hashes were recorded to compare")
-    if set(base.weights.values()) <= oids:
+    if is_among(base, oids):
         found = msgspec.structs.replace(named, revision=commit)
         return found, Gate("base", PASSED, f"{name}, whose weights on the Hub at {commit[:10]} are the same")
     words = f"the weights of {name} on the Hub are not those that it was trained on"

@@ -9,16 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.adapters import find_base
 from zoo.adapters.formats import PICKLED, WEIGHTS, check_has_weights
 from zoo.cards.redact import is_hub_id
 from zoo.errors import IncompatibleError, NotFoundError, UsageError, ZooError
 from zoo.hub.client import HUB_TIMEOUT, client, retrying, said, spoken
 from zoo.hub.import_adapter import Taken, check_new_name, convert_weights, enter, plain_name, staging
 from zoo.hub.infer_record import Asserted
-from zoo.models.fingerprint import sha256
-from zoo.models.hash_cache import known_weight_hashes
+from zoo.models.fingerprint import LocalWeights, sha256
 from zoo.models.safetensors_header import named
-from zoo.plugins import source
 from zoo.registry.schema import UNKNOWN, AdapterRecord, HubId
 from zoo.registry.store import RECORD_FILE, Registry
 from zoo.runtime.checks import CheckResult
@@ -100,16 +99,18 @@ def pull(
             )
 
 
-def verify_at_hand(record: AdapterRecord, registry: Registry, report: Report) -> list[CheckResult]:
-    """`zoo verify` where the base is local; empty where it is not, or has other weights."""
-    if record.base.id == UNKNOWN or UNKNOWN in (record.spec.method, record.spec.task):
+def verify_locally(record: AdapterRecord, registry: Registry, report: Report) -> list[CheckResult]:
+    """`zoo verify` where the adapter's own base is on this machine; empty where it is not."""
+    if UNKNOWN in (record.base.id, record.spec.method, record.spec.task):
         return []
-    found = source.at_hand(record.base.location) or source.at_hand(record.base.id)
-    if found is None:
-        report.say(f"its base {record.base.id} is not here; zoo verify {record.name} fetches it")
+    try:
+        find_base.local(record.base)
+        base = find_base.find(record)
+    except NotFoundError as error:
+        report.say(f"not verified: {error} Next: zoo verify {record.name}, which fetches its base")
         return []
-    base = source.resolve(found.location, (), "base", Report())
-    if record.base.weights and known_weight_hashes(base.folder) != record.base.weights:
+    folder = registry.adapter_folder(record.name)
+    if find_base.compare_weights(record, folder, base.folder, LocalWeights(base.folder)).same is False:
         report.warn(f"{base.location} holds other weights than the base that it was trained on.")
         return []
     from zoo.adapters.verify import verify

@@ -1,12 +1,15 @@
-"""Which base is this, whatever it is called: canonical ids, aliases and hashes."""
+"""Tells which base a folder or a record means, whatever it is called: by ids, aliases and hashes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import DataError, NotFoundError
+from zoo.errors import DataError, IncompatibleError, NotFoundError
+from zoo.models.hash_cache import known_sha256, known_tensors
+from zoo.models.hash_cache import sha256 as sha256
 from zoo.registry.schema import BaseId, FileId
 
 if TYPE_CHECKING:
@@ -41,6 +44,54 @@ LEGACY_IDS = {
 """Ids from before the Hub asked for an owner, which it still redirects."""
 
 _MIN_HASH = 8
+_WEIGHTS = "model.safetensors"
+_INDEX = f"{_WEIGHTS}.index.json"
+
+
+class LocalWeights:
+    """The hashes of the weights in a folder; its tensors are hashed when they are first asked for.
+
+    Args:
+        fresh: read the files again, rather than trust the hash of one that looks unchanged.
+
+    Raises:
+        NotFoundError: a file that the index names is not there.
+        IncompatibleError: the index is malformed.
+    """
+
+    def __init__(self, folder: Path, *, fresh: bool = False):
+        self._folder = folder
+        self.weights = weight_hashes(folder, fresh=fresh)
+
+    @cached_property
+    def tensors_sha256(self) -> str | None:
+        """None where there are no weights, or none that `read_header` reads."""
+        import hashlib
+
+        try:
+            lines = {
+                one
+                for name, digest in self.weights.items()
+                for one in known_tensors(self._folder / name, digest)
+            }
+        except IncompatibleError:
+            return None
+        return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest() if lines else None
+
+
+def same_weights(a: BaseId | LocalWeights, b: BaseId | LocalWeights) -> bool | None:
+    """Do both hold the same weights? None where their hashes do not tell.
+
+    Files of the same content are enough; else the SHA-256 over all tensors decides. What files are called,
+    how the weights are sharded and where they are stored never does.
+    """
+    if not a.weights or not b.weights:
+        return None
+    if sorted(a.weights.values()) == sorted(b.weights.values()):
+        return True
+    if a.tensors_sha256 is None or b.tensors_sha256 is None:
+        return None
+    return a.tensors_sha256 == b.tensors_sha256
 
 
 def canonical(base_id: str) -> str:
@@ -56,12 +107,19 @@ def same_base(bases: Sequence[BaseId], wanted: str) -> list[bool]:
     """
     is_wanted = _matcher(wanted)
     named = [is_wanted(base) for base in bases]
-    twins = {
-        frozenset(base.weights.items())
-        for base, hit in zip(bases, named, strict=True)
-        if hit and base.weights
-    }
-    return [hit or frozenset(base.weights.items()) in twins for base, hit in zip(bases, named, strict=True)]
+    twins = {key for base, hit in zip(bases, named, strict=True) if hit for key in _weight_keys(base)}
+    return [hit or not twins.isdisjoint(_weight_keys(base)) for base, hit in zip(bases, named, strict=True)]
+
+
+def is_among(base: BaseId, hashes: Collection[str]) -> bool:
+    """Are all the weight files of a base among files with these hashes, as a repository lists them?"""
+    return bool(base.weights) and set(base.weights.values()) <= set(hashes)
+
+
+def _weight_keys(base: BaseId) -> list[str]:
+    """Two bases that have one of them in common have the same weights, as in `same_weights`."""
+    files = [" ".join(sorted(base.weights.values()))] if base.weights else []
+    return [*files, f"tensors {base.tensors_sha256}"] if base.tensors_sha256 else files
 
 
 def _matcher(wanted: str) -> Callable[[BaseId], bool]:
@@ -71,13 +129,13 @@ def _matcher(wanted: str) -> Callable[[BaseId], bool]:
     is_hash = len(digits) >= _MIN_HASH and all(c in "0123456789abcdef" for c in digits)
     folder = Path(wanted.removeprefix("path:")).expanduser()
     is_folder = not is_hash and ("/" in wanted or wanted.startswith("path:")) and folder.is_dir()
-    inside = weight_hashes(folder) if is_folder else {}
+    inside = LocalWeights(folder) if is_folder else None
 
     def is_wanted(base: BaseId) -> bool:
         return (
             canonical(base.id).lower() == name
             or (is_hash and any(value.startswith(digits) for value in base.weights.values()))
-            or (bool(inside) and base.weights == inside)
+            or (inside is not None and bool(same_weights(base, inside)))
         )
 
     return is_wanted
@@ -87,16 +145,19 @@ def identify(resolved: Resolved) -> BaseId:
     """Hash a base's config and weight files.
 
     Raises:
-        NotFoundError: the folder has no readable config.json.
+        NotFoundError: the folder has no readable config.json, or lacks some of its weights.
+        IncompatibleError: the index of its weights is malformed.
     """
     config = read_config(resolved.folder)
+    found = LocalWeights(resolved.folder, fresh=True)
     return BaseId(
         id=resolved.id,
         source=resolved.source,
         location=resolved.location,
         model_type=config.get("model_type", "unknown"),
         config_sha256=sha256(resolved.folder / "config.json"),
-        weights=weight_hashes(resolved.folder),
+        weights=found.weights,
+        tensors_sha256=found.tensors_sha256,
         revision=resolved.revision,
         package=resolved.package,
         licence=resolved.licence,
@@ -119,24 +180,61 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """What transformers loads: some folders hold the same weights again, or a probe, under other names."""
+    """What transformers loads: some folders hold the same weights again, or a probe, under other names.
+
+    Of sharded weights every file that the index names, whether it is there or not.
+
+    Raises:
+        IncompatibleError: the index is malformed.
+    """
+    if (folder / _INDEX).is_file() and not (folder / _WEIGHTS).is_file():
+        return [folder / name for name in read_index(folder / _INDEX)]
     found = sorted(folder.glob("*.safetensors"))
     return [path for path in found if path.name.startswith("model")] or found
 
 
-def has_weights(folder: Path) -> bool:
-    """All of them: an interrupted download leaves a folder with a config and some of the weights."""
+def read_index(path: Path) -> list[str]:
+    """The names of the files that an index of sharded weights lists.
+
+    Raises:
+        IncompatibleError: it is malformed, or names what is no weight file of its folder.
+    """
     import json
 
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        return all((folder / shard).is_file() for shard in shards)
-    return any(folder.glob("*.safetensors"))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        raise IncompatibleError(f"{path} is not an index of weights: it is not JSON.") from None
+    listed = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(listed, dict) or not listed:
+        raise IncompatibleError(
+            f"{path} is not an index of weights: it has no weight_map of tensors to files."
+        )
+    for name in listed.values():
+        if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
+            raise IncompatibleError(f"{path} names {name!r:.80}, which is no weight file of its folder.")
+    return sorted(set(listed.values()))
 
 
-def weight_hashes(folder: Path) -> dict[str, str]:
-    return {path.name: sha256(path) for path in weight_files(folder)}
+def has_weights(folder: Path) -> bool:
+    """All of them: an interrupted download leaves a folder with a config and some of the weights.
+
+    Raises:
+        IncompatibleError: the index is malformed.
+    """
+    found = weight_files(folder)
+    return bool(found) and all(path.is_file() for path in found)
+
+
+def weight_hashes(folder: Path, *, fresh: bool = True) -> dict[str, str]:
+    """File name -> SHA-256 of each file that `weight_files` lists. Arguments, errors: see `LocalWeights`."""
+    found = {}
+    for path in weight_files(folder):
+        try:
+            found[path.name] = sha256(path) if fresh else known_sha256(path)
+        except FileNotFoundError:
+            raise NotFoundError(f"{folder} lacks its weight file {path.name}.", "fetch it again") from None
+    return found
 
 
 def file_ids(folder: Path) -> dict[str, FileId]:
@@ -144,15 +242,3 @@ def file_ids(folder: Path) -> dict[str, FileId]:
     return {
         path.name: FileId(bytes=path.stat().st_size, sha256=sha256(path)) for path in sorted(folder.iterdir())
     }
-
-
-def sha256(path: Path) -> str:
-    import hashlib  # a listing has no use for the time that OpenSSL takes to load
-
-    with path.open("rb") as file:
-        if hasattr(hashlib, "file_digest"):
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        digest = hashlib.sha256()  # Python 3.10
-        while block := file.read(1 << 20):
-            digest.update(block)
-        return digest.hexdigest()

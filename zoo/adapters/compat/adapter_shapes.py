@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.adapters.compat.base_shapes import Shape, model_files
+from zoo.adapters.compat.base_shapes import Shape
 from zoo.adapters.formats import PICKLED, WEIGHTS, read_adapter_config
 from zoo.errors import NotFoundError
+from zoo.models.fingerprint import weight_files
 from zoo.models.safetensors_header import read_header
 from zoo.security.gates import CONFIG_FILE
 
@@ -40,7 +41,7 @@ def read_adapter(folder: Path) -> Adapter:
     if config is None:
         if not (folder / "config.json").is_file():
             raise NotFoundError(f"{folder} holds no adapter: it has no {CONFIG_FILE}.")
-        files = model_files(folder)
+        files = weight_files(folder)
         if not files or not all(path.is_file() for path in files):
             return Adapter({}, None, is_whole=True, missing="its weights are not here")
         return Adapter({}, _shapes(files), is_whole=True)

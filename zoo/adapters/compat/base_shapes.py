@@ -6,7 +6,6 @@ drawn up from its config where the family is known, and is else known by a few s
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping
@@ -15,12 +14,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import IncompatibleError
 from zoo.models.families import draw
 from zoo.models.fingerprint import read_config, weight_files
 from zoo.models.safetensors_header import TensorInfo, read_header
 
-INDEX = "model.safetensors.index.json"
 Shape = tuple[int, ...]
 _TRANSPOSED = {"gpt2", "openai-gpt", "imagegpt", "decision_transformer"}
 """Model types whose matrices are (in, out): transformers' Conv1D."""
@@ -230,24 +227,6 @@ def read_base(folder: Path) -> Base:
     return Base(folder, config, shapes, {name: info.dtype for name, info in headers.items()})
 
 
-def model_files(folder: Path) -> list[Path]:
-    """The files of a whole model: those that its index names, which need not be here, or all that are.
-
-    Raises:
-        IncompatibleError: the index is none.
-    """
-    index = folder / INDEX
-    if index.is_file():
-        try:
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise IncompatibleError(f"{index} is no index of weights.") from None
-        if not all(isinstance(name, str) and Path(name).name == name for name in names):
-            raise IncompatibleError(f"{index} names files outside its folder.")
-        return [folder / name for name in names]
-    return weight_files(folder)
-
-
 def layer_of(module: str) -> int | None:
     """The number of the layer that a module is in."""
     parts = module.split(".")
@@ -263,7 +242,7 @@ def stack_of(module: str) -> str:
 
 def _headers(folder: Path) -> dict[str, TensorInfo] | None:
     """None where not every weight file is here."""
-    files = model_files(folder)
+    files = weight_files(folder)
     if not files or not all(path.is_file() for path in files):
         return None
     return {name: info for path in files for name, info in read_header(path).items()}

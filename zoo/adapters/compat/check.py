@@ -13,7 +13,8 @@ from pathlib import Path
 from zoo.adapters.compat.adapter_shapes import read_adapter
 from zoo.adapters.compat.base_shapes import Base, read_base
 from zoo.adapters.compat.compare import compare, compare_bases, compare_whole
-from zoo.models.hash_cache import known_weight_hashes
+from zoo.adapters.find_base import compare_weights
+from zoo.models.fingerprint import LocalWeights
 from zoo.registry.schema import AdapterRecord
 
 EXACT, FITS, DOES_NOT_FIT, CANNOT_TELL = "exact", "fits", "does not fit", "unknown"
@@ -47,10 +48,10 @@ def check(folder: Path, base: Path, record: AdapterRecord | None = None, own: Pa
         return Verdict(DOES_NOT_FIT, found.wrong)
     if found.unknown:
         return Verdict(CANNOT_TELL, found.unknown)
-    if record is not None and record.base.weights and not there.drawn:
-        hashes = known_weight_hashes(base)
-        if sorted(hashes.values()) == sorted(record.base.weights.values()):
-            return Verdict(EXACT, found.remarks)
+    if record is not None and not there.drawn:
+        weights = compare_weights(record, folder, base, LocalWeights(base))
+        if weights.same:
+            return Verdict(EXACT, [*found.remarks, *([weights.detail] if weights.detail else [])])
     if there.drawn:
         found.remarks.append("judged by the base's config: its weights are not here")
     return Verdict(FITS, found.remarks)

@@ -8,20 +8,17 @@ from __future__ import annotations
 import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from zoo.adapters import find_base
 from zoo.adapters.find_base import references
 from zoo.adapters.integrity import WHOLE
 from zoo.cli.doctor_checks.findings import BROKEN, WARNING, Finding, some, zoo_command
-from zoo.errors import NotFoundError, UnreachableError
-from zoo.models.fingerprint import sha256, weight_files, weight_hashes
-from zoo.models.gguf import unpacked_folder
-from zoo.plugins import manager
+from zoo.errors import UnreachableError, ZooError
+from zoo.models.fingerprint import LocalWeights, is_among, sha256, weight_files
 from zoo.plugins.method import one_line
-from zoo.plugins.source import Resolved, at_hand
 from zoo.registry.schema import AdapterRecord, BaseId
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
@@ -52,7 +49,9 @@ def bases(
     ]
     asked: dict[str, Any] = {}
     for key, base in known.items():
-        found += _base(registry, base, users[key], report, fast, asked if ask_hub else None)
+        found += _base(
+            registry, base, records[users[key][0]], users[key], report, fast, asked if ask_hub else None
+        )
     return found
 
 
@@ -63,6 +62,7 @@ def _key(base: BaseId) -> str:
 def _base(
     registry: Registry,
     base: BaseId,
+    record: AdapterRecord,
     users: Sequence[str],
     report: Report,
     fast: bool,
@@ -73,7 +73,7 @@ def _base(
     is_of_hub = any(one.startswith("hub:") for one in references(base))
     folder = None
     try:
-        folder = _here(base)
+        folder = find_base.local(base).folder
     except UnreachableError as error:
         if not is_of_hub:
             yield Finding(BROKEN, f"the base is not here: {error}", where, _install(base))
@@ -83,46 +83,12 @@ def _base(
     except Exception as error:  # not found; and a stranger's source may raise anything
         yield Finding(BROKEN, f"the base is not here: {one_line(error)}", where, check("FOLDER"))
     if folder is not None and folder.is_dir():
-        changed = _changed(base, folder, report, fast)
+        changed = _changed(record, registry.adapter_folder(users[0]), folder, report, fast)
         if changed:
-            what = (
-                f"{some(changed)} of the base {'is' if len(changed) == 1 else 'are'} not what was trained on"
-            )
             mend = _install(base) if base.package else check("FOLDER")
-            yield Finding(BROKEN, what, f"{where}: {folder}", mend)
+            yield Finding(BROKEN, changed, f"{where}: {folder}", mend)
     if is_of_hub and asked is not None:
         yield from _on_hub(base, where, check, asked, is_here=folder is not None)
-
-
-def _here(base: BaseId) -> Path | None:
-    """Where the base is on this disk; None where its source has yet to unpack it.
-
-    Raises:
-        NotFoundError: it is nowhere.
-        UnreachableError: it is not on this disk.
-    """
-    missed: list[NotFoundError] = []
-    by_scheme = {source.scheme: source for source in manager.load_sources()}
-    with _offline():
-        for reference in references(base):
-            scheme, _, rest = reference.partition(":")
-            try:
-                found = by_scheme[scheme].resolve(rest, "base") if scheme in by_scheme else None
-            except NotFoundError as error:
-                missed.append(error)
-                continue
-            if found is not None:
-                return _folder(found)
-            missed.append(NotFoundError(f"there is no {reference}."))
-        carried = at_hand(base.id)  # of one that was pulled, the record names the Hub's
-        if carried is not None and base.package is not None and carried.package == base.package:
-            return _folder(carried)
-    raise next((one for one in missed if isinstance(one, UnreachableError)), missed[0])
-
-
-def _folder(found: Resolved) -> Path | None:
-    packed = found.path is not None and found.path.suffix == ".gguf"
-    return unpacked_folder(found.folder) if packed else found.path
 
 
 def _install(base: BaseId) -> str:
@@ -134,36 +100,33 @@ def _download(base: BaseId) -> str:
     return shlex.join(words)
 
 
-@contextmanager
-def _offline() -> Iterator[None]:
-    """Sources fetch what is not on this disk: while this looks, none may."""
+def _changed(record: AdapterRecord, adapter: Path, folder: Path, report: Report, fast: bool) -> str | None:
+    """What of the base in `folder` is gone, or is not what the adapter was trained on."""
+    base, changed = record.base, []
+    if not base.weights:
+        return None
     try:
-        from huggingface_hub import constants
-    except ImportError:
-        yield
-        return
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
+        files = weight_files(folder)
+        if fast:
+            changed = [path.name for path in files if not path.is_file()]
+            return f"{some(changed)} of the base {_are(changed)} gone" if changed else None
+        total = sum(path.stat().st_size for path in files if path.is_file())
+        if total > _MUCH:
+            report.say(f"hashing {total / 1e9:.1f} GB of {base.id}; --fast leaves that out")
+        found = LocalWeights(folder, fresh=True)
+        if find_base.compare_weights(record, adapter, folder, found).same is False:
+            names = {**base.weights, **found.weights}
+            changed = [name for name in names if base.weights.get(name) != found.weights.get(name)]
+        config = folder / "config.json"
+        if base.config_sha256 and (not config.is_file() or sha256(config) != base.config_sha256):
+            changed.append(config.name)
+    except ZooError as error:
+        return str(error)
+    return f"{some(sorted(changed))} of the base {_are(changed)} not what was trained on" if changed else None
 
 
-def _changed(base: BaseId, folder: Path, report: Report, fast: bool) -> list[str]:
-    """Names of files that are gone, new, or not what was trained on."""
-    present = weight_files(folder)
-    if fast:
-        return sorted(base.weights.keys() ^ {path.name for path in present}) if base.weights else []
-    total = sum(path.stat().st_size for path in present)
-    if total > _MUCH:
-        report.say(f"hashing {total / 1e9:.1f} GB of {base.id}; --fast leaves that out")
-    found = weight_hashes(folder)
-    changed = [name for name in {**base.weights, **found} if base.weights.get(name) != found.get(name)]
-    config = folder / "config.json"
-    if base.config_sha256 and (not config.is_file() or sha256(config) != base.config_sha256):
-        changed.append(config.name)
-    return sorted(changed) if base.weights else []
+def _are(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
 
 
 def _on_hub(
@@ -193,16 +156,7 @@ def _on_hub(
         yield Finding(WARNING, str(said(base.id, error)), where, said(base.id, error).hint or "zoo doctor")
         return
     if base.revision and now.sha != base.revision:
-        same = _weights(now) == set(base.weights.values())
+        same = is_among(base, {file.lfs.sha256 for file in now.siblings or [] if file.lfs})
         moved = f"moved on the Hub from {base.revision[:12]} to {now.sha[:12]}"
         what = f"{moved}, with {'the same' if same else 'other'} weights"
         yield Finding(WARNING, what, where, check(f"hub:{base.id}@{now.sha}"))
-
-
-def _weights(info: Any) -> set[str]:
-    """sha256 of the weights that this revision has, as far as the Hub says it."""
-    return {
-        file.lfs.sha256
-        for file in info.siblings or []
-        if file.lfs is not None and file.rfilename.endswith(".safetensors") and "/" not in file.rfilename
-    }
