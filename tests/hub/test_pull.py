@@ -332,7 +332,7 @@ def test_a_pulled_adapter_is_verified_where_its_base_is_at_hand(
     done = run_process("pull", REPO, "--json", env=env)
     assert done.code == 0, done.err
     assert done.json["base"]["location"] == f"hub:google-bert/bert-base-cased@{commit}"
-    assert ("passed" in done.err, "FAILED" in done.err) == (True, False), done.err
+    assert ("head: ok" in done.err, "failed" in done.err) == (True, False), done.err
     swapped = bytearray(published[_WEIGHTS])
     swapped[-2000:] = bytes(2000)  # an honest record of spoilt weights: only the probe can tell
     record = json.loads(published["zoo.json"])
