@@ -6,11 +6,15 @@ import ast
 from pathlib import Path
 
 import pytest
+import tomllib
 
 import zoo
 from tests.conftest import ROOT
 
 LONGEST = 400
+CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+    "contracts"
+]
 MODULES = {str(path.relative_to(ROOT)): path for path in sorted((ROOT / "zoo").rglob("*.py"))}
 FOR_AUTHORS = [
     path for name in ("zoo_methods", "zoo_tasks") for path in sorted((ROOT / "plugins" / name).glob("*.py"))
