@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -30,6 +31,18 @@ SHARED = ROOT.parent / "shared"
 """Data and models that are not part of the project: a test that needs them skips without."""
 FAMILIES = ENCODERS
 """The families that every text task knows."""
+
+
+_seen_modules = 0
+
+
+def pytest_runtest_setup() -> None:
+    """Keep the garbage collector off what imports hold: each training asks for a collection, of .4 s."""
+    global _seen_modules
+    if len(sys.modules) > _seen_modules + 100:
+        _seen_modules = len(sys.modules)
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture
