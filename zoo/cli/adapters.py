@@ -13,8 +13,9 @@ from zoo.cli.output import json_option, number, print_facts, print_json, print_r
 from zoo.errors import OptionError, UsageError
 from zoo.models.fingerprint import same_base
 from zoo.plugins.params import split_pairs
+from zoo.registry.durable import without_gc
 from zoo.registry.schema import UNKNOWN, AdapterRecord, DataId, ListedRecord
-from zoo.registry.store import Registry, without_gc
+from zoo.registry.store import Registry
 from zoo.runtime.console import clock
 
 _SORTS = {

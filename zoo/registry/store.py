@@ -8,7 +8,6 @@ never half of one; writers hold a lock that the kernel releases when they die.
 
 from __future__ import annotations
 
-import gc
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -19,6 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from zoo.errors import LockedError, NotFoundError, RegistryError, UsageError, ZooError, did_you_mean
+from zoo.registry import durable
 from zoo.registry.schema import SCHEMA, AdapterRecord, BaseId, ListedRecord
 
 FILE = "registry.json"
@@ -106,7 +106,7 @@ class Registry:
         Raises:
             RegistryError: the file is damaged, holds git conflicts, or is of a newer schema.
         """
-        with without_gc():
+        with durable.without_gc():
             return dict(self.each())
 
     def each(self) -> Iterator[tuple[str, AdapterRecord]]:
@@ -147,7 +147,7 @@ class Registry:
     def pick(self, names: Iterable[str]) -> list[AdapterRecord]:
         """The records of `names` in that order; what has gone since they were listed is left out."""
         adapters = self._read().adapters
-        with without_gc():
+        with durable.without_gc():
             return [_decode(name, adapters[name], AdapterRecord) for name in names if name in adapters]
 
     def get(self, name: str) -> AdapterRecord:
@@ -208,12 +208,12 @@ class Registry:
         with self._writing():
             found = self._read()
             record = msgspec.structs.replace(record, name=self.free_name(record.name))
-            _write(made / RECORD_FILE, dump(record))
+            durable.write(made / RECORD_FILE, dump(record))
             target = self.adapter_folder(record.name)
             found.adapters[record.name] = _raw(record)
             os.replace(made, target)
             try:
-                _sync(self.folder)
+                durable.sync(self.folder)
                 self._write(found)
             except BaseException:
                 if record.name not in self:
@@ -231,7 +231,7 @@ class Registry:
             found = self._read()
             if record.name not in found.adapters:
                 raise NotFoundError(f"no adapter is called '{record.name}'.", "zoo list")
-            _write(self.adapter_folder(record.name) / RECORD_FILE, dump(record))
+            durable.write(self.adapter_folder(record.name) / RECORD_FILE, dump(record))
             found.adapters[record.name] = _raw(record)
             self._write(found)
 
@@ -308,7 +308,7 @@ class Registry:
         return found
 
     def _write(self, found: _File) -> None:
-        _write(self.path, dump({"schema": SCHEMA, "adapters": dict(sorted(found.adapters.items()))}))
+        durable.write(self.path, dump({"schema": SCHEMA, "adapters": dict(sorted(found.adapters.items()))}))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -352,18 +352,6 @@ def read_record(path: Path) -> AdapterRecord:
         raise NotFoundError(f"{path.parent} holds no {RECORD_FILE}: it is no adapter of the zoo.") from None
 
 
-@contextmanager
-def without_gc() -> Iterator[None]:
-    """Decoding only makes objects that live: collecting garbage meanwhile doubles the time for thousands."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
 def _decode(name: str, raw: bytes | msgspec.Raw, form: type[_T]) -> _T:
     try:
         record = msgspec.json.decode(raw, type=form)
@@ -399,28 +387,3 @@ def dump(value: Any) -> bytes:
 
 def _raw(record: AdapterRecord) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(record, order="sorted"))
-
-
-def _write(path: Path, content: bytes) -> None:
-    """The old file or the new one after any crash: beside, synced, renamed, and the rename synced too."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
