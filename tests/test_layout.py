@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import tomllib
+from importlinter.cli import lint_imports
 
 import zoo
 from tests.conftest import ROOT
@@ -23,6 +24,12 @@ FOR_AUTHORS = [
 
 def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def test_imports_obey_the_contracts_in_pyproject(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One way through the packages, in no circle, and never from the core to a plugin."""
+    monkeypatch.chdir(ROOT)
+    assert lint_imports(no_cache=True) == 0, "lint-imports says what is wrong"
 
 
 def test_no_module_is_longer_than_400_lines() -> None:
