@@ -31,7 +31,7 @@ class _FailedError(Exception):
     """A failure that leaves nothing to check after it."""
 
     def __init__(self, name: str, error: ZooError):
-        self.result = CheckResult(name, FAILED, str(error), error.hint)
+        self.result = CheckResult(name, FAILED, str(error), error.hint or "")
 
 
 @contextmanager

@@ -1,15 +1,14 @@
-"""`zoo doctor`: what is wrong, and what to type."""
+"""`zoo doctor`: checks the whole installation and prints what to type for each failure."""
 
 from __future__ import annotations
-
-from dataclasses import asdict
 
 import click
 
 from zoo.cli.doctor_checks.look import examine
-from zoo.cli.output import json_option, print_facts, print_json, print_rows, registry_option
+from zoo.cli.output import json_option, print_checks, print_facts, print_json, registry_option
 from zoo.errors import IncompatibleError
 from zoo.registry.store import Registry
+from zoo.runtime.checks import failures
 from zoo.runtime.console import StderrReport
 
 _BYTES = "_bytes"
@@ -21,24 +20,23 @@ _UNITS = (("GB", 1e9), ("MB", 1e6))
 @registry_option
 @json_option
 def doctor_command(registry: Registry, fast: bool, as_json: bool) -> None:
-    """This machine, its plugins, adapters, bases and caches: what is wrong, and what mends it.
+    """This machine, its plugins, adapters, bases and caches: what is wrong, and how to fix it.
 
     It changes nothing. Exit code 5 if something does not work; warnings alone are 0.
     """
     found = examine(registry, StderrReport(), fast=fast)
-    rows = [asdict(one) for one in found.findings]
+    failed = failures(found.results)
     if as_json:
-        print_json({"facts": found.facts, "findings": rows, "sound": not found.broken})
+        print_json({"facts": found.facts, "results": found.results, "sound": not failed})
     else:
         print_facts([_fact(name, value) for name, value in found.facts.items()])
-        if rows:
+        if found.results:
             click.echo()
-            print_rows(tuple(rows[0]), [tuple(row.values()) for row in rows])
-    if found.broken:
-        number = len(found.broken)
-        said = "1 thing needs mending." if number == 1 else f"{number} things need mending."
-        raise IncompatibleError(said, found.broken[0].mend)
-    click.echo("all that was looked at works" + (", with warnings" if rows else ""), err=True)
+            print_checks(found.results)
+    if failed:
+        count = "1 check" if len(failed) == 1 else f"{len(failed)} checks"
+        raise IncompatibleError(f"{count} failed.", failed[0].fix)
+    click.echo("every check passed" + (", with warnings" if found.results else ""), err=True)
 
 
 def _fact(name: str, value: str | int) -> tuple[str, object]:

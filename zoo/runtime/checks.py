@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
 OK, WARNING, FAILED, SKIPPED = "ok", "warning", "failed", "skipped"
+_SHOWN = 3
 
 
 class CheckResult(Struct, frozen=True):
@@ -20,8 +21,14 @@ class CheckResult(Struct, frozen=True):
     status: str
     """`ok`, `warning`, `failed`, or `skipped` where something is missing to tell."""
     detail: str
-    fix: str | None = None
+    fix: str = ""
     """What to type next."""
+
+
+def some(names: Sequence[str], separator: str = ", ") -> str:
+    """`a, b, c and 997 more`."""
+    shown = separator.join(names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN:,} more"
 
 
 def failures(results: Iterable[CheckResult]) -> list[CheckResult]:

@@ -10,11 +10,11 @@ import msgspec
 import pytest
 
 from tests.sound import HEAD, LORA, add_sound, local_base, save_tensors
-from zoo.cli.doctor_checks.findings import BROKEN, WARNING, Finding
 from zoo.cli.doctor_checks.look import examine
 from zoo.models.fingerprint import file_ids
 from zoo.registry.schema import UNKNOWN, BaseId
 from zoo.registry.store import Registry
+from zoo.runtime.checks import FAILED, WARNING, CheckResult
 
 HEADED = {"peft_type": "LORA", "task_type": "SEQ_CLS", "modules_to_save": ["classifier", "score"]}
 
@@ -24,10 +24,10 @@ def base(tiny_bert: Path) -> BaseId:
     return local_base(tiny_bert)
 
 
-def the(registry: Registry, *, fast: bool = True) -> Finding:
-    findings = [one for one in examine(registry, fast=fast).findings if "torch" not in one.what]
-    assert len(findings) == 1, findings
-    return findings[0]
+def the(registry: Registry, *, fast: bool = True) -> CheckResult:
+    results = [one for one in examine(registry, fast=fast).results if "torch" not in one.detail]
+    assert len(results) == 1, results
+    return results[0]
 
 
 def test_a_changed_byte_is_found_by_hash_and_a_changed_size_at_once(registry: Registry, base: BaseId) -> None:
@@ -35,20 +35,20 @@ def test_a_changed_byte_is_found_by_hash_and_a_changed_size_at_once(registry: Re
     path = registry.adapter_folder("mine") / "adapter_model.safetensors"
     content = path.read_bytes()
     path.write_bytes(content[:-1] + b"\x00")
-    assert examine(registry, fast=True).findings == []
-    finding = the(registry, fast=False)
-    assert (finding.state, finding.what) == (BROKEN, "adapter_model.safetensors changed since it was saved")
-    assert finding.mend.startswith("zoo rm --yes mine ")
+    assert examine(registry, fast=True).results == []
+    result = the(registry, fast=False)
+    assert (result.status, result.detail) == (FAILED, "adapter_model.safetensors changed since it was saved")
+    assert result.fix.startswith("zoo rm --yes mine ")
     path.write_bytes(content + b"\x00")
-    assert the(registry).what == "adapter_model.safetensors changed since it was saved"
+    assert the(registry).detail == "adapter_model.safetensors changed since it was saved"
 
 
-def test_a_lost_file_and_a_changed_one_are_one_finding(registry: Registry, base: BaseId) -> None:
+def test_a_lost_file_and_a_changed_one_are_one_result(registry: Registry, base: BaseId) -> None:
     add_sound(registry, base)
     (registry.adapter_folder("mine") / "adapter_model.safetensors").unlink()
     (registry.adapter_folder("mine") / "adapter_config.json").write_text("{}", encoding="utf-8")
     said = "adapter_model.safetensors is gone; adapter_config.json changed since it was saved"
-    assert the(registry).what == said
+    assert the(registry).detail == said
 
 
 @pytest.mark.parametrize(
@@ -57,14 +57,14 @@ def test_a_lost_file_and_a_changed_one_are_one_finding(registry: Registry, base:
         (
             HEADED,
             LORA,
-            BROKEN,
+            FAILED,
             "its head is missing: adapter_model.safetensors holds no classifier and no score",
         ),
-        ({**HEADED, "modules_to_save": None}, LORA, BROKEN, "its head is missing"),
+        ({**HEADED, "modules_to_save": None}, LORA, FAILED, "its head is missing"),
         (
             {"modules_to_save": ["embed_tokens", "model.lm_head"]},
             LORA,
-            BROKEN,
+            FAILED,
             "no embed_tokens and no lm_head",
         ),
         ({**HEADED, "modules_to_save": ["classifier", "pooler"]}, (*HEAD, *LORA), WARNING, "holds no pooler"),
@@ -79,10 +79,10 @@ def test_a_head_that_the_file_does_not_hold_is_missed(
 ) -> None:
     add_sound(registry, base, config=config, tensors=tensors)
     if not said:
-        assert examine(registry, fast=True).findings == []
+        assert examine(registry, fast=True).results == []
         return
-    assert the(registry).state == state
-    assert said in the(registry).what
+    assert the(registry).status == state
+    assert said in the(registry).detail
 
 
 def test_a_file_that_is_no_safetensors_is_said_even_if_its_hash_is_right(
@@ -93,7 +93,7 @@ def test_a_file_that_is_no_safetensors_is_said_even_if_its_hash_is_right(
     (folder / "adapter_model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     files = {name: one for name, one in file_ids(folder).items() if name.startswith("adapter")}
     registry.replace(msgspec.structs.replace(registry.get("mine"), files=files))
-    assert "is a Git LFS pointer" in the(registry).what
+    assert "is a Git LFS pointer" in the(registry).detail
 
 
 def test_a_method_of_the_zoos_own_format_may_name_its_head_as_it_likes(
@@ -107,7 +107,7 @@ def test_a_method_of_the_zoos_own_format_may_name_its_head_as_it_likes(
     save_tensors(folder / "adapter.safetensors", ("bert.encoder.layer.0.bias",))
     files = {name: one for name, one in file_ids(folder).items() if name.startswith("adapter")}
     registry.replace(msgspec.structs.replace(registry.get("mine"), files=files))
-    assert (the(registry).state, the(registry).what) == (
+    assert (the(registry).status, the(registry).detail) == (
         WARNING,
         "adapter.safetensors holds no head, unless by a name of its own",
     )
@@ -122,10 +122,10 @@ def test_a_plugin_that_is_not_installed_is_named_once_with_its_package(
         registry.replace(
             msgspec.structs.replace(record, spec=spec, plugins={"method": "zoo-dora-plus 0.2.1"})
         )
-    finding = the(registry)
-    assert finding.what == "the method 'dora-plus' is not installed"
-    assert finding.where == "mine-0, mine-1, mine-2 and 2 more"
-    assert finding.mend == "pip install zoo-dora-plus==0.2.1"
+    result = the(registry)
+    assert result.detail == "the method 'dora-plus' is not installed"
+    assert result.name == "mine-0, mine-1, mine-2 and 2 more"
+    assert result.fix == "pip install zoo-dora-plus==0.2.1"
 
 
 @pytest.mark.parametrize("brought", ["", "evil; rm -rf / 1.0", "--index-url=http://x 1", "git+https://x 1.0"])
@@ -135,36 +135,36 @@ def test_what_a_record_calls_a_package_is_typed_only_if_it_is_one(
     record = add_sound(registry, base)
     spec = msgspec.structs.replace(record.spec, task="theirs")
     registry.replace(msgspec.structs.replace(record, spec=spec, plugins={"task": brought}))
-    assert the(registry).mend == "zoo tasks"
+    assert the(registry).fix == "zoo tasks"
 
 
 def test_a_method_that_nobody_recorded_is_no_missing_plugin(registry: Registry, base: BaseId) -> None:
     record = add_sound(registry, base)
     spec = msgspec.structs.replace(record.spec, method=UNKNOWN, task=UNKNOWN)
     registry.replace(msgspec.structs.replace(record, spec=spec, origin="path:/x"))
-    assert examine(registry, fast=True).findings == []
+    assert examine(registry, fast=True).results == []
 
 
 def test_a_config_that_is_no_json_is_no_traceback(registry: Registry, base: BaseId) -> None:
     add_sound(registry, base)
     (registry.adapter_folder("mine") / "adapter_config.json").write_bytes(json.dumps([1]).encode())
-    assert "adapter_config.json changed" in the(registry).what
+    assert "adapter_config.json changed" in the(registry).detail
 
 
 def test_a_card_that_says_another_number_is_a_warning_with_what_makes_it_again(
     registry: Registry, base: BaseId
 ) -> None:
     add_sound(registry, base)
-    assert examine(registry).findings == []
+    assert examine(registry).results == []
     path = registry.adapter_folder("mine") / "README.md"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("0.8800", "0.9800"), encoding="utf-8")
-    finding = the(registry, fast=False)
-    assert finding.state == WARNING
-    assert "0.9800" in finding.what
-    assert finding.mend.startswith("zoo card mine --write")
+    result = the(registry, fast=False)
+    assert result.status == WARNING
+    assert "0.9800" in result.detail
+    assert result.fix.startswith("zoo card mine --write")
     path.unlink()
-    assert the(registry, fast=False).what == "no card that can be read"
+    assert the(registry, fast=False).detail == "no card that can be read"
     record = registry.get("mine")
     registry.replace(msgspec.structs.replace(record, origin="hub:me/mine@1"))
-    assert examine(registry).findings == []
+    assert examine(registry).results == []

@@ -16,11 +16,11 @@ import pytest
 from tests.hub.local_hub import LocalHub
 from tests.sound import add_sound, local_base
 from zoo.cli.doctor_checks.bases import bases
-from zoo.cli.doctor_checks.findings import BROKEN, WARNING, Finding
 from zoo.models.fingerprint import identify, sha256, weight_hashes
 from zoo.plugins import source
 from zoo.registry.schema import UNKNOWN, BaseId
 from zoo.registry.store import Registry
+from zoo.runtime.checks import FAILED, WARNING, CheckResult
 from zoo.runtime.console import Report
 
 REPO = "google-bert/tiny"
@@ -31,14 +31,14 @@ def base(tiny_bert: Path, tmp_path: Path) -> Path:
     return shutil.copytree(tiny_bert, tmp_path / "base")
 
 
-def found(registry: Registry, *, fast: bool = False) -> list[Finding]:
+def found(registry: Registry, *, fast: bool = False) -> list[CheckResult]:
     return bases(registry, registry.records(), Report(), fast=fast, ask_hub=False)
 
 
-def the(registry: Registry, *, fast: bool = False) -> Finding:
-    findings = found(registry, fast=fast)
-    assert len(findings) == 1, findings
-    return findings[0]
+def the(registry: Registry, *, fast: bool = False) -> CheckResult:
+    results = found(registry, fast=fast)
+    assert len(results) == 1, results
+    return results[0]
 
 
 def test_a_base_that_changed_is_said_once_with_the_file_and_those_that_sit_on_it(
@@ -49,11 +49,11 @@ def test_a_base_that_changed_is_said_once_with_the_file_and_those_that_sit_on_it
     assert found(registry) == []
     path = base / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
-    finding = the(registry)
-    assert finding.state == BROKEN
-    assert finding.what == "model.safetensors of the base is not what was trained on"
-    assert finding.where == f"local:base, of one, two: {base}"
-    assert finding.mend.startswith("zoo check one --base FOLDER")
+    result = the(registry)
+    assert result.status == FAILED
+    assert result.detail == "model.safetensors of the base is not what was trained on"
+    assert result.name == f"local:base, of one, two: {base}"
+    assert result.fix.startswith("zoo check one --base FOLDER")
     assert found(registry, fast=True) == []
 
 
@@ -61,14 +61,14 @@ def test_a_config_that_changed_makes_it_another_base(registry: Registry, base: P
     add_sound(registry, local_base(base))
     config = json.loads((base / "config.json").read_text(encoding="utf-8"))
     (base / "config.json").write_text(json.dumps({**config, "hidden_act": "relu"}), encoding="utf-8")
-    assert the(registry).what == "config.json of the base is not what was trained on"
+    assert the(registry).detail == "config.json of the base is not what was trained on"
 
 
 def test_a_base_that_is_gone_is_said(registry: Registry, base: Path) -> None:
     add_sound(registry, local_base(base))
     shutil.rmtree(base)
-    assert (the(registry, fast=True).state, the(registry, fast=True).where) == (BROKEN, "local:base, of mine")
-    assert f"base 'path:{base}' not found" in the(registry, fast=True).what
+    assert (the(registry, fast=True).status, the(registry, fast=True).name) == (FAILED, "local:base, of mine")
+    assert f"base 'path:{base}' not found" in the(registry, fast=True).detail
 
 
 def test_an_orphan_is_told_how_to_find_a_base(registry: Registry, base: Path) -> None:
@@ -76,9 +76,9 @@ def test_an_orphan_is_told_how_to_find_a_base(registry: Registry, base: Path) ->
         id=UNKNOWN, source=UNKNOWN, location="", model_type=UNKNOWN, config_sha256="", weights={}
     )
     add_sound(registry, unknown)
-    finding = the(registry, fast=True)
-    assert (finding.state, finding.what, finding.where) == (WARNING, "no base is recorded", "mine")
-    assert finding.mend.startswith("zoo check mine")
+    result = the(registry, fast=True)
+    assert (result.status, result.detail, result.name) == (WARNING, "no base is recorded", "mine")
+    assert result.fix.startswith("zoo check mine")
 
 
 def test_a_whole_model_needs_no_base(registry: Registry, base: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_whole_model_needs_no_base(registry: Registry, base: Path) -> None:
     assert found(registry, fast=True) == []
 
 
-def test_a_source_that_raises_anything_is_a_finding(
+def test_a_source_that_raises_anything_is_a_failed_check(
     registry: Registry, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_sound(registry, local_base(base))
@@ -96,7 +96,7 @@ def test_a_source_that_raises_anything_is_a_finding(
         raise KeyError("surprise")
 
     monkeypatch.setattr("zoo_sources.local.Local.resolve", fail)
-    assert "the base is not here: surprise" in the(registry, fast=True).what
+    assert "the base is not here: surprise" in the(registry, fast=True).detail
 
 
 # on the Hub
@@ -120,7 +120,6 @@ def on_hub(registry: Registry, folder: Path, revision: str) -> None:
 
 LOOK = """
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from zoo.cli.doctor_checks import environment
 from zoo.cli.doctor_checks.bases import bases
@@ -130,7 +129,7 @@ from zoo.runtime.console import Report
 registry, facts = Registry(Path(sys.argv[1])), environment.hub(True)
 ask = environment.is_reachable(facts)
 found = bases(registry, registry.records(), Report(), fast=False, ask_hub=ask)
-print(dump([facts, [asdict(one) for one in found]]).decode())
+print(dump([facts, found]).decode())
 """
 
 
@@ -139,8 +138,8 @@ def look(registry: Registry, env: dict[str, str]) -> tuple[dict[str, Any], list[
     words = [sys.executable, "-c", LOOK, str(registry.path)]
     done = subprocess.run(words, env={**os.environ, **env}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    facts, findings = json.loads(done.stdout)
-    return facts, findings
+    facts, results = json.loads(done.stdout)
+    return facts, results
 
 
 def test_a_base_on_the_hub_that_moved_is_said_and_nothing_is_fetched(
@@ -150,26 +149,26 @@ def test_a_base_on_the_hub_that_moved_is_said_and_nothing_is_fetched(
         env = {**hub.env(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
         first = hub.commit(REPO)
         on_hub(registry, hub_base, first)
-        facts, findings = look(registry, env)
-        assert (facts["hub"], facts["endpoint"], findings) == ("reachable", hub.url, [])
+        facts, results = look(registry, env)
+        assert (facts["hub"], facts["endpoint"], results) == ("reachable", hub.url, [])
 
         (hub_base / "README.md").write_text("another card", encoding="utf-8")
-        _, (finding,) = look(registry, env)
-        assert finding["state"] == WARNING
+        _, (result,) = look(registry, env)
+        assert result["status"] == WARNING
         moved = f"moved on the Hub from {first[:12]} to {hub.commit(REPO)[:12]}"
-        assert finding["what"] == f"{moved}, with the same weights"
-        assert f"--base hub:{REPO}@{hub.commit(REPO)}" in finding["mend"]
+        assert result["detail"] == f"{moved}, with the same weights"
+        assert f"--base hub:{REPO}@{hub.commit(REPO)}" in result["fix"]
 
         path = hub_base / "model.safetensors"
         path.write_bytes(path.read_bytes()[:-1] + b"\x01")
-        assert look(registry, env)[1][0]["what"].endswith("with other weights")
+        assert look(registry, env)[1][0]["detail"].endswith("with other weights")
         assert hub.sent() == []
         assert not list((tmp_path / "home").rglob("*.safetensors"))
 
         shutil.rmtree(hub_base)
-        _, (finding,) = look(registry, env)
-        assert finding["state"] == BROKEN
-        assert "it is not on this disk" in finding["what"]
+        _, (result,) = look(registry, env)
+        assert result["status"] == FAILED
+        assert "it is not on this disk" in result["detail"]
 
 
 def test_a_revision_that_the_hub_no_longer_has_is_said(
@@ -178,8 +177,8 @@ def test_a_revision_that_the_hub_no_longer_has_is_said(
     on_hub(registry, hub_base, "ab" * 20)
     with LocalHub(tmp_path / "hub") as hub:
         env = {**hub.env(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
-        _, (finding,) = look(registry, env)
-    assert f"the Hub no longer has revision {'ab' * 20}" in finding["what"]
+        _, (result,) = look(registry, env)
+    assert f"the Hub no longer has revision {'ab' * 20}" in result["detail"]
 
 
 def test_without_the_hub_a_base_that_is_not_here_is_a_warning_with_the_command_that_fetches_it(
@@ -188,13 +187,13 @@ def test_without_the_hub_a_base_that_is_not_here_is_a_warning_with_the_command_t
     on_hub(registry, hub_base, "ab" * 20)
     with LocalHub(tmp_path / "hub") as hub:
         env = {**hub.env(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
-    facts, (finding,) = look(registry, env)
+    facts, (result,) = look(registry, env)
     assert facts["hub"] == "not reachable"
-    assert finding["state"] == WARNING
-    assert finding["mend"] == f"hf download {REPO} --revision {'ab' * 20}"
-    facts, (finding,) = look(registry, {**env, "HF_HUB_OFFLINE": "1"})
+    assert result["status"] == WARNING
+    assert result["fix"] == f"hf download {REPO} --revision {'ab' * 20}"
+    facts, (result,) = look(registry, {**env, "HF_HUB_OFFLINE": "1"})
     assert facts["hub"].startswith("not asked")
-    assert finding["mend"].startswith("hf download")
+    assert result["fix"].startswith("hf download")
 
 
 def test_a_base_in_the_hubs_cache_is_hashed_there(registry: Registry, hub_base: Path, tmp_path: Path) -> None:
@@ -208,8 +207,8 @@ def test_a_base_in_the_hubs_cache_is_hashed_there(registry: Registry, hub_base: 
         assert look(registry, env)[1] == []
         path = (Path(done.stdout.strip()) / "model.safetensors").resolve()
         path.write_bytes(path.read_bytes()[:-1] + b"\x01")
-        _, (finding,) = look(registry, env)
-    assert finding["what"] == "model.safetensors of the base is not what was trained on"
+        _, (result,) = look(registry, env)
+    assert result["detail"] == "model.safetensors of the base is not what was trained on"
 
 
 def test_a_base_that_a_package_carries_is_here_though_the_record_names_the_hub(registry: Registry) -> None:
@@ -227,4 +226,4 @@ def test_a_base_that_a_package_carries_is_here_though_the_record_names_the_hub(r
     assert found(registry) == []  # by its weights, as loading finds it
     weights = dict.fromkeys(base.weights, "0" * 64)
     add_sound(registry, msgspec.structs.replace(without, weights=weights, tensors_sha256=None), "other")
-    assert the(registry).what.startswith("the base is not on this disk")
+    assert the(registry).detail.startswith("the base is not on this disk")

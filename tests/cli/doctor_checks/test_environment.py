@@ -11,8 +11,8 @@ import pytest
 
 from tests.conftest import run_process
 from zoo.cli.doctor_checks import environment
-from zoo.cli.doctor_checks.findings import BROKEN, WARNING
 from zoo.registry.store import Registry
+from zoo.runtime.checks import FAILED, WARNING
 
 CANARY = "hf_canaryCANARYcanaryCANARYcanaryCANARY"
 
@@ -30,28 +30,30 @@ def test_versions_and_hardware_are_told_without_importing_torch() -> None:
 def test_device_and_precision_are_asked_of_a_child_process() -> None:
     from zoo.runtime.device import choose_precision
 
-    facts, findings = environment.probe().answer()
+    facts, results = environment.probe().answer()
     assert facts["precision"] == choose_precision("auto")
     assert str(facts["device"]).startswith("c")
-    assert findings == []
+    assert results == []
 
 
-def test_a_torch_that_does_not_import_is_a_finding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_torch_that_does_not_import_is_a_failed_check(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "torch.py").write_text(f"raise ImportError('libtorch.so {CANARY}')", encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    facts, (finding,) = environment.probe().answer()
-    assert (facts, finding.state) == ({}, BROKEN)
-    assert "libtorch.so" in finding.what
-    assert CANARY not in finding.what
-    assert "torch" in finding.mend
+    facts, (result,) = environment.probe().answer()
+    assert (facts, result.status) == ({}, FAILED)
+    assert "libtorch.so" in result.detail
+    assert CANARY not in result.detail
+    assert "torch" in result.fix
 
 
-def test_a_torch_that_hangs_is_a_finding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_torch_that_hangs_is_a_failed_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("import time; time.sleep(60)", encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(environment, "_PROBE_SECONDS", 1.0)
-    _, (finding,) = environment.probe().answer()
-    assert "no answer within 1 s" in finding.what
+    _, (result,) = environment.probe().answer()
+    assert "no answer within 1 s" in result.detail
 
 
 def test_a_module_in_the_folder_where_one_stands_is_not_taken_for_torch(
@@ -77,19 +79,19 @@ def test_room_is_told_of_folders_that_do_not_exist_yet(registry: Registry, cache
 
 
 def test_a_disk_that_is_nearly_full_is_a_warning() -> None:
-    (finding,) = environment.shortcomings({"registry": "/x", "registry free_bytes": 10**9})
-    assert (finding.state, finding.what, finding.where) == (WARNING, "only 1.0 GB are free", "/x")
-    assert "zoo rm" in finding.mend
+    (result,) = environment.shortcomings({"registry": "/x", "registry free_bytes": 10**9})
+    assert (result.status, result.detail, result.name) == (WARNING, "only 1.0 GB are free", "/x")
+    assert "zoo rm" in result.fix
 
 
 def test_a_library_out_of_its_range_is_named_with_the_range(monkeypatch: pytest.MonkeyPatch) -> None:
     assert environment.shortcomings({}) == []
     monkeypatch.setattr(environment, "_version", lambda name: "0.1" if name == "peft" else version(name))
-    (finding,) = environment.shortcomings({})
-    assert finding.state == BROKEN
-    assert finding.what.startswith("the zoo needs peft>=")
-    assert finding.what.endswith(" 0.1 is installed")
-    assert finding.mend.startswith("pip install 'peft>=")
+    (result,) = environment.shortcomings({})
+    assert result.status == FAILED
+    assert result.detail.startswith("the zoo needs peft>=")
+    assert result.detail.endswith(" 0.1 is installed")
+    assert result.fix.startswith("pip install 'peft>=")
 
 
 def test_a_token_is_present_or_not_and_never_shown(tmp_path: Path) -> None:

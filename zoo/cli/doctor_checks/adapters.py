@@ -11,8 +11,7 @@ from typing import Any
 from zoo.adapters.formats import WEIGHTS
 from zoo.cards import render
 from zoo.cards import validate as card_check
-from zoo.cli.doctor_checks.findings import BROKEN, WARNING, Finding, some, zoo_command
-from zoo.cli.doctor_checks.housekeeping import again
+from zoo.cli.doctor_checks.housekeeping import again, zoo_command
 from zoo.errors import ZooError
 from zoo.models.fingerprint import sha256
 from zoo.models.loading import HEADS
@@ -20,6 +19,7 @@ from zoo.models.safetensors_header import read_header
 from zoo.plugins import manager
 from zoo.registry.schema import UNKNOWN, AdapterRecord
 from zoo.registry.store import Registry
+from zoo.runtime.checks import FAILED, WARNING, CheckResult, some
 from zoo.runtime.console import Report
 
 _HEADED = ("SEQ_CLS", "TOKEN_CLS")
@@ -30,20 +30,20 @@ _MUCH = 2_000_000_000
 Records = Mapping[str, AdapterRecord]
 
 
-def adapters(registry: Registry, records: Records, report: Report, *, fast: bool) -> list[Finding]:
+def adapters(registry: Registry, records: Records, report: Report, *, fast: bool) -> list[CheckResult]:
     """Files that are gone or changed, or hold no head."""
     here = {name: record for name, record in records.items() if registry.adapter_folder(name).is_dir()}
     total = sum(file.bytes for record in here.values() for file in record.files.values())
     if not fast and total > _MUCH:
         report.say(f"hashing {total / 1e9:.1f} GB of adapters; --fast compares sizes only")
     return [
-        finding
+        result
         for name, record in here.items()
-        for finding in _adapter(registry, registry.adapter_folder(name), record, fast)
+        for result in _adapter(registry, registry.adapter_folder(name), record, fast)
     ]
 
 
-def _adapter(registry: Registry, folder: Path, record: AdapterRecord, fast: bool) -> Iterator[Finding]:
+def _adapter(registry: Registry, folder: Path, record: AdapterRecord, fast: bool) -> Iterator[CheckResult]:
     lost, changed = [], []
     for name, file in record.files.items():
         path = folder / name
@@ -61,13 +61,13 @@ def _adapter(registry: Registry, folder: Path, record: AdapterRecord, fast: bool
             )
             if names
         )
-        yield Finding(BROKEN, what, str(folder), again(registry, record))
+        yield CheckResult(str(folder), FAILED, what, again(registry, record))
     if any(name.endswith(".safetensors") for name in (*lost, *changed)):
         return  # of other weights there is no more to say
     missing = _missing_head(folder, record)
     if missing is not None:
         state, what = missing
-        yield Finding(state, what, str(folder), again(registry, record))
+        yield CheckResult(str(folder), state, what, again(registry, record))
 
 
 def _missing_head(folder: Path, record: AdapterRecord) -> tuple[str, str] | None:
@@ -78,7 +78,7 @@ def _missing_head(folder: Path, record: AdapterRecord) -> tuple[str, str] | None
     try:
         tensors = [tensor for name in files for tensor in read_header(folder / name)]
     except ZooError as error:
-        return BROKEN, str(error)
+        return FAILED, str(error)
     held = {part for tensor in tensors for part in tensor.split(".")}
     config = _config(folder / "adapter_config.json")
     named = config.get("modules_to_save")
@@ -86,9 +86,9 @@ def _missing_head(folder: Path, record: AdapterRecord) -> tuple[str, str] | None
     # PEFT lists two heads for each adapter, of which it has one
     heads = saved & HEADS or (HEADS if config.get("task_type") in _HEADED else set())
     if heads and not heads & held:
-        return BROKEN, f"its head is missing: {files[0]} holds no {' and no '.join(sorted(heads))}"
+        return FAILED, f"its head is missing: {files[0]} holds no {' and no '.join(sorted(heads))}"
     if lost := sorted(saved - HEADS - held):
-        state = WARNING if saved & held else BROKEN
+        state = WARNING if saved & held else FAILED
         return state, f"{files[0]} holds no {' and no '.join(lost)}, which its config says was trained"
     if record.labels and not config and not HEADS & held:
         return WARNING, f"{files[0]} holds no head, unless by a name of its own"
@@ -103,7 +103,7 @@ def _config(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def cards(registry: Registry, records: Records) -> list[Finding]:
+def cards(registry: Registry, records: Records) -> list[CheckResult]:
     """Cards that are gone, or that a hand or an older zoo made say otherwise than the records."""
     gone, differing, example = [], [], ""
     for name, record in records.items():
@@ -118,7 +118,7 @@ def cards(registry: Registry, records: Records) -> list[Finding]:
             differing.append(name)
             example = example or said[0]
     return [
-        Finding(WARNING, what, some(names), zoo_command(registry, "card", names[0], "--write"))
+        CheckResult(some(names), WARNING, what, zoo_command(registry, "card", names[0], "--write"))
         for what, names in (
             ("no card that can be read", gone),
             (f"the card is not of the record: {example}", differing),
@@ -127,7 +127,7 @@ def cards(registry: Registry, records: Records) -> list[Finding]:
     ]
 
 
-def missing_plugins(records: Records) -> list[Finding]:
+def missing_plugins(records: Records) -> list[CheckResult]:
     """Methods and tasks of adapters that nobody here brings."""
     needed: dict[tuple[str, str], list[tuple[str, AdapterRecord]]] = defaultdict(list)
     for name, record in records.items():
@@ -137,7 +137,7 @@ def missing_plugins(records: Records) -> list[Finding]:
     for (kind, plugin), users in sorted(needed.items()):
         if plugin != UNKNOWN and plugin not in manager.find(kind):
             package = manager.pinned(users[0][1].plugins.get(kind, ""))
-            mend = f"pip install {package}" if package else f"zoo {kind}s"
+            fix = f"pip install {package}" if package else f"zoo {kind}s"
             what = f"the {kind} '{plugin}' is not installed"
-            found.append(Finding(BROKEN, what, some([name for name, _ in users]), mend))
+            found.append(CheckResult(some([name for name, _ in users]), FAILED, what, fix))
     return found

@@ -1,6 +1,6 @@
 """Are bases still what adapters were trained on: recorded, on this disk, unchanged, and not moved on.
 
-Thousands of adapters are of a few bases: each is looked at once, and is one finding that names the adapters.
+Thousands of adapters are of a few bases: each is looked at once, and is one result that names the adapters.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import Any
 from zoo.adapters import find_base
 from zoo.adapters.find_base import references
 from zoo.adapters.integrity import WHOLE
-from zoo.cli.doctor_checks.findings import BROKEN, WARNING, Finding, some, zoo_command
+from zoo.cli.doctor_checks.housekeeping import zoo_command
 from zoo.errors import UnreachableError, ZooError
 from zoo.models.fingerprint import LocalWeights, is_among, sha256, weight_files
 from zoo.plugins.method import one_line
 from zoo.registry.schema import AdapterRecord, BaseId
 from zoo.registry.store import Registry
+from zoo.runtime.checks import FAILED, WARNING, CheckResult, some
 from zoo.runtime.console import Report
 
 _MUCH = 2_000_000_000
@@ -30,7 +31,7 @@ _HUB_SECONDS = 5.0
 
 def bases(
     registry: Registry, records: Mapping[str, AdapterRecord], report: Report, *, fast: bool, ask_hub: bool
-) -> list[Finding]:
+) -> list[CheckResult]:
     """Bases that nobody recorded, that are gone, changed, or have moved on."""
     users: dict[str, list[str]] = defaultdict(list)
     known: dict[str, BaseId] = {}
@@ -44,7 +45,7 @@ def bases(
             users[_key(record.base)].append(name)
             known[_key(record.base)] = record.base
     found = [
-        Finding(WARNING, "no base is recorded", name, zoo_command(registry, "check", name))
+        CheckResult(name, WARNING, "no base is recorded", zoo_command(registry, "check", name))
         for name in orphans
     ]
     asked: dict[str, Any] = {}
@@ -67,7 +68,7 @@ def _base(
     report: Report,
     fast: bool,
     asked: dict[str, Any] | None,
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     where = f"{base.id}, of {some(users)}"
     check = partial(zoo_command, registry, "check", users[0], "--base")
     is_of_hub = any(one.startswith("hub:") for one in references(base))
@@ -76,17 +77,17 @@ def _base(
         folder = find_base.local(base).folder
     except UnreachableError as error:
         if not is_of_hub:
-            yield Finding(BROKEN, f"the base is not here: {error}", where, _install(base))
+            yield CheckResult(where, FAILED, f"the base is not here: {error}", _install(base))
         elif asked is None:
             what = "the base is not on this disk, and the Hub was not asked for it"
-            yield Finding(WARNING, what, where, _download(base))
+            yield CheckResult(where, WARNING, what, _download(base))
     except Exception as error:  # not found; and a stranger's source may raise anything
-        yield Finding(BROKEN, f"the base is not here: {one_line(error)}", where, check("FOLDER"))
+        yield CheckResult(where, FAILED, f"the base is not here: {one_line(error)}", check("FOLDER"))
     if folder is not None and folder.is_dir():
         changed = _changed(record, registry.adapter_folder(users[0]), folder, report, fast)
         if changed:
-            mend = _install(base) if base.package else check("FOLDER")
-            yield Finding(BROKEN, changed, f"{where}: {folder}", mend)
+            fix = _install(base) if base.package else check("FOLDER")
+            yield CheckResult(f"{where}: {folder}", FAILED, changed, fix)
     if is_of_hub and asked is not None:
         yield from _on_hub(base, where, check, asked, is_here=folder is not None)
 
@@ -131,7 +132,7 @@ def _are(names: Sequence[str]) -> str:
 
 def _on_hub(
     base: BaseId, where: str, check: Callable[[str], str], asked: dict[str, Any], *, is_here: bool
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     from zoo.hub.client import client, said
@@ -144,19 +145,21 @@ def _on_hub(
             client().model_info(base.id, revision=base.revision, timeout=_HUB_SECONDS)
     except RevisionNotFoundError:
         what = f"the Hub no longer has revision {base.revision}, and it is not on this disk"
-        yield Finding(BROKEN, what, where, check(f"hub:{base.id}"))
+        yield CheckResult(where, FAILED, what, check(f"hub:{base.id}"))
         return
     except RepositoryNotFoundError:
         state, copy = (
-            (WARNING, "the copy here is what is left") if is_here else (BROKEN, "it is not on this disk")
+            (WARNING, "the copy here is what is left") if is_here else (FAILED, "it is not on this disk")
         )
-        yield Finding(state, f"the Hub does not have it for you, and {copy}", where, "hf auth login")
+        yield CheckResult(where, state, f"the Hub does not have it for you, and {copy}", "hf auth login")
         return
     except Exception as error:  # of the client, of the network: it was reachable a moment ago
-        yield Finding(WARNING, str(said(base.id, error)), where, said(base.id, error).hint or "zoo doctor")
+        yield CheckResult(
+            where, WARNING, str(said(base.id, error)), said(base.id, error).hint or "zoo doctor"
+        )
         return
     if base.revision and now.sha != base.revision:
         same = is_among(base, {file.lfs.sha256 for file in now.siblings or [] if file.lfs})
         moved = f"moved on the Hub from {base.revision[:12]} to {now.sha[:12]}"
         what = f"{moved}, with {'the same' if same else 'other'} weights"
-        yield Finding(WARNING, what, where, check(f"hub:{base.id}@{now.sha}"))
+        yield CheckResult(where, WARNING, what, check(f"hub:{base.id}@{now.sha}"))

@@ -19,9 +19,9 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
-from zoo.cli.doctor_checks.findings import BROKEN, WARNING, Finding
 from zoo.registry.store import Registry
 from zoo.runtime import cache, device
+from zoo.runtime.checks import FAILED, WARNING, CheckResult
 from zoo.security.secrets import redact
 
 _OWN = "adapter-zoo"
@@ -49,7 +49,7 @@ class Probe:
 
     process: subprocess.Popen[str]
 
-    def answer(self) -> tuple[Facts, list[Finding]]:
+    def answer(self) -> tuple[Facts, list[CheckResult]]:
         try:
             out, err = self.process.communicate(timeout=_PROBE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -60,7 +60,7 @@ class Probe:
         except ValueError:
             said = (err.strip().splitlines() or [f"it ended with status {self.process.returncode}"])[-1]
             what = f"torch does not work: {redact(said)}"
-            return {}, [Finding(BROKEN, what, sys.prefix, "pip install --force-reinstall torch")]
+            return {}, [CheckResult(sys.prefix, FAILED, what, "pip install --force-reinstall torch")]
         return facts, []
 
 
@@ -129,13 +129,13 @@ def is_reachable(facts: Facts) -> bool:
     return facts.get("hub") == "reachable"
 
 
-def shortcomings(facts: Facts) -> list[Finding]:
+def shortcomings(facts: Facts) -> list[CheckResult]:
     """Libraries that are missing or not of the versions that the zoo asks for, and disks nearly full."""
     found = [
-        Finding(
-            WARNING, f"only {free / 1e9:.1f} GB are free", str(facts[key.removesuffix(" free_bytes")]), mend
+        CheckResult(
+            str(facts[key.removesuffix(" free_bytes")]), WARNING, f"only {free / 1e9:.1f} GB are free", fix
         )
-        for key, mend in (
+        for key, fix in (
             ("registry free_bytes", "zoo list --sort bytes, then zoo rm NAME"),
             ("cache free_bytes", "remove what is in it: it is made again when it is needed"),
             ("HF_HOME free_bytes", "hf cache prune"),
@@ -145,7 +145,7 @@ def shortcomings(facts: Facts) -> list[Finding]:
     return _unmet() + found
 
 
-def _unmet() -> list[Finding]:
+def _unmet() -> list[CheckResult]:
     try:
         from packaging.requirements import Requirement
     except ImportError:  # it comes with transformers, which is then missing too
@@ -161,13 +161,13 @@ def _unmet() -> list[Finding]:
     return found
 
 
-def _missing(name: str, range_: str = "", installed: str = "none") -> Finding:
+def _missing(name: str, range_: str = "", installed: str = "none") -> CheckResult:
     what = f"the zoo needs {name}{range_}, and {installed} is installed"
-    return Finding(BROKEN, what, sys.prefix, f"pip install '{name}{range_}'")
+    return CheckResult(sys.prefix, FAILED, what, f"pip install '{name}{range_}'")
 
 
 def _client() -> Any:
-    """The settings of the Hub's client, or None where it cannot be imported: that is a finding of its own."""
+    """The settings of the Hub's client, or None where it cannot be imported: that is a result of its own."""
     try:
         from huggingface_hub import constants
     except ImportError:

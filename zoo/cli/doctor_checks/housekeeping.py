@@ -14,11 +14,11 @@ from pathlib import Path
 
 import msgspec
 
-from zoo.cli.doctor_checks.findings import BROKEN, WARNING, Finding, zoo_command
 from zoo.errors import NotFoundError, ZooError
 from zoo.registry.schema import AdapterRecord, AdapterSpec
-from zoo.registry.store import RECORD_FILE, SPEC_FILE, WORK, Registry, read_record
+from zoo.registry.store import RECORD_FILE, SPEC_FILE, WORK, Registry, locate, read_record
 from zoo.runtime import cache
+from zoo.runtime.checks import FAILED, WARNING, CheckResult
 from zoo.training.plan import command
 
 _MAY_LIVE = 600.0
@@ -27,7 +27,7 @@ _OF_PROCESS = re.compile(r"^removed-.*-(\d+)$|\.(\d+)\.tmp$")
 """How what a process throws away or is making is named: after its number."""
 
 
-def read_all(registry: Registry) -> tuple[dict[str, AdapterRecord], list[Finding]]:
+def read_all(registry: Registry) -> tuple[dict[str, AdapterRecord], list[CheckResult]]:
     """Every record that can be read: of registry.json, else those in the folders, which are the truth."""
     own = {}
     for path in sorted(registry.folder.glob(f"*/{RECORD_FILE}")):
@@ -38,19 +38,19 @@ def read_all(registry: Registry) -> tuple[dict[str, AdapterRecord], list[Finding
     try:
         known = registry.records()
     except ZooError as error:
-        mend = error.hint or "mend it by hand"
-        if mend == "zoo registry rebuild":
-            mend = zoo_command(registry, "registry", "rebuild")
-        return own, [Finding(BROKEN, str(error), str(registry.path), mend)]
+        fix = error.hint or "fix it by hand"
+        if fix == "zoo registry rebuild":
+            fix = zoo_command(registry, "registry", "rebuild")
+        return own, [CheckResult(str(registry.path), FAILED, str(error), fix)]
     found = [
-        finding
+        result
         for name in sorted({*known, *_folders(registry)})
-        for finding in _compare(registry, name, known.get(name), own.get(name))
+        for result in _compare(registry, name, known.get(name), own.get(name))
     ]
     return known | own, found
 
 
-def leftovers(registry: Registry) -> list[Finding]:
+def leftovers(registry: Registry) -> list[CheckResult]:
     """Runs that did not finish, and what killed processes left half made here and in the caches."""
     return [*_work(registry), *_lock(registry), *_half_written(registry), *_downloads()]
 
@@ -65,36 +65,38 @@ def _folders(registry: Registry) -> list[str]:
 
 def _compare(
     registry: Registry, name: str, known: AdapterRecord | None, own: AdapterRecord | None
-) -> Iterable[Finding]:
+) -> Iterable[CheckResult]:
     folder = registry.adapter_folder(name)
     rebuild = zoo_command(registry, "registry", "rebuild")
     if known is None:
         if own is None and not (folder / RECORD_FILE).is_file():
-            mend = zoo_command(registry, "import", str(folder))
+            fix = zoo_command(registry, "import", str(folder))
             if not (folder / "adapter_config.json").is_file():
-                mend = _out_of_the_way(registry, folder)
-            yield Finding(
-                WARNING, f"a folder without {RECORD_FILE}: no adapter of the zoo", str(folder), mend
+                fix = _out_of_the_way(registry, folder)
+            yield CheckResult(
+                str(folder), WARNING, f"a folder without {RECORD_FILE}: no adapter of the zoo", fix
             )
         elif own is None:
-            yield Finding(BROKEN, _unreadable(folder), str(folder), _out_of_the_way(registry, folder))
+            yield CheckResult(str(folder), FAILED, _unreadable(folder), _out_of_the_way(registry, folder))
         elif own.name != name:
             right = shlex.quote(str(folder.with_name(own.name)))
-            mend = f"mv {shlex.quote(str(folder))} {right} && {rebuild}"
-            yield Finding(BROKEN, f"its {RECORD_FILE} says it is '{own.name}'", str(folder), mend)
+            fix = f"mv {shlex.quote(str(folder))} {right} && {rebuild}"
+            yield CheckResult(str(folder), FAILED, f"its {RECORD_FILE} says it is '{own.name}'", fix)
         else:
-            yield Finding(BROKEN, "an adapter that registry.json does not have", str(folder), rebuild)
+            yield CheckResult(str(folder), FAILED, "an adapter that registry.json does not have", rebuild)
     elif not folder.is_dir():
-        yield Finding(BROKEN, "in registry.json, and its folder is gone", str(folder), again(registry, known))
+        yield CheckResult(
+            str(folder), FAILED, "in registry.json, and its folder is gone", again(registry, known)
+        )
     elif own is None:
         # what is shown of a record as JSON is, byte for byte, its file
         path = shlex.quote(str(folder / RECORD_FILE))
-        mend = f"{zoo_command(registry, 'show', name, '--json')} > {path}"
-        yield Finding(BROKEN, _unreadable(folder), str(folder), mend)
+        fix = f"{zoo_command(registry, 'show', name, '--json')} > {path}"
+        yield CheckResult(str(folder), FAILED, _unreadable(folder), fix)
     elif own != known:
         differ = [one for one in known.__struct_fields__ if getattr(own, one) != getattr(known, one)]
         what = f"{RECORD_FILE} and registry.json differ in {', '.join(differ)}"
-        yield Finding(BROKEN, what, str(folder), rebuild)
+        yield CheckResult(str(folder), FAILED, what, rebuild)
 
 
 def _out_of_the_way(registry: Registry, folder: Path) -> str:
@@ -112,6 +114,12 @@ def _unreadable(folder: Path) -> str:
     except (ZooError, OSError) as error:
         return f"{RECORD_FILE} cannot be read: {error}"
     return f"{RECORD_FILE} changed meanwhile"
+
+
+def zoo_command(registry: Registry, *arguments: str) -> str:
+    """`zoo ARGUMENTS`, quoted for a shell, with --registry where this registry is not the default one."""
+    option = [] if registry.path == locate() else ["--registry", str(registry.path)]
+    return shlex.join(["zoo", *arguments, *option])
 
 
 def again(registry: Registry, record: AdapterRecord) -> str:
@@ -133,7 +141,7 @@ def train_again(registry: Registry, spec: AdapterSpec, name: str, *more: str) ->
     return zoo_command(registry, *shlex.split(command(spec))[1:], "--name", name, *more)
 
 
-def _work(registry: Registry) -> Iterable[Finding]:
+def _work(registry: Registry) -> Iterable[CheckResult]:
     parent = registry.folder / WORK
     for folder in sorted(parent.iterdir()) if parent.is_dir() else ():
         written = _last_written(folder)
@@ -143,16 +151,16 @@ def _work(registry: Registry) -> Iterable[Finding]:
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             number = _OF_PROCESS.search(folder.name)
             if not _is_alive(folder.name) if number else time.time() - written > _MAY_LIVE:
-                mend = f"rm -r {shlex.quote(str(folder))}"
-                yield Finding(WARNING, f"half made and left, {when}", str(folder), mend)
+                fix = f"rm -r {shlex.quote(str(folder))}"
+                yield CheckResult(str(folder), WARNING, f"half made and left, {when}", fix)
             continue
         kept = any(folder.glob("checkpoints/checkpoint-*"))
-        mend = train_again(registry, spec, folder.name, *(["--resume"] if kept else []))
+        fix = train_again(registry, spec, folder.name, *(["--resume"] if kept else []))
         without = "" if kept else " and has no checkpoint"
-        yield Finding(WARNING, f"a run that has not finished{without}, {when}", str(folder), mend)
+        yield CheckResult(str(folder), WARNING, f"a run that has not finished{without}, {when}", fix)
 
 
-def _lock(registry: Registry) -> Iterable[Finding]:
+def _lock(registry: Registry) -> Iterable[CheckResult]:
     """The file stays for ever, and means nothing; held by somebody, it stops every writer."""
     try:
         import fcntl
@@ -166,8 +174,8 @@ def _lock(registry: Registry) -> Iterable[Finding]:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        yield Finding(
-            WARNING, "another process is writing to the registry now", path, f"fuser {shlex.quote(path)}"
+        yield CheckResult(
+            path, WARNING, "another process is writing to the registry now", f"fuser {shlex.quote(path)}"
         )
     except OSError:  # a file system without locks
         return
@@ -175,7 +183,7 @@ def _lock(registry: Registry) -> Iterable[Finding]:
         os.close(handle)
 
 
-def _half_written(registry: Registry) -> Iterable[Finding]:
+def _half_written(registry: Registry) -> Iterable[CheckResult]:
     own = cache.folder("x")
     found = [
         *registry.path.parent.glob(f"{registry.path.name}.*.tmp"),
@@ -184,11 +192,11 @@ def _half_written(registry: Registry) -> Iterable[Finding]:
     ]
     for path in sorted(found):
         if not _is_alive(path.name):
-            mend = f"rm -r {shlex.quote(str(path))}"
-            yield Finding(WARNING, "half written by a process that is gone", str(path), mend)
+            fix = f"rm -r {shlex.quote(str(path))}"
+            yield CheckResult(str(path), WARNING, "half written by a process that is gone", fix)
 
 
-def _downloads() -> Iterable[Finding]:
+def _downloads() -> Iterable[CheckResult]:
     try:
         from huggingface_hub import constants
     except ImportError:
@@ -204,8 +212,8 @@ def _downloads() -> Iterable[Finding]:
             stale.append(found.st_size)
     if stale:
         what = f"{len(stale)} downloads that were cut off, {sum(stale) / 1e6:,.1f} MB"
-        mend = f"find {shlex.quote(str(parent))} -name '*.incomplete' -delete"
-        yield Finding(WARNING, what, str(parent), mend)
+        fix = f"find {shlex.quote(str(parent))} -name '*.incomplete' -delete"
+        yield CheckResult(str(parent), WARNING, what, fix)
 
 
 def _is_alive(name: str) -> bool:

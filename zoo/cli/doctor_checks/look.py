@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from zoo.cli.doctor_checks import adapters, bases, environment, housekeeping
 from zoo.cli.doctor_checks.environment import Facts
-from zoo.cli.doctor_checks.findings import BROKEN, Finding
 from zoo.errors import PluginError
 from zoo.plugins import manager
 from zoo.registry.store import Registry
+from zoo.runtime.checks import FAILED, CheckResult
 from zoo.runtime.console import Report
 
 
@@ -17,12 +17,8 @@ from zoo.runtime.console import Report
 class Diagnosis:
     facts: Facts
     """Of the machine. What is counted in bytes has a name that says so."""
-    findings: list[Finding]
+    results: list[CheckResult]
     """What does not work first."""
-
-    @property
-    def broken(self) -> list[Finding]:
-        return [one for one in self.findings if one.state == BROKEN]
 
 
 def examine(registry: Registry, report: Report | None = None, *, fast: bool = False) -> Diagnosis:
@@ -35,25 +31,25 @@ def examine(registry: Registry, report: Report | None = None, *, fast: bool = Fa
     probe = None if fast else environment.probe()
     facts = environment.machine()
     hub = environment.hub(ask=not fast)
-    findings = _broken_plugins()
+    results = _broken_plugins()
     records, steps = housekeeping.read_all(registry)
-    findings += steps
-    findings += adapters.missing_plugins(records)
-    findings += adapters.adapters(registry, records, report, fast=fast)
+    results += steps
+    results += adapters.missing_plugins(records)
+    results += adapters.adapters(registry, records, report, fast=fast)
     if not fast:
-        findings += adapters.cards(registry, records)
-    findings += bases.bases(registry, records, report, fast=fast, ask_hub=environment.is_reachable(hub))
-    findings += housekeeping.leftovers(registry)
+        results += adapters.cards(registry, records)
+    results += bases.bases(registry, records, report, fast=fast, ask_hub=environment.is_reachable(hub))
+    results += housekeeping.leftovers(registry)
     if probe is not None:
         found, trouble = probe.answer()
         facts |= found
-        findings += trouble
+        results += trouble
     facts |= {"adapters": len(records), **environment.room(registry), **hub}
-    findings += environment.shortcomings(facts)
-    return Diagnosis(facts, sorted(findings, key=lambda one: one.state != BROKEN))
+    results += environment.shortcomings(facts)
+    return Diagnosis(facts, sorted(results, key=lambda one: one.status != FAILED))
 
 
-def _broken_plugins() -> list[Finding]:
+def _broken_plugins() -> list[CheckResult]:
     found = []
     for kind in manager.KINDS:
         for plugin in manager.find(kind).values():
@@ -61,6 +57,6 @@ def _broken_plugins() -> list[Finding]:
                 manager.load(kind, plugin.name)
             except PluginError as error:
                 package = plugin.distribution.partition(" ")[0]
-                mend = error.hint or f"pip install --upgrade {package}, or pip uninstall {package}"
-                found.append(Finding(BROKEN, str(error), plugin.module, mend))
+                fix = error.hint or f"pip install --upgrade {package}, or pip uninstall {package}"
+                found.append(CheckResult(plugin.module, FAILED, str(error), fix))
     return found
