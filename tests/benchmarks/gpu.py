@@ -119,16 +119,16 @@ def train_zoo(
     from zoo.adapters import forward
     from zoo.models.precision import silence_dropout
     from zoo.plugins import manager
-    from zoo.plugins.run import Run
-    from zoo.registry.schema import AdapterSpec
+    from zoo.plugins.run import Run, RunConfig
     from zoo.runtime.console import Report
+    from zoo.runtime.device import choose_precision
     from zoo.training import trainer
 
     method, task = manager.load_method("lora"), manager.load_task("bert-imdb")
     params: Any = method.Params()
     silence_dropout(task.backbone(model))
     run = Run(
-        spec=AdapterSpec(
+        spec=RunConfig(
             method="lora",
             task="bert-imdb",
             name="benchmark",
@@ -136,6 +136,7 @@ def train_zoo(
             learning_rate=method.learning_rate,
             batch_tokens=budget or task.batch_tokens,
             max_length=512,
+            eval_limit=0,
         ),
         method=method,
         task=task,
@@ -147,6 +148,7 @@ def train_zoo(
         held_out=[],
         folder=folder,
         report=Report(),
+        precision=choose_precision("auto"),
     )
     hooks = manager.manager(trainer, forward).hook
 

@@ -26,7 +26,6 @@ def main() -> None:
     asked = words.parse_args()
 
     from zoo.adapters.forward import forward
-    from zoo.runtime.device import choose_precision
 
     with tempfile.TemporaryDirectory() as folder:
         run, _ = captured(Path(folder), method="head", limit=asked.rows)
@@ -39,7 +38,7 @@ def main() -> None:
             run.task,
             run.processor,
             budget=run.budget,
-            precision=choose_precision(run.spec.precision),
+            precision=run.precision,
             report=run.report,
             title="features",
         )

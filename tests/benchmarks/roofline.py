@@ -84,7 +84,7 @@ def profile(run: Run, hooks: Any, steps: int) -> tuple[dict[str, float], list[tu
     if torch.cuda.is_available():
         activities.append(ProfilerActivity.CUDA)
     batch = itertools.accumulate(sorted((one["length"] for one in run.train), reverse=True))
-    budget = steps * (run.spec.batch_tokens or run.task.batch_tokens)
+    budget = steps * run.budget
     rows = sum(total <= budget for total in batch)
     stride = max(1, len(run.train) // max(1, rows))
     some = dataclasses.replace(run, train=run.train[::stride])
@@ -112,16 +112,15 @@ def main() -> None:
     import torch
 
     from zoo.data.batching import TokenBudgetBatches
-    from zoo.runtime.device import choose_precision
 
     with tempfile.TemporaryDirectory() as folder:
         run, hooks = captured(Path(folder), limit=asked.rows)
         lengths = [one["length"] for one in run.train]
         needed = count(untouched(run))
-        work = needed.of(lengths) * float(run.spec.epochs or 1)
-        batches = TokenBudgetBatches(lengths, run.spec.batch_tokens or run.task.batch_tokens, run.spec.seed)
+        work = needed.of(lengths) * run.spec.epochs
+        batches = TokenBudgetBatches(lengths, run.budget, run.spec.seed)
         padded = sum(len(batch) * max(lengths[index] for index in batch) for batch in batches)
-        precision = choose_precision(run.spec.precision)
+        precision = run.precision
 
         def one_training() -> Figures:
             result = hooks.zoo_train(run=run)

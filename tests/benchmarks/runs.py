@@ -125,19 +125,19 @@ def captured(
     """
     from unittest.mock import patch
 
+    from zoo.plugins import manager
     from zoo.registry.schema import AdapterSpec
     from zoo.registry.store import Registry
     from zoo.training.pipeline import train
-    from zoo.training.plan import Plan
 
-    real_hooks = Plan.hooks
+    real_hooks = manager.hooks
 
     class Captured(Exception):  # noqa: N818
         pass
 
     class Hooks:
-        def __init__(self, made: Plan):
-            self._real = real_hooks(made)
+        def __init__(self, *made: Any):
+            self._real = real_hooks(*made)
 
         def zoo_evaluate(self, *, run: Run) -> Any:
             return self._real.zoo_evaluate(run=run)
@@ -148,7 +148,7 @@ def captured(
     spec = AdapterSpec(
         method=method, task="bert-imdb", base=BASE, data=DATA, limit=limit, epochs=epochs, eval_limit=20
     )
-    with patch.object(Plan, "hooks", lambda made: Hooks(made)):
+    with patch.object(manager, "hooks", Hooks):
         try:
             train(spec, Registry(registry / "registry.json"))
         except Captured as found:

@@ -1,17 +1,21 @@
-"""Measure adapters again: each data set is read once, however many of them are judged by it."""
+"""Evaluates adapters again: each data set is read once, however many of them are evaluated on it."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.adapters import forward
 from zoo.adapters.load import Adapters, LoadedAdapter, load
 from zoo.data.dataset import divide_rows, read_examples, read_splits
 from zoo.data.files import Division, Example, fingerprint
 from zoo.data.token_cache import encode
 from zoo.errors import IncompatibleError, NotFoundError
-from zoo.plugins import source
+from zoo.plugins import manager, source
+from zoo.plugins.run import Run
 from zoo.registry.schema import AdapterRecord, Metric
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
@@ -24,7 +28,9 @@ Splits = dict[str, list[Example]]
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Scores:
+    """The metrics of an adapter beside those of answers that need no model."""
+
     metrics: list[Metric]
     baselines: dict[str, list[Metric]]
     flags: list[str]
@@ -38,7 +44,7 @@ def evaluate(
     data: str | None = None,
     columns: dict[str, str] | None = None,
     precision: str | None = None,
-) -> Evaluation:
+) -> Scores:
     """Measure on the adapter's own held-out rows, or on every row of other data.
 
     Args:
@@ -54,7 +60,7 @@ def evaluate(
     """
     report = report or Report()
     loaded = load(adapter, registry, report=report) if isinstance(adapter, str) else adapter
-    return _measure(loaded, HeldOut(report, data, columns), precision, report, "evaluating")
+    return _measure(loaded, HeldOut(report, data, columns), loaded.precision(precision), report)
 
 
 def evaluate_all(
@@ -67,7 +73,7 @@ def evaluate_all(
     precision: str | None = None,
     base: str | None = None,
     allow_other: bool = False,
-) -> Iterator[tuple[str, Evaluation]]:
+) -> Iterator[tuple[str, Scores]]:
     """`evaluate` each in turn, to the same numbers: what they share is read, hashed and encoded once.
 
     Raises:
@@ -78,13 +84,12 @@ def evaluate_all(
     report = report or Report()
     adapters = Adapters(names, registry, base, allow_other, report)
     held_out = HeldOut(report, data, columns)
-    for _, record, task in adapters:
-        choose_precision(precision or record.precision)
+    settled = {}
+    for name, record, task in adapters:
+        settled[name] = choose_precision(precision or record.precision)
         held_out.rows(record, task)
-    several = len(list(adapters)) > 1
-    for name, _, _ in adapters:
-        title = f"evaluating {name}" if several else "evaluating"
-        yield name, _measure(adapters.load(name), held_out, precision, report, title)
+    for name in settled:
+        yield name, _measure(adapters.load(name), held_out, settled[name], report)
 
 
 class HeldOut:
@@ -157,17 +162,26 @@ class HeldOut:
         return self._read[key][0]
 
 
-def _measure(
-    loaded: LoadedAdapter, held_out: HeldOut, precision: str | None, report: Report, title: str
-) -> Evaluation:
-    from zoo.runtime.device import choose_precision
-
+def _measure(loaded: LoadedAdapter, held_out: HeldOut, precision: str, report: Report) -> Scores:
     record, task = loaded.record, loaded.task
-    truth = [{"labels": row.get("label")} for row in held_out.rows(record, task)[1]]
+    train = [{"labels": row.get("label")} for row in held_out.rows(record, task)[1]]
     encoded = held_out.encoded(loaded)
-    precision = choose_precision(precision or record.precision)
-    outputs = loaded.outputs(encoded, precision, report, title)
-    metrics = task.measure(outputs, encoded, record.labels)
-    baselines = task.baselines(truth, encoded, record.labels)
-    flags = task.warnings(metrics, baselines, task.describe_baselines(truth, record.labels))
-    return Evaluation(metrics, baselines, flags)
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(
+            spec=loaded.config,
+            method=loaded.method,
+            task=task,
+            params=loaded.params,
+            model=loaded.model,
+            processor=loaded.processor,
+            labels=record.labels,
+            train=(),
+            held_out=encoded,
+            folder=Path(folder),
+            report=report,
+            precision=precision,
+        )
+        metrics = forward.evaluate_run(manager.hooks(loaded.method, task, forward), run).metrics
+    baselines = task.baselines(train, encoded, record.labels)
+    flags = task.warnings(metrics, baselines, task.describe_baselines(train, record.labels))
+    return Scores(metrics, baselines, flags)

@@ -1,4 +1,4 @@
-"""The default `zoo_evaluate`: run a model over encoded examples and let the task measure the outputs."""
+"""Runs a model over encoded examples and has the task measure the outputs: the default `zoo_evaluate`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.data.batching import by_length
 from zoo.plugins.hookspecs import hookimpl
+from zoo.plugins.run import Evaluation
 from zoo.runtime import distributed
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from zoo.plugins.run import Run
-    from zoo.registry.schema import Metric
     from zoo.runtime.console import Report
     from zoo.tasks.base import Task
 
@@ -23,22 +23,26 @@ _LARGER = 2
 """Times the tokens of a training batch: no activation is kept. More gains nothing on a CPU."""
 
 
-@hookimpl(trylast=True)
-def zoo_evaluate(run: Run) -> list[Metric]:
-    from zoo.runtime.device import choose_precision
+def evaluate_run(hooks: Any, run: Run) -> Evaluation:
+    """Ask `zoo_evaluate`; a plugin made for 0.1.0 returns metrics alone and may set `run.outputs`."""
+    found = hooks.zoo_evaluate(run=run)
+    outputs = vars(run).pop("outputs", None)
+    return found if isinstance(found, Evaluation) else Evaluation(found, outputs)
 
+
+@hookimpl(trylast=True)
+def zoo_evaluate(run: Run) -> Evaluation:
     outputs = forward(
         run.model,
         run.held_out,
         run.task,
         run.processor,
         budget=run.budget,
-        precision=choose_precision(run.spec.precision),
+        precision=run.precision,
         report=run.report,
-        title="evaluating",
+        title=f"evaluating {run.spec.name}",
     )
-    run.outputs = outputs
-    return run.task.measure(outputs, run.held_out, run.labels)
+    return Evaluation(run.task.measure(outputs, run.held_out, run.labels), outputs)
 
 
 def forward(

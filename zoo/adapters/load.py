@@ -16,6 +16,7 @@ from zoo.models.fingerprint import identify
 from zoo.models.shared_base import Bases, options_key
 from zoo.plugins.method import one_line
 from zoo.plugins.params import parse
+from zoo.plugins.run import RunConfig
 from zoo.registry.schema import AdapterRecord, BaseId
 from zoo.registry.store import RECORD_FILE, Registry, read_record
 from zoo.runtime.console import Report
@@ -41,7 +42,11 @@ _NOT_OF_A_PROCESSOR = (".safetensors", "adapter_config.json")
 @dataclass(frozen=True)
 class LoadedAdapter:
     record: AdapterRecord
+    config: RunConfig
+    """The record's settings, with the defaults of today for those that nobody recorded."""
+    method: Method
     task: Task
+    params: Any
     model: nn.Module
     processor: Any
     base: Resolved | None
@@ -50,21 +55,30 @@ class LoadedAdapter:
     def outputs(self, encoded: Sequence[Any], precision: str, report: Report, title: str) -> Any:
         from zoo.adapters.forward import forward
 
-        budget = self.record.spec.batch_tokens or self.task.batch_tokens
         return forward(
             self.model,
             encoded,
             self.task,
             self.processor,
-            budget=budget,
+            budget=self.config.batch_tokens,
             precision=precision,
             report=report,
             title=title,
         )
 
+    def precision(self, asked: str | None = None) -> str:
+        """`bf16` or `fp32`: what is `asked` for, else that of the training.
+
+        Raises:
+            UsageError: this machine has no bf16.
+        """
+        from zoo.runtime.device import choose_precision
+
+        return choose_precision(asked or self.record.precision)
+
     @property
     def max_length(self) -> int:
-        return self.record.spec.max_length or self.task.max_length
+        return self.config.max_length
 
 
 @dataclass(frozen=True)
@@ -81,6 +95,7 @@ class Checked:
     """An adapter whose files and base are those that its record names."""
 
     record: AdapterRecord
+    config: RunConfig
     method: Method
     task: Task
     params: Any
@@ -185,14 +200,16 @@ class Adapters:
                     f"'{one.record.name}' does not load onto {where}: {one_line(error)[:_LONGEST]}",
                     f"zoo check {one.record.name}",
                 ) from error
-        return LoadedAdapter(one.record, one.task, model.eval(), self.processor(name), one.base)
+        made = (one.record, one.config, one.method, one.task, one.params)
+        return LoadedAdapter(*made, model.eval(), self.processor(name), one.base)
 
     def _check(self, record: AdapterRecord, folder: Path) -> Checked:
         method, task = method_of(record), task_of(record)
         params = parse(method.Params, record.spec.params, f"method '{method.name}'")
+        config = RunConfig.of(record.spec, method, task, name=record.name)
         check_files(record, folder)
         if record.format == WHOLE:
-            return Checked(record, method, task, params, folder, None, record.base, None)
+            return Checked(record, config, method, task, params, folder, None, record.base, None)
         base = find_base.find(record, self._asked)
         if base.location not in self._identified:
             self._identified[base.location] = identify(base)
@@ -206,7 +223,7 @@ class Adapters:
             options_key(method.load_options(params)),
         )
         self._bases.announce(key)
-        return Checked(record, method, task, params, folder, base, found, key)
+        return Checked(record, config, method, task, params, folder, base, found, key)
 
     def _judge(self, record: AdapterRecord, folder: Path, base: Resolved, found: BaseId) -> AdapterRecord:
         """Is it the adapter's own base? The record comes back, with a note where it is not."""

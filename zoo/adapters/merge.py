@@ -76,8 +76,7 @@ def merge(
     if method.unmergeable:
         raise IncompatibleError(f"{method.name} does not merge: {method.unmergeable}.")
     bare = adapters.bare(name, quantised=False)
-    length = record.spec.max_length or task.max_length
-    examples, inputs = probe.batches(task, adapters.processor(name), length)
+    examples, inputs = probe.batches(task, adapters.processor(name), one.config.max_length)
     backbone = probe.backbone_of(task, bare.model)
     answers = probe.bare_answers(probe.ask(bare.model, inputs, backbone), bare.head)
     loaded = adapters.put_on(name, bare)

@@ -86,9 +86,8 @@ def _results(
         probe = probing.read(folder)
     one = adapters[name]
     record, task, tolerance = one.record, one.task, TOLERANCES[one.arithmetic]
-    length = record.spec.max_length or task.max_length
     examples = probe.examples if probe else None
-    _, inputs = probing.batches(task, adapters.processor(name), length, examples)
+    _, inputs = probing.batches(task, adapters.processor(name), one.config.max_length, examples)
     yield _on_probe(probe, inputs, tolerance)
     bare = adapters.bare(name)
     backbone = probing.backbone_of(task, bare.model)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from zoo.plugins.method import Method
-    from zoo.plugins.run import Run, TrainResult
+    from zoo.plugins.run import Evaluation, Run, TrainResult
     from zoo.plugins.source import Source
     from zoo.registry.schema import AdapterRecord, Metric
     from zoo.tasks.base import Task
@@ -49,8 +49,12 @@ def zoo_train(run: Run) -> TrainResult | None:
 
 
 @hookspec(firstresult=True)
-def zoo_evaluate(run: Run) -> list[Metric] | None:
-    """Measure `run.model` on `run.held_out`. The core's default is zoo/adapters/forward.py."""
+def zoo_evaluate(run: Run) -> Evaluation | list[Metric] | None:
+    """Evaluate `run.model` on `run.held_out`: in training, `zoo evaluate` and `zoo verify --metrics` alike.
+
+    `run.train` is empty outside of training. A bare list of metrics is an Evaluation without outputs. The
+    core's default is zoo/adapters/forward.py.
+    """
 
 
 @hookspec

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
@@ -135,6 +136,16 @@ def manager(*modules: ModuleType | None) -> pluggy.PluginManager:
         except pluggy.PluginValidationError as error:
             raise PluginError(f"{module.__name__}: {one_line(error)}") from error
     return made
+
+
+def hooks(method: Method, task: Task, *defaults: ModuleType) -> Any:
+    """The hooks of a run: the core's defaults, the task's and the method's; the last one is asked first."""
+    own = []
+    for kind, made in (("task", task), ("method", method)):
+        plugin = find(kind).get(made.name)
+        # while it is not installed, that is the module of its class
+        own.append(load_module(plugin) if plugin else sys.modules[type(made).__module__])
+    return manager(*defaults, *own).hook
 
 
 def _make(plugin: Plugin) -> Any:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from zoo.adapters import forward
@@ -17,9 +15,10 @@ from zoo.models.fingerprint import identify
 from zoo.models.precision import silence_dropout
 from zoo.plugins import manager, source
 from zoo.plugins.params import parse
-from zoo.plugins.run import Run
+from zoo.plugins.run import Run, RunConfig
 from zoo.registry.schema import AdapterSpec, BaseId
 from zoo.runtime.console import Progress, Report
+from zoo.runtime.device import choose_precision
 from zoo.runtime.logging import quiet_libraries
 from zoo.training import trainer
 from zoo.training.preflight import fitting_length
@@ -97,7 +96,7 @@ class Bench:
         seed(SEED)
         longest = max(one["length"] for one in train)
         return Run(
-            spec=AdapterSpec(
+            spec=RunConfig(
                 method=self.method.name,
                 task=self.task.name,
                 name=name,
@@ -120,13 +119,13 @@ class Bench:
             held_out=held_out,
             folder=self.folder / name,
             report=Report(),
+            precision=choose_precision(precision),
             resume=resume,
         )
 
     def train(self, run: Run) -> Any:
         """By the engine of real runs, or by the plugins' own."""
-        modules = (_module("task", self.task), _module("method", self.method))
-        return manager.manager(trainer, forward, *modules).hook.zoo_train(run=run)
+        return manager.hooks(self.method, self.task, trainer, forward).zoo_train(run=run)
 
     def outputs(self, model: nn.Module, rows: Sequence[Mapping[str, Any]], budget: int) -> np.ndarray:
         """What the task keeps of each row, in fp32: shape (rows, numbers)."""
@@ -175,9 +174,3 @@ def power_failure_after_checkpoint(run: Run) -> Iterator[None]:
 
 class _PowerFailure(BaseException):
     """Nobody's `except Exception` may stop it."""
-
-
-def _module(kind: str, made: Method | Task) -> ModuleType:
-    """Where its hooks are: the module of its entry point, or of its class while it is not installed."""
-    plugin = manager.find(kind).get(made.name)
-    return manager.load_module(plugin) if plugin else sys.modules[type(made).__module__]

@@ -24,13 +24,11 @@ def prove(run: Run, asked: tuple[list[Any], Batches], base: Path, folder: Path) 
         ZooError: what was saved is not what was trained.
     """
     from zoo.models.precision import fit_cpu
-    from zoo.runtime.device import choose_precision
 
     examples, inputs = asked
     method, task = run.method, run.task
-    precision = choose_precision(run.spec.precision)
     options = method.load_options(run.params)
-    trained = probe.ask(run.model, inputs, precision=precision)
+    trained = probe.ask(run.model, inputs, precision=run.precision)
     learned = {name for name, value in run.model.named_parameters() if value.requires_grad}
     place = next(run.model.parameters()).device
     del run.model
@@ -47,9 +45,9 @@ def prove(run: Run, asked: tuple[list[Any], Batches], base: Path, folder: Path) 
     for name, value in model.named_parameters():
         value.requires_grad_(name in learned)  # what is frozen is rounded in bf16, and must be so alike
     model.to(place)
-    fit_cpu(model, precision)  # the same attention too: two of them round otherwise
-    tolerance = TOLERANCES["bf16" if options else precision]
-    for difference in probe.compare(probe.ask(model, inputs, precision=precision), trained):
+    fit_cpu(model, run.precision)  # the same attention too: two of them round otherwise
+    tolerance = TOLERANCES["bf16" if options else run.precision]
+    for difference in probe.compare(probe.ask(model, inputs, precision=run.precision), trained):
         if not difference.within(tolerance):
             raise ZooError(
                 f"what {method.name} saved does not say what was trained: on the same texts {difference}. "

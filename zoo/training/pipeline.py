@@ -14,21 +14,22 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from zoo.adapters import forward
 from zoo.adapters.probe import FILE, batches
 from zoo.data.dataset import Dataset, open_dataset
 from zoo.errors import Interrupted, UsageError
 from zoo.models.fingerprint import file_ids, identify
-from zoo.plugins import source
+from zoo.plugins import manager, source
 from zoo.registry.schema import AdapterRecord, AdapterSpec, BaseId, Cost, Metric, Sample, Training
 from zoo.registry.store import SPEC_FILE, Registry, dump
 from zoo.runtime import distributed, signals
 from zoo.runtime.console import Report
 from zoo.runtime.logging import quiet_libraries
-from zoo.training import check_saved
+from zoo.training import check_saved, trainer
 from zoo.training.plan import Plan, command, plan, with_free_name
 
 if TYPE_CHECKING:
-    from zoo.plugins.run import Run, TrainResult
+    from zoo.plugins.run import Evaluation, Run, TrainResult
     from zoo.training.preflight import Count
 
 UNTRAINED_ROWS = 1000
@@ -86,15 +87,15 @@ def train(
 
     from zoo.models.precision import silence_dropout
 
-    run, head = _load(made, settled, base.folder, dataset, work, report, resume)
-    probe = batches(run.task, run.processor, run.spec.max_length or run.task.max_length)
-    hooks = made.hooks()
+    run, head = _load(made, settled, base.folder, dataset, work, report, resume, precision)
+    probe = batches(run.task, run.processor, run.spec.max_length)
+    hooks = manager.hooks(made.method, made.task, trainer, forward)
     start = time.monotonic()
     report.say(f"measuring the untrained base{' with its fresh head' if head else ''}, for comparison")
     baselines = made.task.baselines(run.train, run.held_out, run.labels)
     few = _few_held_out(run)
-    baselines["untrained"] = hooks.zoo_evaluate(run=few)
-    untrained = few.outputs
+    untrained = forward.evaluate_run(hooks, few)
+    baselines["untrained"] = untrained.metrics
     before = made.task.samples(run, dataset.held_out)
     del few  # or it keeps the model in memory while what was saved is proved
     evaluate_seconds = time.monotonic() - start
@@ -109,9 +110,7 @@ def train(
     result: TrainResult = hooks.zoo_train(run=run)
     start = time.monotonic()
     try:
-        metrics: list[Metric] = hooks.zoo_evaluate(run=run)
-        if untrained is not None and len(untrained) == len(run.held_out):
-            metrics = metrics + made.task.change(untrained, run.outputs)
+        metrics = _metrics(run, forward.evaluate_run(hooks, run), untrained)
         after = made.task.samples(run, dataset.held_out)
         signals.check()
     except KeyboardInterrupt as stop:
@@ -142,11 +141,18 @@ def train(
 
 
 def _load(
-    made: Plan, spec: AdapterSpec, base: Path, dataset: Dataset, work: Path, report: Report, resume: bool
+    made: Plan,
+    spec: AdapterSpec,
+    base: Path,
+    dataset: Dataset,
+    work: Path,
+    report: Report,
+    resume: bool,
+    precision: str,
 ) -> tuple[Run, list[str]]:
     """The run with its model not yet adapted, and the names of the modules without pretrained weights."""
     from zoo.data.token_cache import encode
-    from zoo.plugins.run import Run
+    from zoo.plugins.run import Run, RunConfig
     from zoo.training.preflight import fitting_length
 
     quiet_libraries()
@@ -156,7 +162,7 @@ def _load(
     model, head = task.load_model(base, dataset.labels, **made.method.load_options(made.params))
     length = fitting_length(made.method, made.params, task, model, made.spec.max_length)
     run = Run(
-        spec=msgspec.structs.replace(spec, max_length=length),
+        spec=RunConfig.of(spec, made.method, task, max_length=length),
         method=made.method,
         task=task,
         params=made.params,
@@ -167,6 +173,7 @@ def _load(
         held_out=encode(task, dataset.held_out, processor, length),
         folder=work / "checkpoints",
         report=report,
+        precision=precision,
         resume=resume,
     )
     for remark in task.remarks(itertools.chain(run.train, run.held_out), length):
@@ -180,6 +187,14 @@ def _few_held_out(run: Run) -> Run:
         return run
     step = math.ceil(len(run.held_out) / UNTRAINED_ROWS)
     return dataclasses.replace(run, held_out=run.held_out[::step])
+
+
+def _metrics(run: Run, trained: Evaluation, untrained: Evaluation) -> list[Metric]:
+    """With the change row by row, where both evaluations give the outputs of the same rows."""
+    before, after = untrained.outputs, trained.outputs
+    if before is None or after is None or len(before) != len(after):
+        return trained.metrics
+    return trained.metrics + run.task.change(before, after)
 
 
 def _save(run: Run, base: BaseId, folder: Path) -> Path:
@@ -212,7 +227,7 @@ def _record(
     files = file_ids(folder)
     return AdapterRecord(
         name=made.name,
-        spec=run.spec,
+        spec=run.spec.as_spec(),
         base=base,
         data=dataset.id,
         labels=list(run.labels),

@@ -46,18 +46,6 @@ class Plan:
         assert self.spec.name is not None, "plan() fills it in"
         return self.spec.name
 
-    def hooks(self) -> Any:
-        """The core's defaults, the task's and the method's own hooks: the last registered is asked first."""
-        from zoo.adapters import forward
-        from zoo.training import trainer
-
-        return manager.manager(
-            trainer,
-            forward,
-            manager.load_module(self.task_plugin),
-            manager.load_module(self.method_plugin),
-        ).hook
-
 
 def plan(spec: AdapterSpec) -> Plan:
     """

@@ -22,7 +22,7 @@ from zoo.models.precision import settle
 from zoo.plugins.hookspecs import hookimpl
 from zoo.plugins.run import Run, TrainResult
 from zoo.runtime import distributed
-from zoo.runtime.device import choose_precision, device
+from zoo.runtime.device import device
 from zoo.training import feature_cache
 from zoo.training.progress import Live
 
@@ -40,20 +40,17 @@ _SCHEDULE = "schedule/"
 
 @hookimpl(trylast=True)
 def zoo_train(run: Run) -> TrainResult:
-    precision = choose_precision(run.spec.precision)
-    settle(run.model, precision)
+    settle(run.model, run.precision)
     checkpoint = _last_checkpoint(run.folder) if run.resume else None
     if run.resume and checkpoint is None:
         raise NotFoundError(
             f"there is no checkpoint of '{run.spec.name}' to resume from.", "leave out --resume"
         )
-    with feature_cache.reuse_frozen_features(run, precision) as above:
-        return _train_within_memory(run, above, precision, checkpoint)
+    with feature_cache.reuse_frozen_features(run, run.precision) as above:
+        return _train_within_memory(run, above, checkpoint)
 
 
-def _train_within_memory(
-    run: Run, above: feature_cache.Above, precision: str, checkpoint: Path | None
-) -> TrainResult:
+def _train_within_memory(run: Run, above: feature_cache.Above, checkpoint: Path | None) -> TrainResult:
     """Train; each time the memory does not suffice, start again with batches of half the tokens.
 
     As many batches more make up a step, so that the optimizer sees what it would have seen. A task whose loss
@@ -64,7 +61,7 @@ def _train_within_memory(
     fresh = _trained(run)
     while True:
         try:
-            return _train(run, above, precision, checkpoint)
+            return _train(run, above, checkpoint)
         except Exception as error:
             if not should_reduce_batch_size(error):
                 raise
@@ -86,7 +83,7 @@ def _train_within_memory(
         run.model.load_state_dict(fresh, strict=False)
 
 
-def _train(run: Run, above: feature_cache.Above, precision: str, checkpoint: Path | None) -> TrainResult:
+def _train(run: Run, above: feature_cache.Above, checkpoint: Path | None) -> TrainResult:
     live = Live(run.task, run.method, run.model)
     if checkpoint is not None:
         run.spec = msgspec.structs.replace(run.spec, **live.load(checkpoint / _LIVE_FILE))
@@ -97,9 +94,9 @@ def _train(run: Run, above: feature_cache.Above, precision: str, checkpoint: Pat
     longer = sum(one["length"] > budget for one in run.train)
     if longer:
         run.report.warn(f"{longer} examples have more than {budget} tokens: each is a batch of its own.")
-    trainer = _make_trainer(run, above, precision, live)
+    trainer = _make_trainer(run, above, live)
     steps = math.ceil(len(trainer.get_train_dataloader()) / run.spec.gradient_accumulation)
-    total = max(1, math.ceil(steps * float(run.spec.epochs or 1)))
+    total = max(1, math.ceil(steps * run.spec.epochs))
     run.method.training_starts(run.model, total)
     done = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
     start = time.monotonic()
@@ -113,19 +110,17 @@ def _train(run: Run, above: feature_cache.Above, precision: str, checkpoint: Pat
             f"the same command with --name {run.spec.name} --resume goes on from there",
         )
     # a packed row does not say how many examples it holds
-    seen = (
-        len(run.train) * float(run.spec.epochs or 1) if run.spec.packing else live.seen * distributed.count()
-    )
+    seen = len(run.train) * run.spec.epochs if run.spec.packing else live.seen * distributed.count()
     return TrainResult(
         steps=output.global_step,
         loss=live.mean_loss,
         seconds=seconds,
         examples_per_second=seen / seconds,
-        precision=precision,
+        precision=run.precision,
     )
 
 
-def _arguments(run: Run, precision: str) -> Any:
+def _arguments(run: Run) -> Any:
     from transformers import TrainingArguments
 
     place = device().type
@@ -138,7 +133,7 @@ def _arguments(run: Run, precision: str) -> Any:
         weight_decay=WEIGHT_DECAY,
         optim=run.method.optimizer(place),
         seed=run.spec.seed,
-        bf16=precision == "bf16",
+        bf16=run.precision == "bf16",
         use_cpu=place == "cpu",
         gradient_accumulation_steps=run.spec.gradient_accumulation,
         gradient_checkpointing=run.spec.gradient_checkpointing,
@@ -159,13 +154,13 @@ def _arguments(run: Run, precision: str) -> Any:
     return arguments
 
 
-def _make_trainer(run: Run, above: feature_cache.Above, precision: str, live: Live) -> Any:
+def _make_trainer(run: Run, above: feature_cache.Above, live: Live) -> Any:
     """The Trainer subclass, made here because naming its base imports torch."""
     from safetensors.torch import load_file, save_file
     from torch.utils.data import DataLoader
     from transformers import PrinterCallback, Trainer, TrainerCallback
 
-    arguments = _arguments(run, precision)
+    arguments = _arguments(run)
 
     class Callback(TrainerCallback):
         start = saved = time.monotonic()

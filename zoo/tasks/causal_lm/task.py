@@ -217,8 +217,6 @@ class CausalLanguageModelling(Task):
         return {"untrained": "the untrained base"}
 
     def samples(self, run: Run, held_out: Sequence[Example]) -> list[tuple[str, str, str]]:
-        from zoo.runtime.device import choose_precision
-
         found = []
         for example in held_out[:SAMPLES]:
             *before, last = example["messages"]
@@ -227,7 +225,7 @@ class CausalLanguageModelling(Task):
                 run.processor,
                 before,
                 Sampling(max_new_tokens=_SAMPLE_TOKENS),
-                choose_precision(run.spec.precision),
+                run.precision,
             )
             found.append((before[-1]["content"], last["content"], said))
         return found
