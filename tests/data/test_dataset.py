@@ -121,7 +121,7 @@ def test_held_out_rows_elsewhere_that_are_not_there_or_not_usable_are_refused(
     with pytest.raises(NotFoundError, match=r"nowhere\.csv"):
         opened(reviews_csv, eval_data="path:nowhere.csv")
     bare = write_csv(tmp_path / "bare.csv", [("", "1"), (" ", "0")])
-    with pytest.raises(DataError, match="no row to judge by"):
+    with pytest.raises(DataError, match="no usable row to evaluate on"):
         opened(reviews_csv, eval_data=str(bare))
 
 

@@ -359,7 +359,7 @@ def test_rows_from_elsewhere_are_called_after_their_place_and_must_be_there() ->
     found = divided({"train": rows_of(100), "eval": rows_of(20, start=500)}, given_from="path:/more.csv")
     assert found.rule == "the rows of path:/more.csv"
     assert len(found.held_out) == 20
-    with pytest.raises(DataError, match=r"path:/more\.csv has no row to judge by"):
+    with pytest.raises(DataError, match=r"path:/more\.csv has no usable row to evaluate on"):
         divided({"train": rows_of(100)}, given_from="path:/more.csv")
 
 

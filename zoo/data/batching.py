@@ -1,4 +1,4 @@
-"""Batches of a token budget: few padding tokens, bounded memory, the same order for the same seed."""
+"""Fills batches up to a token budget, with little padding and an order that the seed decides."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from zoo.errors import UsageError
 
 _NEIGHBOURS = 4
-"""Batches whose examples are mixed with each other: more mixes better, fewer pads less."""
+"""Batches whose examples are shuffled together: more mixes better, fewer pads less."""
 
 
 def by_length(lengths: Sequence[int], budget: int) -> list[list[int]]:
     """Indexes in batches of at most `budget` tokens, padding included, longest first.
 
-    The longest first, so that memory is asked for at once and progress only gets faster. An example longer
-    than the budget is a batch of its own.
+    Longest first, so that memory peaks at the start and progress only gets faster. An example longer than the
+    budget is a batch of its own.
     """
     order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
     batches: list[list[int]] = []
@@ -28,17 +28,17 @@ def by_length(lengths: Sequence[int], budget: int) -> list[list[int]]:
 
 
 class TokenBudgetBatches:
-    """A batch sampler: examples sorted by length and filled to the budget, shuffled anew each epoch.
+    """A batch sampler: examples are sorted by length, filled to the budget and shuffled each epoch.
 
-    How many batches there are and how large each may be depends on the lengths alone, so every epoch has the
-    same number of steps and resuming in mid-epoch can skip. Within a neighbourhood of batches of like length
-    the examples are dealt out at random, and the batches are visited in random order.
+    The number and sizes of the batches depend on the lengths alone, so every epoch has the same number of
+    steps and resuming in mid-epoch can skip. Examples are shuffled within a neighbourhood of batches of
+    similar length, and the batches are visited in random order.
 
     Args:
         lengths: tokens of each example.
         budget: tokens in a batch, padding included.
-        multiple: the number of batches is a multiple of it (of the processes that share them): the largest
-            batches are halved until it is. No example is repeated or left out.
+        multiple: the number of batches is a multiple of it (the number of processes): the largest batches are
+            halved until it is. No example is repeated or left out.
 
     Raises:
         UsageError: fewer examples than `multiple`.
@@ -57,7 +57,7 @@ class TokenBudgetBatches:
 
     @property
     def sampler(self) -> TokenBudgetBatches:
-        """Where accelerate looks for `set_epoch` once it has skipped batches or dealt them to processes."""
+        """Where accelerate looks for `set_epoch` after skipping batches or sharding them over processes."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
@@ -89,7 +89,7 @@ class TokenBudgetBatches:
             self._join_shortest()
 
     def _join_shortest(self) -> None:
-        """Two small batches become one, over the budget: halving would need more examples than there are."""
+        """Join two small batches, over the budget: halving would need more examples than there are."""
         members, sizes = self._neighbourhoods.pop()
         while len(sizes) == 1:
             more_members, more_sizes = self._neighbourhoods.pop()
@@ -100,7 +100,7 @@ class TokenBudgetBatches:
 
 
 def _neighbourhoods(lengths: Sequence[int], budget: int) -> list[tuple[list[int], list[int]]]:
-    """(indexes, batch sizes) of each stretch of like lengths. The sizes fit the stretch's longest example."""
+    """(indexes, batch sizes) of each stretch of similar lengths. The sizes fit its longest example."""
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     stretches = []
     start = 0
@@ -108,7 +108,7 @@ def _neighbourhoods(lengths: Sequence[int], budget: int) -> list[tuple[list[int]
         size = max(1, budget // max(1, lengths[order[start]]))
         end = start + size * _NEIGHBOURS
         while end < len(order) and lengths[order[end]] == lengths[order[start]]:
-            end += 1  # nothing is padded however these are mixed
+            end += 1  # equal lengths need no padding in any order
         members = order[start:end]
         whole, rest = divmod(len(members), size)
         stretches.append((members, [size] * whole + ([rest] if rest else [])))

@@ -1,4 +1,4 @@
-"""Which columns of a table hold a task's texts and its label, where the person does not say."""
+"""Recognises the columns of a table that hold a task's texts and label, where none are named."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ _PAIRS = (
     ("question", "sentence"),
     ("query", "passage"),
 )
-"""Common names in small letters and digits alone, as `_plain` makes them."""
+"""Common names, normalised by `_plain`."""
 _MOST_CLASSES = 20
-"""Values of a column whose first cell may be a label: that a text comes twice says little."""
+"""Distinct values, at most, of a column that may hold labels."""
 
 
 def recognise(
     frame: DataFrame, roles: Sequence[str], given: Mapping[str, str], location: str
 ) -> dict[str, str]:
-    """Role -> column: what the person says, else the role's own name, else the one column of a common name.
+    """Role -> column: the given one, else the role's own name, else the one column of a common name.
 
-    A role for which there is none keeps its own name.
+    A role without a column keeps its own name.
 
     Raises:
-        DataError: several columns could be it.
+        DataError: several columns match.
     """
     names = {str(column): _plain(column) for column in frame.columns}
     found = {role: given.get(role, role) for role in roles}
@@ -70,10 +70,10 @@ def recognise(
 
 
 def with_header(frame: DataFrame, roles: Sequence[str]) -> DataFrame:
-    """The frame, or, where its header is a row of the data, that row too, under the roles' names.
+    """The frame; where its header is a row of data, with that row and the roles as its header.
 
-    A header is a row if it has no column of a known name, one for each role, and only one cell that is a
-    value of its own column as labels are.
+    A header is data if it has one column per role, none of a known name, and exactly one cell that occurs
+    among the values of its own column, as labels do.
     """
     known = {*map(_plain, roles), *_LABELS, *_TEXTS, *(name for pair in _PAIRS for name in pair)}
     if LABEL not in roles or len(frame.columns) != len(roles) or known & set(map(_plain, frame.columns)):

@@ -1,4 +1,4 @@
-"""Read rows from files, divide them into training and held-out parts for good, and fingerprint them."""
+"""Reads rows from files, splits off the held-out rows by a fixed rule, and fingerprints them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TRAIN_NAMES = ("train", "training")
 HELD_OUT_NAMES = ("test", "validation", "valid", "val", "dev", "eval")
 """Split names in order of preference."""
 GIVEN = "eval"
-"""The split that held-out rows from elsewhere become."""
+"""The split name of held-out rows from another place."""
 CLASS_NAMES = "class_names"
 """In `attrs` of a frame: column -> the names of its classes by number, where the source declares them."""
 _SHARD = re.compile(r"(.+)-\d+-of-\d+")
@@ -42,14 +42,14 @@ class Division:
     available: int
     """Training rows before `limit`."""
     rule: str
-    """How the held-out part was made, in words."""
+    """Describes how the held-out rows were chosen."""
 
 
 def read_frames(path: Path, where: Sequence[tuple[str, str]] = ()) -> dict[str, DataFrame]:
-    """A file is one split, `train`; in a folder each file's name says its split, by its first or last word.
+    """The rows by split. A file is `train`; in a folder the first or last word of a file's name is its split.
 
     Raises:
-        NotFoundError: nothing there is a data file.
+        NotFoundError: there is no data file.
         DataError: a file is not what its suffix says, or no row has the values of `where`.
     """
     if path.is_file():
@@ -67,7 +67,7 @@ def read_frames(path: Path, where: Sequence[tuple[str, str]] = ()) -> dict[str, 
 
 
 def without_header(frame: DataFrame, names: Sequence[str]) -> DataFrame:
-    """The frame with what was read as its header as the first row, and `names` as its header."""
+    """The frame with its header as the first row, and `names` as the header."""
     import pandas as pd
 
     first = pd.DataFrame([list(frame.columns)], columns=list(names))
@@ -75,10 +75,10 @@ def without_header(frame: DataFrame, names: Sequence[str]) -> DataFrame:
 
 
 def columns_of(frame: DataFrame, wanted: Mapping[str, str], location: str) -> DataFrame:
-    """The columns that a task wants, under the task's names.
+    """The columns that a task needs, under the task's names.
 
     Raises:
-        DataError: one is not there; the message lists those that are.
+        DataError: one is missing; the message lists the columns.
     """
     for role, column in wanted.items():
         if column not in frame.columns:
@@ -100,12 +100,12 @@ def divide(
     seed: int,
     given_from: str | None = None,
 ) -> Division:
-    """The rows to train on and the rows to judge by.
+    """The training rows and the held-out rows.
 
-    A test split that came with the data is used, or that of `given_from`, another place. Otherwise a fifth of
-    the rows, at most 5,000, is held out: of each label its share, those whose text has the smallest SHA-256.
-    That rule knows neither `limit` nor `seed` nor the order of the file, so every run on the same rows is
-    judged by the same rows. A training row with the text of a held-out row is left out.
+    A test split of the data is used, or the rows of `given_from`. Otherwise a fifth of the rows, at most
+    5,000, is held out, stratified by label: those whose text has the smallest SHA-256. The rule depends on
+    neither `limit` nor `seed` nor the order of the file, so every run on the same rows has the same held-out
+    rows. Training rows with the text of a held-out row are left out.
 
     Raises:
         DataError: too few rows to divide.
@@ -113,7 +113,7 @@ def divide(
     rows = splits.get("train", [])
     given = next((name for name in HELD_OUT_NAMES if splits.get(name)), None)
     if given_from and not given:
-        raise DataError(f"{given_from} has no row to judge by.")
+        raise DataError(f"{given_from} has no usable row to evaluate on.")
     if given:
         apart = splits[given]
         rule = f"the rows of {given_from}" if given_from else f"the data's own {given} split"
@@ -130,7 +130,7 @@ def divide(
         held_out = _smallest(apart, eval_limit, key, stratum)
         used = f"{len(held_out):,} of {len(apart):,} rows by smallest SHA-256, stratified"
         rule += f", {used}" if given else f"; of these, {used}"
-    # rows that are held out but not used are kept apart too, so that training does not depend on eval_limit
+    # unused held-out rows stay out of training too, so that training does not depend on eval_limit
     seen = {key(row) for row in apart}
     train = [row for row in rows if key(row) not in seen]
     available = len(train)
@@ -153,7 +153,7 @@ def fingerprint(splits: Mapping[str, list[Example]], key: Callable[[Example], st
 def _smallest(
     rows: Sequence[Example], count: int, key: Callable[[Example], str], stratum: Callable[[Example], Any]
 ) -> list[Example]:
-    """`count` rows with distinct keys, each stratum its share, smallest hashes first; in input order."""
+    """`count` rows with distinct keys and the smallest hashes, stratified; in input order."""
     shares = _shares(Counter(stratum(row) for row in rows), count)
     hashes: dict[Any, dict[str, int]] = defaultdict(dict)
     for index, row in enumerate(rows):
@@ -257,10 +257,10 @@ def _read_file(path: Path) -> DataFrame:
 
 
 def _read_separated(path: Path, suffix: str) -> DataFrame:
-    """Every cell as text, since a review that says "NA" or "12" is still a review; every line of one length.
+    """Every cell as text, since a review "NA" or "12" is still a review; lines of unequal length are errors.
 
-    pandas cuts off surplus fields and fills missing ones in silence. Tab-separated files have no quoting: in
-    those of MRPC and SST-2 a quotation mark is a quotation mark.
+    Our own reader because pandas silently drops surplus fields and fills missing ones, and names no line.
+    Tab-separated files have no quoting: a quotation mark in MRPC and SST-2 is just a character.
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Rows of JSON and JSON-lines files, read so that what is wrong is said with its line."""
+"""Reads rows of JSON and JSON Lines files, with errors that name the line."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def read_json(path: Path) -> DataFrame:
-    """A list of objects, or an object a line, whichever of the two suffixes it has.
+    """A list of objects, or one object per line, under either suffix.
 
-    pandas reads an object as a table of columns, makes dates of texts and numbers of words.
+    Our own reader because pandas takes an object for columns, and turns texts into dates and numbers.
 
     Raises:
         DataError: it is neither; the message names the line.
@@ -29,7 +29,7 @@ def read_json(path: Path) -> DataFrame:
 
 def _lines(path: Path, text: str) -> list[dict[str, Any]]:
     rows = []
-    # splitlines() would cut at characters that are inside of texts
+    # splitlines() would split at characters inside texts
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -38,14 +38,14 @@ def _lines(path: Path, text: str) -> list[dict[str, Any]]:
         except ValueError as error:
             hint = None
             if line.rstrip().endswith(",") and _is_one_object(line):
-                hint = "each line is an object by itself: take the commas off the ends of the lines"
+                hint = "write one object per line, without a comma at its end"
             elif line.strip() in ("[", "{") or line.lstrip().startswith("["):
-                hint = f"one object a line; a list of objects goes into a .json file: {path.stem}.json"
+                hint = f"write one object per line, or rename the list to {path.stem}.json"
             raise DataError(
                 f"{path} is not a well-formed jsonl file: line {number}: {error}.", hint
             ) from None
         if not isinstance(row, dict):
-            raise DataError(f"{path}, line {number}: a {_kind(row)}, and not an object.")
+            raise DataError(f"{path}, line {number}: a {_kind(row)}, not an object.")
         rows.append(row)
     return rows
 
@@ -61,14 +61,14 @@ def _list(path: Path, text: str) -> list[dict[str, Any]]:
         within = [key for key, value in rows.items() if isinstance(value, list)]
         inside = f"; under {within[0]!r} it has a list" if within else ""
         raise DataError(
-            f"{path} is one json object ({', '.join(list(rows)[:5])}) and not a list of rows{inside}.",
-            "a file with [{...}, {...}], or with an object a line",
+            f"{path} is one json object ({', '.join(list(rows)[:5])}) not a list of rows{inside}.",
+            "write [{...}, {...}], or one object per line",
         )
     if not isinstance(rows, list):
-        raise DataError(f"{path} is a json {_kind(rows)} and not a list of rows.")
+        raise DataError(f"{path} is a json {_kind(rows)}, not a list of rows.")
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
-            raise DataError(f"{path}, row {number}: a {_kind(row)}, and not an object.")
+            raise DataError(f"{path}, row {number}: a {_kind(row)}, not an object.")
     return rows
 
 

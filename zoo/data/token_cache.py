@@ -1,7 +1,6 @@
-"""Examples as token ids, once: kept on disk by what went in, and in memory as arrays rather than lists.
+"""Tokenizes examples once: the ids are cached on disk by their inputs, and are arrays in memory.
 
-The tokenizers of transformers use every core by themselves, so a large set is encoded in parallel, in blocks
-that bound the memory.
+The tokenizers of transformers use every core by themselves; blocks of examples bound the memory.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ if TYPE_CHECKING:
     from zoo.tasks.base import Task
 
 BLOCK = 1000
-"""Examples encoded at a time: a tokenizer's own notes on a text take a hundred bytes a token."""
+"""Examples encoded at a time: a tokenizer's encodings take a hundred bytes per token."""
 MOST_BYTES = 1 << 30
-"""Of all kept encodings together; the longest unused go first."""
+"""Limit of the whole cache; the least recently used files go first."""
 _SETTINGS = (
     "chat_template",
     "model_input_names",
@@ -37,17 +36,17 @@ _SETTINGS = (
     "split_special_tokens",
     "truncation_side",
 )
-"""Of a tokenizer, beside what its backend says of itself: a task may ask for any of them."""
+"""Settings of a tokenizer beside its backend's: a task may use any of them."""
 
 
 class Rows(Sequence[dict[str, Any]]):
-    """Encoded examples whose values are whole numbers or lists of them, as one array a column.
+    """Encoded examples whose values are integers or lists of integers, as one array per column.
 
-    A list of Python numbers takes ten times the memory of the array.
+    A list of Python integers takes ten times the memory of the array.
     """
 
     def __init__(self, columns: Mapping[str, np.ndarray], order: np.ndarray | None = None):
-        """`columns`: for each name its values and, if a row has several, where each row ends: `name/ends`."""
+        """`columns`: the values of each name; where a row has several, `name/ends` has the row ends."""
         import numpy as np
 
         self._columns = columns
@@ -77,7 +76,7 @@ class Rows(Sequence[dict[str, Any]]):
 def encode(
     task: Task, examples: Sequence[Example], processor: Any, max_length: int
 ) -> Sequence[dict[str, Any]]:
-    """`task.encode`, or what it gave the last time for the same examples, tokenizer, length and code."""
+    """`task.encode`, or its cached result for the same examples, tokenizer, length and code."""
     parent, key = cache.folder("encoded"), _key(task, examples, processor, max_length)
     path = parent / f"{key}.safetensors" if parent and key else None
     kept = _read(path) if path else None
@@ -99,18 +98,18 @@ def encode(
 
 
 def _key(task: Task, examples: Sequence[Example], processor: Any, max_length: int) -> str | None:
-    """Of all that the ids depend on; None where the processor cannot say what it would do."""
+    """A hash of all that the ids depend on; None where the processor has no backend to hash."""
     backend = getattr(processor, "backend_tokenizer", None)
     if backend is None:
         return None
     rules = json.loads(backend.to_str())
-    # the last call's, not the tokenizer's own
+    # settings of the last call
     rules.pop("truncation", None)
     rules.pop("padding", None)
     settings = {name: getattr(processor, name, None) for name in _SETTINGS}
     try:
         code = [Path(inspect.getfile(cls)).read_bytes() for cls in type(task).__mro__ if cls is not object]
-    except (TypeError, OSError):  # written in a notebook, say
+    except (TypeError, OSError):  # defined in a notebook, for example
         return None
     digest = hashlib.sha256()
     for part in (rules, settings, task.name, max_length, version("transformers"), version("tokenizers")):
@@ -120,13 +119,13 @@ def _key(task: Task, examples: Sequence[Example], processor: Any, max_length: in
     try:
         for example in examples:
             digest.update(json.dumps(example, sort_keys=True).encode())
-    except (TypeError, ValueError):  # an image, say
+    except (TypeError, ValueError):  # an image, for example
         return None
     return digest.hexdigest()
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray] | None:
-    """One array a column; None where a value is neither a whole number nor a list of them."""
+    """One array per column; None where a value is neither an integer nor a list of integers."""
     import numpy as np
 
     columns: dict[str, np.ndarray] = {}
@@ -136,7 +135,7 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray] | None:
         values = [row[name] for row in rows]
         try:
             if isinstance(values[0], list):
-                # of no values, numpy would make real numbers
+                # numpy would make an empty list float
                 several = [np.asarray(value or np.arange(0)) for value in values]
                 columns[f"{name}/ends"] = np.cumsum([len(value) for value in several])
                 flat = np.concatenate(several)
@@ -165,7 +164,7 @@ def _join(blocks: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def _forget_the_last_call(processor: Any) -> None:
-    """A tokenizer saves how it last cut and padded: the saved file would tell a cache hit from a miss."""
+    """Reset truncation and padding, which tokenizers save: the file must not depend on a cache hit."""
     backend = getattr(processor, "backend_tokenizer", None)
     if backend is not None:
         backend.no_truncation()

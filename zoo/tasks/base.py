@@ -1,4 +1,4 @@
-"""What is learned, on which data, measured how: the interface of a task plugin."""
+"""Defines the interface of a task plugin: what is learned, on which data, and how it is measured."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _RENAMED = {
 
 
 class Task(ABC):
-    """Base of a task plugin. Methods are in the order in which a run calls them."""
+    """Base class of tasks. The methods are in the order in which a run calls them."""
 
     name: str
     summary: str
@@ -50,15 +50,15 @@ class Task(ABC):
     columns: tuple[str, ...]
     """The columns that the data must have."""
     text_columns: tuple[str, ...] = ("text",)
-    """Those of them that an input of `zoo predict` has: two for pairs of texts."""
+    """The columns that an input of `zoo predict` has: two for pairs of texts."""
     peft_type: str | None
-    """PEFT's task type: `SEQ_CLS`, `CAUSAL_LM`; None for a model that is no language model."""
+    """PEFT's task type (`SEQ_CLS`, `CAUSAL_LM`); None for a model that is not a language model."""
     targets: tuple[str, ...] | None = None
-    """Modules that low-rank methods adapt; None is PEFT's choice for the model type."""
+    """Modules that low-rank methods adapt; None for PEFT's default for the model type."""
     pipeline_tag: str = ""
-    """What the Hub calls such a task (`text-classification`): its filter, and its model-index, go by that."""
+    """The Hub's name of such a task (`text-classification`), for its filters and the model-index."""
     language: str = ""
-    """Of the default data, as ISO 639-1 (`en`)."""
+    """Language of the default data, as ISO 639-1 (`en`)."""
     primary_metric: str
     labels: tuple[str, ...] = ()
     """Label names of the default data."""
@@ -67,7 +67,7 @@ class Task(ABC):
     batch_tokens: int = 2048
     eval_limit: int = 5000
     measured_together: bool = False
-    """Rows are judged by each other (a gallery to rank): no baseline is measured on fewer of them."""
+    """Rows are ranked against each other (a gallery), so baselines are measured on all of them."""
 
     def __init_subclass__(cls) -> None:
         for old, new in _RENAMED.items():
@@ -76,36 +76,36 @@ class Task(ABC):
                 setattr(cls, new, vars(cls)[old])
 
     def resolve_targets(self, asked: Sequence[str]) -> Sequence[str] | str:
-        """Names of modules, or a pattern of them, for what was asked for: a task may have its own words."""
+        """Module names, or a pattern, for the `targets` that were asked for: a task may have aliases."""
         return asked
 
     def frames(self, data: Resolved) -> dict[str, DataFrame]:
-        """The rows of each split as the source reads them; a task with its own kind of files reads them."""
+        """The rows of each split as the source reads them; a task with its own kind of files overrides it."""
         return source.source_of(data.source).frames(data)
 
     @abstractmethod
     def examples(
         self, frames: Mapping[str, DataFrame], columns: Mapping[str, str], location: str, report: Report
     ) -> tuple[dict[str, list[Example]], list[str]]:
-        """Usable rows of each split, and the labels' names by id.
+        """Usable rows of each split, and the label names by id.
 
         Raises:
-            DataError: rows that cannot be trained on, said in words.
+            DataError: the rows cannot be trained on; the message says why.
         """
 
     @abstractmethod
     def key(self, example: Example) -> str:
-        """The text that makes a row the same row: decides what is held out, and what is a copy."""
+        """The text that identifies a row: it decides what is held out, and what is a duplicate."""
 
     def inputs(self, example: Example) -> tuple[str, ...]:
-        """The texts of an example, whose characters `zoo data check` counts."""
+        """The texts of an example; `zoo data check` counts their characters."""
         return (self.key(example),)
 
     def relabel(self, splits: dict[str, list[Example]], names: Sequence[str], trained: Sequence[str]) -> None:
         """Give rows of other data the label ids that an adapter was trained with, where the task has labels.
 
         Raises:
-            DataError: a label that the adapter has never seen.
+            DataError: a label that the adapter was not trained with.
         """
         for name in names:
             if name not in trained:
@@ -127,7 +127,7 @@ class Task(ABC):
         """
 
     def probe(self) -> list[Example]:
-        """A few inputs on which two models must say the same."""
+        """A few inputs on which a saved and a loaded model are compared."""
         return [self.example(text) for text in _PROBE]
 
     @abstractmethod
@@ -143,14 +143,14 @@ class Task(ABC):
         """As `load_model`, on the meta device from the config alone: shapes without weights."""
 
     def blank(self, tokens: int, length: int) -> dict[str, Tensor]:
-        """A batch of `tokens` without content, on the meta device: to see what memory a model takes."""
+        """A batch of `tokens` tokens on the meta device, for the memory estimate: (rows, length)."""
         import torch
 
         rows = max(1, tokens // length)
         return {"input_ids": torch.zeros((rows, length), dtype=torch.long, device="meta")}
 
     def backbone(self, model: nn.Module) -> nn.Module:
-        """The pretrained part of `load_model`'s model, whose dropout goes off when it is frozen."""
+        """The pretrained part of a model from `load_model`; its dropout is off when it is frozen."""
         return getattr(model, getattr(model, "base_model_prefix", ""), model)
 
     def trunk(self, model: nn.Module) -> nn.Module:
@@ -162,7 +162,7 @@ class Task(ABC):
         """Examples as the model's inputs, unpadded, each with its `length` in tokens."""
 
     def remarks(self, encoded: Iterable[Mapping[str, Any]], max_length: int) -> list[str]:
-        """What a person should know of the encoded rows: how many were cut."""
+        """Warnings about the encoded rows: how many were truncated."""
         return []
 
     @abstractmethod
@@ -170,9 +170,9 @@ class Task(ABC):
         """A padded batch, with `labels` where the examples have them."""
 
     def pack(self, encoded: Sequence[Mapping[str, Any]], processor: Any) -> dict[str, Tensor]:
-        """A batch to train on as one row without padding, none of its examples seeing another.
+        """A training batch as one row without padding, whose examples do not attend to each other.
 
-        A task without this method of its own refuses `--packing`.
+        A task that does not override it refuses `--packing`.
         """
         raise NotImplementedError
 
@@ -181,25 +181,25 @@ class Task(ABC):
         """Sum over the batch divided by `num_items_in_batch` (all accumulated batches), or the mean."""
 
     def live_metric(self, outputs: Any, labels: Tensor) -> tuple[str, Tensor, int] | None:
-        """(name, hits, n) of a training batch, for the progress line; `hits` stays where it is computed."""
+        """(name, hits, n) of a training batch, for the progress line; `hits` stays on its device."""
         return None
 
     def after_step(self, model: nn.Module) -> None:
-        """After each step of the optimizer: for what must stay within bounds."""
+        """Called after each optimizer step: for parameters that must stay within bounds."""
         return
 
     def reduce_memory(self, model: nn.Module, budget: int) -> str | None:
-        """Memory does not suffice for batches of `budget` tokens: train in less of it, to the same result.
+        """Called when batches of `budget` tokens ran out of memory: compute the same with less of it.
 
         Returns:
-            How, in words; None where smaller batches are the way.
+            A description of the change; None where the batches should become smaller.
         """
         return None
 
     def results(self, outputs: Any, labels: Tensor | None) -> Tensor:
-        """What is kept of a batch for `measure` and `predictions`: (examples, numbers).
+        """What is kept of a batch for `measure` and `predictions`, shape (examples, numbers).
 
-        `labels` are those of `collate`, or None for examples that have none.
+        `labels` are those of `collate`, or None for examples without labels.
         """
         logits: Tensor = outputs.logits
         return logits
@@ -208,38 +208,41 @@ class Task(ABC):
     def measure(
         self, outputs: np.ndarray, encoded: Sequence[Mapping[str, Any]], labels: Sequence[str]
     ) -> list[Metric]:
-        """Metrics with n and interval, from the rows of `results`, one an example."""
+        """Metrics with n and interval, from the rows of `results`, one per example."""
 
     def change(self, before: np.ndarray, after: np.ndarray) -> list[Metric]:
-        """How the rows of `results` differ from the untrained base's, example by example.
+        """Paired differences between the rows of `results` before and after training.
 
-        Where examples differ more from each other than training changes them, the interval of the difference
-        is the narrow one. A metric `NAME_change` then decides whether NAME beats the untrained base.
+        Where examples differ more from each other than training changes them, the paired interval is the
+        narrow one. A metric `NAME_change` then decides whether NAME beats the untrained base.
         """
         return []
 
     def baselines(
         self, train: Sequence[Mapping[str, Any]], held_out: Sequence[Mapping[str, Any]], labels: Sequence[str]
     ) -> dict[str, list[Metric]]:
-        """Metrics of answers that need no model (always the commonest label)."""
+        """Metrics of answers that need no model (always the most frequent label)."""
         return {}
 
     def describe_baselines(self, train: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> dict[str, str]:
-        """Each baseline in words, for the sentence that flags a metric which does not beat it."""
+        """A description of each baseline, for the warning about a metric that does not beat it."""
         return {}
 
     def warnings(
-        self, metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]], words: Mapping[str, str]
+        self,
+        metrics: Sequence[Metric],
+        baselines: Mapping[str, Sequence[Metric]],
+        descriptions: Mapping[str, str],
     ) -> list[str]:
-        """Sentences that flag what makes the metrics doubtful; `words` are those of `describe_baselines`."""
+        """Warnings about the metrics; `descriptions` are those of `describe_baselines`."""
         from zoo.tasks.metrics import not_beaten
 
-        return not_beaten(metrics, baselines, words)
+        return not_beaten(metrics, baselines, descriptions)
 
     def samples(self, run: Run, held_out: Sequence[Example]) -> list[tuple[str, str, str]]:
-        """(input, the answer in the data, what the model says now) of a few held-out examples.
+        """(input, expected answer, the model's answer) of a few held-out examples.
 
-        Called before and after training; a task that writes nothing has none.
+        Called before and after training; empty for a task that generates nothing.
         """
         return []
 
@@ -248,10 +251,10 @@ class Task(ABC):
         """What `zoo predict` prints, from the rows of `results`."""
 
     def inputs_of(self, frame: DataFrame, columns: Mapping[str, str], location: str) -> list[Any]:
-        """What `example` takes, of each row of a file given to `zoo predict`.
+        """The inputs for `example` from the rows of a file given to `zoo predict`.
 
         Raises:
-            DataError: a column is not there, or a row has no text in it.
+            DataError: a column is missing, or a row has no text in it.
         """
         roles = self.text_columns
         table = columns_of(frame, recognise(frame, roles, columns, location), location)
@@ -263,7 +266,7 @@ class Task(ABC):
         return [row[0] for row in rows] if len(roles) == 1 else rows
 
     def predict(self, loaded: LoadedAdapter, inputs: Sequence[Any], report: Report) -> list[dict[str, Any]]:
-        """What `zoo predict` prints of each input, in order, in fp32: the numbers that plain peft gives."""
+        """What `zoo predict` prints for each input, in order, in fp32: the same numbers as plain peft."""
         examples = [self.example(given) for given in inputs]
         encoded = self.encode(examples, loaded.processor, loaded.max_length)
         outputs = loaded.outputs(encoded, "fp32", report, "predicting")
@@ -272,12 +275,12 @@ class Task(ABC):
     def rank(
         self, loaded: LoadedAdapter, queries: Sequence[str], gallery: Path, report: Report
     ) -> list[dict[str, Any]]:
-        """For each query what is nearest to it in a folder: `query`, and `matches` with their `similarity`.
+        """The nearest items of a folder for each query: `query`, and `matches` with their `similarity`.
 
         Raises:
-            UsageError: the task has nothing to rank.
+            UsageError: the task does not rank.
         """
-        raise UsageError(f"{self.name} ranks nothing, so it takes no --gallery.")
+        raise UsageError(f"{self.name} does not rank, so it takes no --gallery.")
 
     @abstractmethod
     def usage(self, record: AdapterRecord, restore: str) -> str:
@@ -287,9 +290,9 @@ class Task(ABC):
         """
 
     def command(self, name: str) -> str:
-        """The command for the card that puts the adapter to work."""
+        """The command on the card that uses the adapter."""
         return shlex.join(["zoo", "predict", name, _PROBE[0]])
 
     def limits(self, record: AdapterRecord) -> list[str]:
-        """Sentences for the card on what the adapter does not do, or was not measured at."""
+        """Limitations for the card: what the adapter does not do, or was not measured on."""
         return []

@@ -1,4 +1,4 @@
-"""Tasks that give a text, or a pair of texts, one of several labels with a classification head."""
+"""Defines tasks that classify a text, or a pair of texts, with a classification head."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _SAMPLE = ("A film to remember.",)
 
 
 class TextClassification(Task):
-    """A plugin gives names and defaults, and `clean` where its texts need it.
+    """A plugin sets names and defaults, and overrides `clean` where its texts need it.
 
-    With two `text_columns` it is a task on pairs: an example has its first text under `text`, its second
+    With two `text_columns` it is a task on pairs: an example has its first text under `text` and its second
     under `pair`.
     """
 
@@ -93,7 +93,7 @@ class TextClassification(Task):
 
     def relabel(self, splits: dict[str, list[Example]], names: Sequence[str], trained: Sequence[str]) -> None:
         if list(names) == list(self.labels) and not set(names) & set(trained):
-            # numbers that the other data has fewer of: those of the task's labels, by what they are called
+            # the other data has numbers, of which the task's label names were made
             names = [str(index) for index in range(len(names))]
         super().relabel(splits, names, trained)
 
@@ -117,7 +117,7 @@ class TextClassification(Task):
 
     def load_processor(self, folder: Path) -> Any:
         tokenizer = load_tokenizer(folder)
-        # every head finds the last token before padding, and nothing before it shifts a text's positions
+        # heads look for the last token before the padding, and padding in front would shift positions
         tokenizer.padding_side = "right"
         return tokenizer
 
@@ -128,7 +128,7 @@ class TextClassification(Task):
             AutoModelForSequenceClassification,
             folder,
             self._config(folder, labels),
-            # a base with somebody's head of another size: theirs goes, ours is drawn
+            # a base that has a head of another size gets a fresh one
             ignore_mismatched_sizes=True,
             **options,
         )
@@ -239,7 +239,7 @@ with torch.no_grad():
     def limits(self, record: AdapterRecord) -> list[str]:
         if not record.labels:
             return []
-        return [f"Every text gets one of the {len(record.labels)} labels, also one that none of them fits."]
+        return [f"Every text gets one of the {len(record.labels)} labels, even if none of them fits."]
 
     def _config(self, folder: Path, labels: Sequence[str]) -> Any:
         names = dict(enumerate(labels))
@@ -251,7 +251,7 @@ with torch.no_grad():
         )
 
     def _head(self, model: nn.Module, missing: Sequence[str]) -> list[str]:
-        """Modules outside the backbone, and those inside it that the checkpoint has no weights for."""
+        """Modules outside the backbone, and modules inside it that are missing from the checkpoint."""
         backbone = self.backbone(model)
         outside = [
             name
@@ -271,7 +271,7 @@ with torch.no_grad():
         location: str,
         report: Report,
     ) -> tuple[dict[Any, int], list[str]]:
-        """Label -> id, and the names by id: those that the data declares, or the task's, or the values."""
+        """Label -> id, and the names by id: the data's declared ones, or the task's, or the values."""
         values = {label for found in labels.values() for label in found} - {None}
         rows = sum(map(len, labels.values()))
         if not values:
@@ -306,8 +306,8 @@ with torch.no_grad():
 
 
 def _labels(values: Sequence[Any], declared: bool) -> list[int | str | None]:
-    """A column's labels. -1 is none where it stands for that: in a split of nothing else, as GLUE and IMDB
-    have, or beside declared classes; elsewhere it is a label like 1."""
+    """A column's labels. -1 means "no label" in a split of nothing else, as in GLUE and IMDB, or beside
+    declared classes; elsewhere it is a label like any other."""
     labels = [_label(value) for value in values]
     if not declared and not set(labels) <= {None, -1}:
         return labels

@@ -192,7 +192,7 @@ def test_what_a_template_refuses_is_said_in_its_words(tokenizer: Any) -> None:
 
 def test_a_template_that_rewrites_answers_is_refused(tokenizer: Any) -> None:
     tokenizer.chat_template = "{% for m in messages %}{{ loop.length }}{{ m['content'] | upper }}{% endfor %}"
-    with pytest.raises(IncompatibleError, match="changes the assistant's words"):
+    with pytest.raises(IncompatibleError, match="changes the text of the answers"):
         chat_template.encode(TWO_TURNS, tokenizer)
 
 
@@ -571,7 +571,11 @@ def refused(done: Result, code: int, *words: str) -> None:
     ("name", "content", "words"),
     [
         ("chat.json", {"messages": []}, ["one json object"]),
-        ("chat.jsonl", '{"prompt": "a", "completion": "b"},\n' * 20, ["line 1", "take the commas off"]),
+        (
+            "chat.jsonl",
+            '{"prompt": "a", "completion": "b"},\n' * 20,
+            ["line 1", "without a comma at its end"],
+        ),
         (
             "chat.json",
             [{"messages": [{"role": "user", "content": "a"}]}] * 20,

@@ -94,7 +94,7 @@ def test_each_trouble_is_said_in_words(tmp_path: Path) -> None:
     assert troubles["good"] is None
     assert found[0].digest == hashlib.sha256(whole).hexdigest()
     assert "truncated" in str(troubles["cut"])
-    assert troubles["text"] == "it is no picture that Pillow knows"
+    assert troubles["text"] == "Pillow does not know its format"
     assert troubles["empty"] == "it is empty"
     assert troubles["missing"] == "there is no such file"
 

@@ -306,9 +306,9 @@ def test_captions_over_the_limit_are_cut_before_their_end_and_counted(
     task, processor, found = encoded(folder, tiny_clip)
     assert len(found[4]["input_ids"]) == 77
     assert found[4]["input_ids"][-1] == processor.tokenizer.eos_token_id
-    assert task.remarks(found, 77) == ["1 captions have more than 77 tokens and are cut."]
+    assert task.remarks(found, 77) == ["1 captions have more than 77 tokens and are truncated."]
     result = train("lora", "--data", folder)
-    assert "1 captions have more than 77 tokens and are cut." in result.err
+    assert "1 captions have more than 77 tokens and are truncated." in result.err
 
 
 def test_a_trained_temperature_stays_at_a_hundred_and_a_frozen_one_as_it_is(tiny_clip: Path) -> None:
@@ -335,7 +335,7 @@ def test_a_trained_adapter_is_measured_again_to_the_same_numbers_and_ranks(
     assert set(record["baselines"]) == {"chance", "untrained"}
     # a smaller gallery would be an easier one
     assert {m["n"] for m in record["baselines"]["untrained"]} == {record["data"]["n_held_out"]}
-    assert any("only 6 pictures to judge by" in flag for flag in record["flags"])
+    assert any("only 6 held-out pictures" in flag for flag in record["flags"])
     again = zoo("evaluate", "lora-clip-retrieval", "--json")
     assert again.code == 0, again.err
     assert [m["value"] for m in again.json["metrics"]] == pytest.approx(
@@ -455,7 +455,7 @@ def test_short_memory_keeps_the_contrast_and_splits_the_computing(
     monkeypatch.setattr(ImageTextRetrieval, "load_model", load_model)
     result = train("lora", *asked, "--name", "short")
     assert result.code == 0, result.err
-    assert "out of memory: 8 pairs at a time, each twice, and still the contrast of 16." in result.err
+    assert "out of memory: 8 pairs at a time, computed twice, with the contrast of all 16." in result.err
     assert "out of memory: 4 pairs at a time" in result.err
     assert max(seen[2:]) == 4
     short = result.json
@@ -479,7 +479,7 @@ def test_a_base_that_is_no_pair_of_towers_is_refused(
 ) -> None:
     result = train("lora", "--base", tiny_models["bert"])
     assert result.code == 5
-    assert "wants a model of pictures and texts (clip, siglip)" in result.error
+    assert "needs an image-text model (clip, siglip)" in result.error
 
 
 def test_a_base_without_an_image_processor_or_with_weights_missing_is_refused(

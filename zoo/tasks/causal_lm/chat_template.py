@@ -1,8 +1,8 @@
-"""Conversations as token ids through a model's own chat template, and which tokens are the assistant's.
+"""Tokenizes conversations with a model's chat template and finds the assistant's tokens.
 
-A template that marks them (`{% generation %}`) is asked. Of any other the conversation is rendered up to and
-with each answer: what an answer adds to the text is the assistant's, up to and with the token that ends the
-turn. What follows that (a newline, mostly) is never generated, so it is not learned.
+Templates that mark them (`{% generation %}`) are asked. For any other template the conversation is rendered
+up to and including each answer: what the answer adds to the text is the assistant's, up to the token that
+ends the turn. What follows that token (usually a newline) is never generated, so it is not learned.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ class Encoded:
     labels: list[int]
     """The id where the assistant speaks, else -100."""
     cut: int = 0
-    """Tokens of the prompt that had no room."""
+    """Truncated tokens of the prompt."""
     lost: int = 0
-    """Tokens of the answer that had none either."""
+    """Truncated tokens of the answer."""
 
 
 def check_template(tokenizer: Any) -> None:
     """
     Raises:
-        IncompatibleError: there is no chat template, or no way to tell whose a token is.
+        IncompatibleError: there is no chat template, or the tokenizer gives no offsets.
     """
     if not tokenizer.chat_template:
         raise IncompatibleError("the base has no chat template.", _ONLY_A_CHAT_MODEL)
     if not tokenizer.is_fast:
         raise IncompatibleError(
-            f"the base's tokenizer ({type(tokenizer).__name__}) does not say which characters a token is of.",
+            f"the base's tokenizer ({type(tokenizer).__name__}) gives no character offsets.",
             _ONLY_A_CHAT_MODEL,
         )
 
@@ -56,7 +56,7 @@ def prompt_ids(messages: Sequence[Message], tokenizer: Any) -> list[int]:
 def encode(messages: Sequence[Message], tokenizer: Any) -> Encoded:
     """
     Raises:
-        IncompatibleError: the template refuses the conversation, or hides where an answer is.
+        IncompatibleError: the template refuses the conversation, or the answers cannot be found in it.
     """
     if _MARKS.search(tokenizer.get_chat_template()):
         marked = _applied(
@@ -67,22 +67,22 @@ def encode(messages: Sequence[Message], tokenizer: Any) -> Encoded:
         text, spans = _answers(messages, tokenizer)
         found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         ids = found["input_ids"]
-        # by its end: the offsets of a token that is white space alone may have been trimmed to nothing
+        # by its end: the offsets of a white-space token may have been trimmed to nothing
         mask = [any(first < end <= last for first, last in spans) for _, end in found["offset_mapping"]]
     # the first token has nothing before it that could predict it
     labels = [
         one if said and index else IGNORED for index, (one, said) in enumerate(zip(ids, mask, strict=True))
     ]
     if all(label == IGNORED for label in labels):
-        raise IncompatibleError("the base's chat template hides the assistant's answers.", _ONLY_A_CHAT_MODEL)
+        raise IncompatibleError("the base's chat template does not show the answers.", _ONLY_A_CHAT_MODEL)
     return Encoded(list(ids), labels)
 
 
 def fit(encoded: Encoded, max_length: int, bos: int | None) -> Encoded:
-    """Cut to `max_length` from the front: the last answer is what the conversation is for.
+    """Truncate to `max_length` from the front, so that the last answer is kept.
 
-    A first token that opens every text stays. An answer that does not fit by itself keeps its beginning, and
-    before it as much of the prompt as a quarter of the room holds.
+    A BOS token stays. An answer that does not fit keeps its beginning, with as much of the prompt before it
+    as fits into a quarter of `max_length`.
     """
     over = len(encoded.ids) - max_length
     if over <= 0:
@@ -115,7 +115,7 @@ def _answers(messages: Sequence[Message], tokenizer: Any) -> tuple[str, list[tup
     for index, message in enumerate(messages):
         said = message["content"].strip()
         if message["role"] != "assistant":
-            # passed over, so that an answer is not found in the question that it repeats
+            # skipped, so that an answer is not found in a question with the same text
             found = text.find(said, cursor)
             cursor = max(cursor, found + len(said)) if found >= 0 else cursor
             continue
@@ -123,10 +123,10 @@ def _answers(messages: Sequence[Message], tokenizer: Any) -> tuple[str, list[tup
         through = _render(messages[: index + 1], tokenizer)
         if through.startswith(before) and text.startswith(through):
             start, end = len(before), len(through)
-        else:  # a template that writes earlier turns otherwise than the last one
+        else:  # a template that renders earlier turns differently from the last one
             start = text.find(said, cursor)
             if start < 0:
-                raise IncompatibleError("the base's chat template changes the assistant's words.")
+                raise IncompatibleError("the base's chat template changes the text of the answers.")
             end = start + len(said) + len(_ending(text[start + len(said) :], tokenizer))
         spans.append((start, start + len(_without_tail(text[start:end], tokenizer))))
         cursor = end

@@ -1,4 +1,4 @@
-"""Conversations from the rows of a file: which form they have, and which cannot be learned from.
+"""Reads conversations from rows in four formats, and says why a row is unusable.
 
     messages      [{"role": "user", "content": ...}, {"role": "assistant", "content": ...}]
     ShareGPT      conversations: [{"from": "human", "value": ...}, {"from": "gpt", "value": ...}]
@@ -32,23 +32,23 @@ _ROLES = {
     "bot": "assistant",
     "model": "assistant",
 }
-"""What the files of the field call the three, by lower case."""
+"""Role names in common data sets, in lower case."""
 _ALSO = {"context": "input", "response": "output"}
-"""Names of alpaca's columns in other data sets of its form."""
+"""Other names of alpaca's columns."""
 COLUMNS = ("messages", "conversations", "instruction", "input", "output", "prompt", "completion", "system")
 
 
 class UnusableError(Exception):
-    """Why a row cannot be learned from, in words that follow "left out: 3"."""
+    """Why a row is unusable, as a phrase after "left out: 3"."""
 
 
 def read_conversations(
     frame: DataFrame, columns: Mapping[str, str], location: str
 ) -> tuple[str, list[list[Message] | UnusableError]]:
-    """The name of the rows' form, and each row as a conversation or as the reason why it is none.
+    """The name of the format, and each row as a conversation or as the reason why it is unusable.
 
     Raises:
-        DataError: the columns are those of no form, or a named one is not there.
+        DataError: the columns are of no known format, or a named one is missing.
     """
     for role, column in columns.items():
         if column not in frame.columns:
@@ -108,7 +108,7 @@ _FORMS = (
     ("alpaca", ("instruction", "output"), _from_alpaca),
     ("prompt and completion", ("prompt", "completion"), _from_prompt),
 )
-"""(name, the columns that tell it, how a row is read)."""
+"""(name, the columns that identify it, how a row is read)."""
 
 
 def _messages(value: Any) -> list[Message]:
@@ -117,7 +117,7 @@ def _messages(value: Any) -> list[Message]:
     found = []
     for one in value:
         if not isinstance(one, Mapping):
-            raise UnusableError("with a message that is no object")
+            raise UnusableError("with a message that is not an object")
         said = str(one.get("role", one.get("from"))).lower()
         if said not in _ROLES:
             raise UnusableError(f"with a role '{said}'")
@@ -152,7 +152,7 @@ def _checked(messages: Sequence[Message]) -> list[Message]:
     """The messages up to the assistant's last.
 
     Raises:
-        UnusableError: nothing to learn, or a conversation that no chat template renders as it was meant.
+        UnusableError: there is nothing to learn, or chat templates cannot render the turns.
     """
     roles = [one["role"] for one in messages]
     if "assistant" not in roles:

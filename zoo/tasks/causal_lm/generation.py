@@ -1,4 +1,4 @@
-"""Answers of a chat model, word by word."""
+"""Generates answers of a chat model, streamed where a callback is given."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is chosen. A temperature of 0 takes the likeliest, always the same."""
+    """How the next token is chosen. A temperature of 0 is greedy decoding."""
 
     max_new_tokens: int = 256
     temperature: float = 0.0
     top_p: float = 0.95
-    """Of the likeliest tokens that together have this probability; without meaning at temperature 0."""
+    """Nucleus sampling (Holtzman et al. 2020, arXiv:1904.09751); unused at temperature 0."""
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
@@ -43,12 +43,12 @@ def answer(
     messages: Sequence[Message],
     sampling: Sampling,
     precision: str,
-    said: Callable[[str], None] | None = None,
+    on_text: Callable[[str], None] | None = None,
 ) -> str:
-    """What the model says next in the conversation.
+    """The model's next message in the conversation.
 
-    `said` is handed each word as it comes; Ctrl-C then ends the answer and not the program. A conversation
-    that leaves no room in the model's positions loses its beginning.
+    `on_text` is called with each piece of text as it is generated; Ctrl-C then ends the answer and not the
+    program. A conversation that does not fit into the model's positions loses its beginning.
     """
     import torch
 
@@ -59,7 +59,7 @@ def answer(
     model.to(place).eval()
     ids = prompt_ids(messages, tokenizer)[-room(model, sampling) :]
     given = torch.tensor([ids], device=place)
-    streamer = _streamer(tokenizer, said) if said else None
+    streamer = _streamer(tokenizer, on_text) if on_text else None
     try:
         with torch.inference_mode(), autocast(place, precision):
             found = model.generate(
@@ -76,16 +76,16 @@ def answer(
         if streamer is None:
             raise
         streamer.end()
-        return str(streamer.heard)
+        return str(streamer.generated)
     text: str = tokenizer.decode(found[0, len(ids) :], skip_special_tokens=True)
     return text.strip()
 
 
 def room(model: nn.Module, sampling: Sampling) -> int:
-    """Tokens of a prompt beside those of the answer, in the model's positions.
+    """Tokens that are left for the prompt in the model's positions.
 
     Raises:
-        UsageError: the answer alone takes them all.
+        UsageError: the answer alone takes all positions.
     """
     most = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if most is None:
@@ -101,22 +101,22 @@ def room(model: nn.Module, sampling: Sampling) -> int:
 
 
 def _ends(model: nn.Module, tokenizer: Any) -> list[int] | None:
-    """The tokens that end an answer: the model's own, and the one that its tokenizer ends a turn with."""
+    """The tokens that end an answer: the model's EOS tokens and the tokenizer's."""
     config = getattr(model, "generation_config", None)
     named = getattr(config, "eos_token_id", None)
     found = {*(named if isinstance(named, list) else [named]), tokenizer.eos_token_id} - {None}
     return sorted(found) or None
 
 
-def _streamer(tokenizer: Any, said: Callable[[str], None]) -> Any:
-    """Made here because naming its base imports torch."""
+def _streamer(tokenizer: Any, on_text: Callable[[str], None]) -> Any:
+    """Defined in a function because its base class imports torch."""
     from transformers import TextStreamer
 
     class Streamer(TextStreamer):
-        heard = ""
+        generated = ""
 
         def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
-            self.heard += text
-            said(text)
+            self.generated += text
+            on_text(text)
 
     return Streamer(tokenizer, skip_prompt=True, skip_special_tokens=True)

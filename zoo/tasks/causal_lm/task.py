@@ -1,9 +1,7 @@
-"""Tasks that teach a chat model to answer: the loss is on the assistant's tokens, and on no others.
+"""Defines tasks that fine-tune a chat model: the loss is on the assistant's tokens only.
 
-The zoo's own Trainer does this, and TRL's SFTTrainer does not save code here: its collator, packing and
-truncation bring their own rows and batches, and the zoo's checkpoints, token budget, progress and memory
-retries would have to be built onto it a second time. What is particular to chat is in this module and in
-zoo/tasks/causal_lm/chat_template.py.
+TRL's SFTTrainer would not save code here: its collator, packing and truncation bring their own rows and
+batches, so checkpoints, token budget, progress and memory retries would be built on top of it a second time.
 """
 
 from __future__ import annotations
@@ -40,7 +38,7 @@ _SAMPLE_TOKENS = 64
 
 
 class CausalLanguageModelling(Task):
-    """A plugin gives names and defaults. An example is `{"messages": [...]}`, see conversations.py."""
+    """A plugin sets names and defaults. An example is `{"messages": [...]}`, see conversations.py."""
 
     columns = COLUMNS
     peft_type = "CAUSAL_LM"
@@ -100,11 +98,11 @@ class CausalLanguageModelling(Task):
         return model, []
 
     def encode(self, examples: Sequence[Example], processor: Any, max_length: int) -> list[dict[str, Any]]:
-        """Rows with a label a token; `cut` and `lost` tokens of its prompt and its answer had no room."""
+        """Rows with one label per token; `cut` and `lost` count truncated tokens of prompt and answer."""
         rows = []
         for example in examples:
             messages: list[Message] = example["messages"]
-            if messages[-1]["role"] != "assistant":  # a prompt to go on from
+            if messages[-1]["role"] != "assistant":  # a prompt to continue
                 ids = prompt_ids(messages, processor)[-max_length:]
                 rows.append({"input_ids": ids, "length": len(ids)})
                 continue
@@ -134,10 +132,10 @@ class CausalLanguageModelling(Task):
         ]
 
     def collate(self, encoded: Sequence[Mapping[str, Any]], processor: Any) -> dict[str, Tensor]:
-        """Padded behind, where no token of a causal model sees it; before, where there is an answer to come.
+        """Right-padded for training, left-padded for generation.
 
-        `logits_to_keep` has the model work out the next token only where it is learned in some row: the
-        vocabulary's products and their float32 losses are the larger part of a small model's memory.
+        `logits_to_keep` restricts the logits to positions that are learned in some row: the product with the
+        vocabulary and its float32 loss are the larger part of a small model's memory.
         """
         import torch
         from torch.nn.utils.rnn import pad_sequence
@@ -154,11 +152,12 @@ class CausalLanguageModelling(Task):
         return batch
 
     def pack(self, encoded: Sequence[Mapping[str, Any]], processor: Any) -> dict[str, Tensor]:
-        """One row of all conversations. Their positions start anew: so transformers keeps each to itself.
+        """All conversations in one row. Positions restart with each, so transformers masks the others.
 
-        The first token of a conversation is never learned, so none is predicted from another's last. It is
-        no default: of padded batches of 2,048 tokens 4% is padding (800 instructions, cut at 256 or 1,024),
-        and attention over one long row costs more than that in kernels that do not skip what is masked.
+        The first token of a conversation is never learned, so none is predicted from another conversation.
+        It is not the default: of padded batches of 2,048 tokens only 4% is padding (800 instructions,
+        truncated at 256 or 1,024), and attention over one long row costs more than that in kernels that do
+        not skip masked blocks.
         """
         import torch
 
@@ -183,7 +182,7 @@ class CausalLanguageModelling(Task):
         return total / (asked.sum() if num_items_in_batch is None else num_items_in_batch)
 
     def results(self, outputs: Any, labels: Tensor | None) -> Tensor:
-        """(conversations, 2): the sum of the losses of its learned tokens, and how many they are."""
+        """(conversations, 2): the summed loss of the learned tokens, and their number."""
         import torch
         from torch.nn.functional import cross_entropy
 
@@ -193,7 +192,7 @@ class CausalLanguageModelling(Task):
         logits, targets = _aligned(outputs.logits, labels)
         rows = []
         for row, target in zip(logits, targets, strict=True):
-            asked = target != IGNORED  # a row at a time: in float32 a batch would take twice its logits again
+            asked = target != IGNORED  # row by row: a batch in float32 would take twice its logits again
             rows.append(
                 torch.stack(
                     [cross_entropy(row[asked].float(), target[asked], reduction="sum"), asked.sum().float()]
@@ -231,10 +230,10 @@ class CausalLanguageModelling(Task):
         return found
 
     def predictions(self, outputs: np.ndarray, labels: Sequence[str]) -> list[dict[str, Any]]:
-        raise NotImplementedError("an answer is written token by token: see predict")
+        raise NotImplementedError("answers are generated token by token: see predict")
 
     def predict(self, loaded: LoadedAdapter, inputs: Sequence[Any], report: Report) -> list[dict[str, Any]]:
-        """The likeliest answer to each input, each a conversation of its own, in fp32."""
+        """The greedy answer to each input, each a conversation of its own, in fp32."""
         found = []
         with report.progress("answering", len(inputs)) as progress:
             for given in inputs:
@@ -263,19 +262,19 @@ print(tokenizer.decode(answer, skip_special_tokens=True))
 
     def limits(self, record: AdapterRecord) -> list[str]:
         return [
-            "The numbers say how likely the model finds the answers in the held-out conversations. Whether "
-            "what it writes is true, useful or harmless was not measured."
+            "The metrics are the likelihood of the answers in the held-out conversations. Whether what the "
+            "model writes is true, useful or harmless was not measured."
         ]
 
 
 def _kept(labels: Tensor) -> Tensor:
-    """Positions whose next token is learned in any row, from the end: prompts of a method go before."""
+    """Positions whose next token is learned in any row, counted from the end: soft prompts come first."""
     learned = (labels[:, 1:] != IGNORED).any(0).nonzero().squeeze(1)
     return learned - labels.shape[1]
 
 
 def _aligned(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The logits of the kept positions, (rows, kept, vocabulary), and the tokens they should predict."""
+    """Logits of the kept positions, (rows, kept, vocabulary), and their target tokens, (rows, kept)."""
     kept = _kept(labels)
     if logits.shape[1] != len(kept):  # a model that does not know `logits_to_keep`
         logits = logits[:, kept]

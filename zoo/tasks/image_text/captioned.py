@@ -1,4 +1,4 @@
-"""Pictures with captions: a folder with metadata beside the pictures, or a table with them in its cells."""
+"""Reads pictures with captions: an image folder with metadata, or a table with pictures in its cells."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 FOLDER = "folder"
-"""In `attrs` of a frame: where the files lie that its rows name."""
+"""In `attrs` of a frame: the folder of the files that its rows name."""
 _USUAL = {
     "image": ("image", "file_name", "img", "image_path"),
     "text": ("text", "caption", "captions", "title", "description"),
 }
-"""Names that such columns go by; the first that is there is meant."""
+"""Common names of the columns; the first that exists is used."""
 _NAMED = 3
 """Pictures named in a warning; the others are counted."""
 
 
 def read_folder(path: Path) -> dict[str, DataFrame] | None:
-    """The metadata of an image folder, or of its folders train, test, ...; None where there is none.
+    """The metadata of an image folder, or of its split folders train, test, ...; None if there is none.
 
-    A file may stand for its folder.
+    `path` may be the metadata file itself.
     """
     if path.is_file():
         frames = read_frames(path)
@@ -52,21 +52,21 @@ def read_folder(path: Path) -> dict[str, DataFrame] | None:
 def check_is_data(path: Path) -> None:
     """
     Raises:
-        NotFoundError: a folder with neither metadata nor tables; the message says what is missing.
+        NotFoundError: a folder with neither metadata nor tables.
     """
     if path.is_dir() and not any(file.suffix.lower() in SUFFIXES for file in path.iterdir()):
         raise NotFoundError(
             f"{path} has no {METADATA[0]} or {METADATA[1]} with the captions of its pictures.",
-            "write one: a line file_name,text and then a line for each picture and caption",
+            "write one: a header file_name,text and a line per picture and caption",
         )
 
 
 def examples(
     frames: Mapping[str, DataFrame], columns: Mapping[str, str], location: str, report: Report
 ) -> dict[str, list[Example]]:
-    """One example a picture, with all its captions: equal bytes are one picture, and it is in one split only.
+    """One example per picture, with all its captions. Equal bytes are one picture, in one split only.
 
-    Each picture and each caption is numbered, equal ones alike: `number` and `numbers`.
+    Pictures and captions are numbered (`number`, `numbers`), equal ones with the same number.
 
     Raises:
         DataError: no usable row, a missing column, or a file outside the folder.
@@ -101,7 +101,7 @@ def captions(frames: Mapping[str, DataFrame], location: str) -> list[str]:
 
 
 def readable(paths: Sequence[str], location: str, report: Report) -> list[str]:
-    """Those that can be opened; the others are named and counted."""
+    """The paths that can be opened; a warning names the others."""
     seen = dict(zip(paths, images.look(paths, report), strict=True))
     _say_unusable({Path(path).name: one.trouble for path, one in seen.items()}, location, report)
     return [path for path in paths if not seen[path].trouble]
@@ -154,7 +154,7 @@ def _say_unusable(troubles: Mapping[str, str | None], location: str, report: Rep
 
 
 def _apart(found: dict[str, list[Example]], location: str, report: Report) -> dict[str, list[Example]]:
-    """A picture that is held out is in no other split, whatever its captions there."""
+    """Remove held-out pictures from the other splits, whatever their captions there."""
     taken: set[str] = set()
     for split in dict.fromkeys((*HELD_OUT_NAMES, *found)):
         if split in found:
@@ -162,7 +162,7 @@ def _apart(found: dict[str, list[Example]], location: str, report: Report) -> di
             if len(kept) < len(found[split]):
                 report.warn(
                     f"{len(found[split]) - len(kept)} pictures of the {split} split of {location} are in a "
-                    "held-out split too: only there are they used."
+                    "held-out split too, and are used only there."
                 )
             found[split] = kept
             taken |= {one["digest"] for one in kept if split in HELD_OUT_NAMES}
@@ -174,7 +174,7 @@ def _usual(frame: DataFrame, role: str) -> str:
 
 
 def _picture(cell: Any, folder: Path | None, location: str) -> images.Picture | None:
-    """A cell's picture: a file of the folder, bytes, or what the datasets library stores ({bytes, path})."""
+    """A cell's picture: a file in the folder, bytes, or the {bytes, path} of the datasets library."""
     if isinstance(cell, Mapping):
         cell = cell.get("bytes") or cell.get("path")
     if isinstance(cell, bytes):

@@ -1,4 +1,4 @@
-"""Captions as tokens: cut where the model's room ends, and padded as the model has learned to read."""
+"""Tokenizes captions, truncated and padded as the model was pretrained."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def tokens(texts: Sequence[str], processor: Any, max_length: int) -> Iterator[dict[str, Any]]:
-    """Each text's tokens, cut before the last one, which ends a text and is what CLIP reads."""
+    """Each text's tokens, truncated before the EOS token, from which CLIP takes its embedding."""
     columns = processor.tokenizer(list(texts), verbose=False) if texts else {}
     for values in zip(*columns.values(), strict=True):
         cut = len(values[0]) > max_length
@@ -22,7 +22,7 @@ def tokens(texts: Sequence[str], processor: Any, max_length: int) -> Iterator[di
 def padded(encoded: Sequence[Mapping[str, Any]], processor: Any) -> dict[str, Tensor]:
     tokenizer = processor.tokenizer
     names = [name for name in tokenizer.model_input_names if name in encoded[0]]
-    # a model that takes no mask has learned with the padding, always up to the full length
+    # a model without an attention mask was pretrained with padding to the full length
     whole = "attention_mask" not in names
     return dict(
         tokenizer.pad(

@@ -1,8 +1,8 @@
-"""The symmetric contrastive loss of CLIP (Radford et al. 2021, arXiv:2103.00020), with several right answers.
+"""Computes CLIP's symmetric contrastive loss (Radford et al. 2021, arXiv:2103.00020) with several positives.
 
-A label says which picture and which caption a pair is made of, both as numbers, so that a caption that two
-pictures share, or a picture with two captions in one batch, is a right answer wherever it occurs and never
-counted as a wrong one. Where every picture and caption occurs once this is CLIP's loss.
+A label holds the numbers of a pair's picture and caption, so a caption that two pictures share, or a picture
+with two captions in one batch, is a positive wherever it occurs and never a negative. Where every picture and
+caption occurs once, this is CLIP's loss.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _PLACES = 32
-"""Bits of a label that number the caption; those above number the picture."""
+"""Bits of a label for the caption's number; the bits above are the picture's."""
 
 
 def label(picture: int, caption: int) -> int:
@@ -27,7 +27,7 @@ def parts(labels: Any) -> tuple[Any, Any]:
 
 
 def distinct(numbers: Tensor) -> tuple[Tensor, Tensor]:
-    """Positions at which a number first occurs, shape (distinct,), and each number's place among them."""
+    """Positions of first occurrences, shape (distinct,), and each number's index among them, shape (n,)."""
     import torch
 
     rows = torch.arange(len(numbers), device=numbers.device)
@@ -37,7 +37,7 @@ def distinct(numbers: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def right_answers(labels: Tensor) -> Tensor:
-    """Which of the batch's distinct pictures each pair's caption belongs to: booleans (pictures, pairs)."""
+    """Whether each distinct picture has each pair's caption, booleans of shape (pictures, pairs)."""
     pictures, captions = parts(labels)
     firsts, _ = distinct(pictures)
     of_picture = pictures[firsts][:, None] == pictures[None]
@@ -46,10 +46,10 @@ def right_answers(labels: Tensor) -> Tensor:
 
 
 def contrastive_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Sum over the pairs of a batch of half the cross-entropies in both directions.
+    """Sum over the pairs of the mean of both directions' cross-entropies.
 
     Args:
-        logits: similarities by the temperature, (distinct pictures, pairs).
+        logits: similarities divided by the temperature, (distinct pictures, pairs).
         labels: of the pairs, (pairs,).
     """
     right = right_answers(labels).to(logits.dtype)
@@ -60,10 +60,10 @@ def contrastive_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def compute_in_parts(towers: list[nn.Module], rows: int) -> None:
-    """Let each tower train on `rows` inputs at a time, computing each part again for its gradients.
+    """Make each encoder train on `rows` inputs at a time, recomputing each part for its gradients.
 
-    The contrast is still that of the whole batch, and so are the gradients, while the memory is that of one
-    part: gradient caching (Gao et al. 2021, arXiv:2101.06983).
+    Loss and gradients are those of the whole batch, with the memory of one part: gradient caching (Gao et al.
+    2021, arXiv:2101.06983).
     """
     for tower in towers:
         tower.__dict__.pop("forward", None)
@@ -83,7 +83,7 @@ def _in_parts(whole: Callable[..., Any], rows: int) -> Callable[..., Any]:
 
         if args or not torch.is_grad_enabled():
             return whole(*args, **inputs)
-        # the Trainer passes the number of items on to a model that takes any argument: it has no rows
+        # the Trainer passes the number of items to models that take any argument: it has no rows
         tensors = {
             name: value
             for name, value in inputs.items()

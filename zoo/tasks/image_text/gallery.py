@@ -1,4 +1,4 @@
-"""A folder of pictures, ranked for a text; or its captions, ranked for a picture."""
+"""Ranks the pictures of a folder for a text, or its captions for a picture."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class _Gallery(NamedTuple):
 def rank(
     loaded: LoadedAdapter, queries: Sequence[str], asked: Sequence[Example], folder: Path, report: Report
 ) -> list[dict[str, Any]]:
-    """For each text the folder's nearest pictures, for each picture its nearest captions.
+    """The nearest pictures for each text, and the nearest captions for each picture.
 
     Args:
-        asked: the queries as the task's examples: one with an `image` is a picture.
+        asked: the queries as the task's examples; those with an `image` are pictures.
 
     Raises:
-        NotFoundError: the folder, or what is to be ranked in it, is not there.
+        NotFoundError: the folder, or its pictures or captions, do not exist.
     """
     if not folder.is_dir():
         raise NotFoundError(f"there is no folder '{folder}'.")

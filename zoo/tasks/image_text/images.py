@@ -1,4 +1,4 @@
-"""Pictures as three colours of eight bits, whatever they were saved as, or the reason why not."""
+"""Opens pictures of any format as 8-bit RGB, or says why it cannot."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
     from zoo.runtime.console import Report
 
 Picture: TypeAlias = "str | bytes"
-"""The path of a file, or what is in one."""
+"""The path of a file, or its bytes."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _FULL_16_BITS = 65535
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a look at a picture showed."""
+    """What is known of a picture after decoding it once."""
 
     digest: str
-    """SHA-256 of its bytes; of nothing where there are none."""
+    """SHA-256 of its bytes; empty if it cannot be read."""
     trouble: str | None
     """Why it cannot be used."""
 
 
 def open_image(picture: Picture) -> Image:
-    """RGB, upright as its EXIF data says; of an animation the first frame.
+    """RGB, rotated by its EXIF orientation; the first frame of an animation.
 
-    Transparent parts become white: what lies beneath them was never meant to be seen. Sixteen bits are scaled
-    to eight, where Pillow's own conversion would cut all that is brighter than 255 of 65,535.
+    Transparent pixels become white. Sixteen bits are scaled to eight: Pillow's own conversion would clip all
+    that is brighter than 255 of 65,535.
 
     Raises:
-        OSError: it cannot be opened, and the message says why.
+        OSError: it cannot be opened; the message says why.
     """
     from PIL import Image, ImageOps
 
@@ -55,12 +55,12 @@ def open_image(picture: Picture) -> Image:
         return image.convert("RGB")
     except FileNotFoundError:
         raise OSError("there is no such file") from None
-    except Exception as error:  # the decoders of thirty formats raise whatever they come upon
+    except Exception as error:  # the decoders of thirty formats raise many kinds
         raise OSError(_said(error)) from error
 
 
 def made(seed: int) -> bytes:
-    """A picture that shows nothing, always the same for the same seed: to compare two models by."""
+    """A PNG of random colours, always the same for a seed: an input for comparing two models."""
     import numpy as np
     from PIL import Image
 
@@ -71,7 +71,7 @@ def made(seed: int) -> bytes:
 
 
 def look(pictures: Sequence[Picture], report: Report) -> list[Seen]:
-    """Hash each picture and decode it once, to know before training which of them cannot be used."""
+    """Hash each picture and decode it once, to find the unusable ones before training."""
     need_pillow()
     with (
         report.progress("opening pictures", len(pictures)) as progress,
@@ -101,10 +101,10 @@ def _look(picture: Picture) -> Seen:
 
 
 def _eight_bits(image: Image) -> Image:
-    """Greys of 16 bits as greys of 8; others as they are.
+    """16-bit grey as 8-bit grey; other modes unchanged.
 
     Raises:
-        ValueError: pixels of 32 bits, of which nothing says how bright the brightest is.
+        ValueError: 32-bit pixels, whose range is unknown.
     """
     import numpy as np
     from PIL import Image
@@ -121,7 +121,7 @@ def _said(error: Exception) -> str:
     from PIL import UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
-        return "it is no picture that Pillow knows"
+        return "Pillow does not know its format"
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -1,7 +1,7 @@
-"""Pictures as a model's image processor cuts them, decoded once and kept on disk as bytes.
+"""Caches pictures on disk as resized and cropped by a model's image processor.
 
-In float32 a picture of 224 pixels takes 600 kB, in bytes 150 kB; mapped from a file they take what memory
-there is to spare. Scaling and normalising is left to the batch.
+A picture of 224 pixels takes 600 kB in float32 and 150 kB in bytes; mapped from a file it takes only memory
+that is free. Rescaling and normalising are done per batch.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MOST_BYTES = 4 << 30
-"""Of all kept pictures together; the longest unused go first."""
+"""Limit of the whole cache; the least recently used files go first."""
 
 
 def prepare(pictures: Mapping[str, Picture], image_processor: Any) -> np.ndarray:
-    """Pictures by digest -> bytes of shape (pictures, colours, height, width), in the same order.
+    """The pictures as uint8 of shape (pictures, channels, height, width), in the given order.
 
     Raises:
-        IncompatibleError: the processor leaves pictures of several sizes.
+        IncompatibleError: the processor gives pictures of several sizes.
     """
     parent = cache.folder("pixels")
     path = parent / f"{_key(list(pictures), image_processor)}.npy" if parent else None
@@ -49,19 +49,19 @@ def prepare(pictures: Mapping[str, Picture], image_processor: Any) -> np.ndarray
 
 
 def cut(pictures: Sequence[Picture], image_processor: Any) -> np.ndarray:
-    """As `prepare`, of pictures that are seen only once."""
+    """As `prepare`, without the cache."""
     import numpy as np
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         found = list(threads.map(lambda picture: _cut(picture, image_processor), pictures))
     sizes = {one.shape for one in found}
     if len(sizes) > 1:
-        raise IncompatibleError(f"the base's image processor leaves pictures of {len(sizes)} sizes.")
+        raise IncompatibleError(f"the base's image processor gives pictures of {len(sizes)} sizes.")
     return np.stack(found)
 
 
 def normalised(pixels: Iterable[np.ndarray], image_processor: Any) -> Tensor:
-    """A batch as the model wants it: what the whole processor would have made of the pictures."""
+    """A float32 batch, rescaled and normalised as the whole image processor would."""
     import numpy as np
     import torch
 

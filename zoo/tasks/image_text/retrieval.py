@@ -1,8 +1,8 @@
 """Measures retrieval from captions to pictures and back.
 
 Every picture of the gallery is ranked for every caption, and every distinct caption for every picture. A
-caption is right for all the pictures that have it. Intervals resample the pictures queried, each with its
-captions (percentile bootstrap, Efron 1979); the gallery stays whole, since a smaller one is an easier one.
+caption is correct for all pictures that have it. Intervals resample the queried pictures, each with its
+captions (percentile bootstrap, Efron 1979); the gallery stays whole, since a smaller one is easier.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ _MOST = 5000
 
 
 class Pairs(NamedTuple):
-    """Which picture and which caption each pair is made of, as places among the distinct ones."""
+    """The picture and the caption of each pair, as indexes into the distinct ones."""
 
     image: np.ndarray
     text: np.ndarray
     image_rows: np.ndarray
-    """A pair of each picture."""
+    """One pair of each distinct picture."""
     text_rows: np.ndarray
-    """A pair of each caption."""
+    """One pair of each distinct caption."""
 
 
 class Ranks(NamedTuple):
-    """Of the best right answer to each query, from 1."""
+    """Rank of the best correct answer to each query, from 1."""
 
     ranks: np.ndarray
     image: np.ndarray
-    """The picture that each query belongs to: what is resampled."""
+    """The picture of each query: the unit of resampling."""
 
 
 def pairs_of(images: Sequence[int], texts: Sequence[int]) -> Pairs:
@@ -80,7 +80,7 @@ def measure(images: np.ndarray, texts: np.ndarray, pairs: Pairs) -> list[Metric]
 
 
 def chance(pairs: Pairs) -> list[Metric]:
-    """The recalls that ranking at random is to be expected to have."""
+    """The expected recalls of a random ranking."""
     several = _multiplicities(pairs)
     found = {
         f"{direction}_recall@{cut}": float(_random_recall(right, gallery, cut).mean())
@@ -96,7 +96,7 @@ def chance(pairs: Pairs) -> list[Metric]:
 
 
 def _multiplicities(pairs: Pairs) -> list[tuple[np.ndarray, int]]:
-    """(right answers of each query, size of the gallery) from pictures to captions, and back."""
+    """(correct answers of each query, size of the gallery), for both directions."""
     distinct = np.unique(np.stack([pairs.image, pairs.text]), axis=1)
     of_image, of_text = np.bincount(distinct[0]), np.bincount(distinct[1])
     return [(of_image, len(of_text)), (of_text[pairs.text], len(of_image))]
@@ -111,7 +111,7 @@ def _random_recall(right: np.ndarray, gallery: int, cut: int) -> np.ndarray:
 
 
 def _ranked(images: np.ndarray, texts: np.ndarray, pairs: Pairs) -> tuple[Ranks, Ranks]:
-    """Captions ranked for each picture; pictures ranked for each pair's caption."""
+    """Ranks of captions for each picture, and of pictures for each pair's caption."""
     gallery_images, gallery_texts = images[pairs.image_rows], texts[pairs.text_rows]
     right = np.unique(np.stack([pairs.image, pairs.text]), axis=1)
     to_text = _best_ranks(gallery_images, gallery_texts, right[0], right[1])
@@ -123,10 +123,10 @@ def _ranked(images: np.ndarray, texts: np.ndarray, pairs: Pairs) -> tuple[Ranks,
 def _best_ranks(
     queries: np.ndarray, gallery: np.ndarray, query: np.ndarray, answer: np.ndarray
 ) -> np.ndarray:
-    """Rank of the best right answer to each query among the wrong ones; a tie counts against it.
+    """Rank of the best correct answer to each query among the incorrect ones; ties count against it.
 
     Args:
-        query, answer: each right answer: places in `queries`, sorted, and in `gallery`.
+        query, answer: each correct answer as indexes into `queries` (sorted) and `gallery`.
     """
     ranks = np.empty(len(queries), dtype=np.int64)
     for start in range(0, len(queries), _BLOCK):
@@ -142,11 +142,11 @@ def _best_ranks(
 
 
 Score = Callable[[np.ndarray], np.ndarray]
-"""A number for each row of weights, (resamples, pictures): how often each picture was drawn."""
+"""Maps weights, (resamples, pictures), to a value per resample; a weight is how often a picture is drawn."""
 
 
 def _resampled(n: int) -> np.ndarray:
-    """Every picture once, and then as often as each resample has it: (1 + resamples, pictures)."""
+    """Weights (1 + resamples, pictures): all ones, then how often each resample draws a picture."""
     draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=_RESAMPLES)
     return np.concatenate([np.ones((1, n)), draws]).astype(np.float32)
 
@@ -157,7 +157,7 @@ def _metric(name: str, score: Score, weights: np.ndarray, *, lower_is_better: bo
 
 
 def _mean(values: np.ndarray, image: np.ndarray) -> Score:
-    """Mean of the queries' values, each weighing what its picture weighs."""
+    """Mean of the queries' values, weighted by their pictures."""
 
     def score(weights: np.ndarray) -> np.ndarray:
         n = weights.shape[1]
@@ -173,7 +173,7 @@ def _average(scores: Sequence[Score]) -> Score:
 
 
 def _median(found: Ranks) -> Score:
-    """The rank that half of the queries reach."""
+    """The median rank of the queries."""
     order = np.argsort(found.ranks, kind="stable")
 
     def score(weights: np.ndarray) -> np.ndarray:
@@ -190,8 +190,8 @@ def _median(found: Ranks) -> Score:
 def _uniformity(points: np.ndarray, image: np.ndarray) -> Score:
     """Log of the mean Gaussian potential, exp(-2 distance^2), over pairs of different points.
 
-    Wang & Isola 2020, arXiv:2005.10242. A point drawn twice is no pair with itself; a resample of one point
-    alone has no pairs, and is no number.
+    Wang & Isola 2020, arXiv:2005.10242. A point drawn twice is not paired with itself; a resample of a single
+    point has no pairs and is NaN.
     """
     step = -(-len(points) // _MOST)
     points, image = points[::step].astype(np.float32), image[::step]

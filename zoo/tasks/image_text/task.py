@@ -1,4 +1,4 @@
-"""Tasks that bring pictures and their captions together in one space, with a model of two towers."""
+"""Defines image-text retrieval tasks, for dual-encoder models such as CLIP and SigLIP."""
 
 from __future__ import annotations
 
@@ -38,24 +38,23 @@ if TYPE_CHECKING:
 
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 _HOTTEST = 100.0
-"""CLIP's largest factor on similarities (its `logit_scale` is the logarithm)."""
+"""CLIP's largest inverse temperature (`logit_scale` is its logarithm)."""
 _BOTH = "both"
 _TOWERS = {"vision": "vision_model", "text": "text_model"}
 _FEW = 200
-"""Pictures to judge by below which a record says that they are few."""
+"""Fewer held-out pictures than this are flagged."""
 _PROBE = ("a red square", "the sea at night, and above it a very small moon", "why")
 
 
 class ImageTextRetrieval(Task):
-    """A plugin gives names and defaults.
+    """A plugin sets names and defaults.
 
-    One example is a picture with all its captions; encoded, each of its pairs has a row. A row's `length` is
-    1, so that `batch_tokens` counts the pairs of a batch: each is told apart from all others in it, and a
-    large batch is a harder and better exercise. Accumulating batches averages their losses and adds no
-    contrast.
+    An example is a picture with all its captions; encoded, each pair is a row. A row's `length` is 1, so
+    `batch_tokens` counts the pairs of a batch. Every pair is contrasted with all others in its batch, so
+    larger batches train better; accumulating batches averages their losses and adds no negatives.
 
-    The temperature is the base's own `logit_scale`: frozen wherever the method freezes the base, and where it
-    is trained kept at 100 or below, as CLIP does. Pictures are not augmented.
+    The temperature is the base's own `logit_scale`: frozen where the method freezes the base, and otherwise
+    clamped at 100, as in CLIP. Pictures are not augmented.
     """
 
     columns = ("image", "text")
@@ -73,7 +72,7 @@ class ImageTextRetrieval(Task):
         self._side = 224
 
     def resolve_targets(self, asked: Sequence[str]) -> Sequence[str] | str:
-        """`vision` or `text` stand for the modules of one tower, `both` for all; other names are modules."""
+        """`vision` or `text` are the modules of one encoder, `both` those of all; other names are modules."""
         towers = [word for word in asked if word in _TOWERS]
         modules = [word for word in asked if word not in (*_TOWERS, _BOTH)] or list(self.targets)
         if _BOTH in asked or len(set(towers)) != 1:
@@ -100,7 +99,7 @@ class ImageTextRetrieval(Task):
         return tuple(example["texts"])
 
     def example(self, text: str) -> Example:
-        """A picture where `text` is the path of one, else a caption."""
+        """A picture if `text` is the path of one, else a caption."""
         if Path(text).suffix.lower() not in images.SUFFIXES:
             return {"texts": [text]}
         if not Path(text).is_file():
@@ -127,7 +126,7 @@ class ImageTextRetrieval(Task):
             raise NotFoundError(f"{folder} has no image processor ({' or '.join(_PROCESSOR_FILES)}).")
         images.need_pillow()
         try:
-            # torchvision resizes a little differently, and the same picture must be the same on all machines
+            # torchvision resizes slightly differently, and pixels must be the same on all machines
             processor = AutoProcessor.from_pretrained(
                 str(folder), local_files_only=True, trust_remote_code=False, backend="pil"
             )
@@ -136,7 +135,7 @@ class ImageTextRetrieval(Task):
                 f"{folder} has no usable processor: {' '.join(str(error).split())}"
             ) from error
         if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
-            raise NotFoundError(f"{folder} has no processor of both pictures and texts.")
+            raise NotFoundError(f"{folder} has no processor for both images and texts.")
         return processor
 
     def load_model(self, folder: Path, labels: Sequence[str], **options: Any) -> tuple[nn.Module, list[str]]:
@@ -176,13 +175,13 @@ class ImageTextRetrieval(Task):
         for one in examples:
             for number in one["numbers"]:
                 caption = next(texts)
-                # the name goes first: it tells at once that such rows are no columns of whole numbers
+                # the name comes first: the token cache sees at once that such rows are not integer columns
                 row = {"name": one["name"], "pixels": pixels[one["digest"]], **caption}
                 encoded.append({**row, "length": 1, "labels": label(one["number"], number)})
         return encoded
 
     def collate(self, encoded: Sequence[Mapping[str, Any]], processor: Any) -> dict[str, Tensor]:
-        """`pixel_values` of the batch's distinct pictures, in the order in which the pairs name them."""
+        """`pixel_values` of the batch's distinct pictures, in order of first use by the pairs."""
         import torch
 
         from zoo.tasks.image_text.pixels import normalised
@@ -205,7 +204,7 @@ class ImageTextRetrieval(Task):
         return "recall@1 in the batch", right_answers(labels).T.gather(1, best[:, None]).sum(), len(labels)
 
     def after_step(self, model: nn.Module) -> None:
-        """Keep a trained temperature where CLIP keeps it. SigLIP sets no such bound."""
+        """Clamp a trained temperature as CLIP does. SigLIP has no such bound."""
         import math
 
         import torch
@@ -216,16 +215,16 @@ class ImageTextRetrieval(Task):
                 scale.clamp_(max=math.log(_HOTTEST))
 
     def reduce_memory(self, model: nn.Module, budget: int) -> str | None:
-        """The contrast of the whole batch from half as many pairs at a time as before."""
+        """The contrast of the whole batch, computed with half as many pairs at a time as before."""
         part = (self._part or budget) // 2
         if part < 1:
             return None
         self._part = part
         compute_in_parts([getattr(model, name) for name in _TOWERS.values()], part)
-        return f"{part} pairs at a time, each twice, and still the contrast of {budget}"
+        return f"{part} pairs at a time, computed twice, with the contrast of all {budget}"
 
     def results(self, outputs: Any, labels: Tensor | None) -> Tensor:
-        """The embeddings of each pair's picture and caption, side by side."""
+        """(pairs, 2 * width): the embeddings of each pair's picture and caption."""
         import torch
 
         assert labels is not None, "collate labels every pair"
@@ -248,25 +247,28 @@ class ImageTextRetrieval(Task):
         return {"chance": chance(_pairs(held_out))}
 
     def describe_baselines(self, train: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> dict[str, str]:
-        return {"chance": "ranking at random", "untrained": "the untouched base"}
+        return {"chance": "ranking at random", "untrained": "the untrained base"}
 
     def remarks(self, encoded: Iterable[Mapping[str, Any]], max_length: int) -> list[str]:
         cut = sum(one["cut"] for one in encoded)
-        return [f"{cut:,} captions have more than {max_length} tokens and are cut."] if cut else []
+        return [f"{cut:,} captions have more than {max_length} tokens and are truncated."] if cut else []
 
     def warnings(
-        self, metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]], words: Mapping[str, str]
+        self,
+        metrics: Sequence[Metric],
+        baselines: Mapping[str, Sequence[Metric]],
+        descriptions: Mapping[str, str],
     ) -> list[str]:
-        # alignment and uniformity describe the embeddings: one is had at the other's expense
+        # alignment and uniformity describe the embeddings and trade off against each other
         ranks = [one for one in metrics if not one.name.endswith(("alignment", "uniformity"))]
-        flags = super().warnings(ranks, baselines, words)
+        flags = super().warnings(ranks, baselines, descriptions)
         n, found = metrics[0].n, next(one for one in metrics if one.name == self.primary_metric)
         if n >= _FEW:
             return flags
         return [
             *flags,
-            f"only {n} pictures to judge by: {found.name} lies between {found.low:.2f} and {found.high:.2f}, "
-            "and among so few the right one is easily found",
+            f"only {n} held-out pictures: {found.name} is between {found.low:.2f} and {found.high:.2f}, "
+            "and retrieval is easier among so few",
         ]
 
     def predictions(self, outputs: np.ndarray, labels: Sequence[str]) -> list[dict[str, Any]]:
@@ -277,14 +279,14 @@ class ImageTextRetrieval(Task):
 
     def predict(self, loaded: LoadedAdapter, inputs: Sequence[str], report: Report) -> list[dict[str, Any]]:
         raise UsageError(
-            f"{self.name} finds pictures for a text, or captions for a picture, in a gallery.",
+            f"{self.name} retrieves pictures for a text, or captions for a picture, from a gallery.",
             f"zoo predict {loaded.record.name} 'A TEXT' --gallery FOLDER",
         )
 
     def rank(
         self, loaded: LoadedAdapter, queries: Sequence[str], gallery: Path, report: Report
     ) -> list[dict[str, Any]]:
-        """For each text the gallery's nearest pictures, for each picture its nearest captions."""
+        """The nearest pictures for each text, and the nearest captions for each picture."""
         from zoo.tasks.image_text.gallery import rank
 
         return rank(loaded, queries, [self.example(query) for query in queries], gallery, report)
@@ -314,8 +316,8 @@ with torch.no_grad():
         if not record.metrics:
             return []
         return [
-            f"Ranks are among the {record.metrics[0].n:,} held-out pictures: among more of them, the right "
-            "one is harder to find."
+            f"Ranks are among the {record.metrics[0].n:,} held-out pictures: retrieval from a larger gallery "
+            "is harder."
         ]
 
     def _config(self, folder: Path) -> Any:
@@ -324,8 +326,8 @@ with torch.no_grad():
         kind = read_config(folder).get("model_type", "unnamed")
         if kind not in self.model_types:
             raise IncompatibleError(
-                f"{self.name} wants a model of pictures and texts ({', '.join(self.model_types)}), "
-                f"and {folder} holds one of type '{kind}'."
+                f"{self.name} needs an image-text model ({', '.join(self.model_types)}), "
+                f"and {folder} holds a '{kind}' model."
             )
         config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
         self._side = config.vision_config.image_size
