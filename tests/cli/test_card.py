@@ -41,31 +41,47 @@ def test_it_writes_the_card_and_a_second_time_the_same(zoo: Callable[..., Result
     assert sorted(path.name for path in card.parent.glob("README*")) == ["README.md"]
 
 
-def test_a_card_with_other_prose_is_kept(zoo: Callable[..., Result], card: Path) -> None:
+def test_prose_outside_the_block_is_kept_until_force_leaves_it_out(
+    zoo: Callable[..., Result], card: Path
+) -> None:
     zoo("card", NAME, "--write")
     mine = card.read_text(encoding="utf-8") + "\n## Mine\n\nFor 3 friends.\n"
     card.write_text(mine, encoding="utf-8")
     done = zoo("card", NAME, "--write")
     assert done.code == 0
-    assert "kept: only its prose was edited" in done.err
+    assert "is up to date" in done.err
     assert card.read_text(encoding="utf-8") == mine
     zoo("card", NAME, "--write", "--force")
     assert "Mine" not in card.read_text(encoding="utf-8")
     assert card.with_name("README.old.md").read_text(encoding="utf-8") == mine
 
 
-def test_an_edited_number_is_named_and_mended_and_the_old_card_kept_beside(
+def test_an_edited_number_is_named_and_replaced_with_prose_kept_and_the_old_card_beside(
     zoo: Callable[..., Result], card: Path
 ) -> None:
     zoo("card", NAME, "--write")
-    wrong = card.read_text(encoding="utf-8").replace("| accuracy | 0.8800 |", "| accuracy | 0.9800 |")
+    made = card.read_text(encoding="utf-8") + "\nMine.\n"
+    wrong = made.replace("| accuracy | 0.8800 |", "| accuracy | 0.9800 |")
     card.write_text(wrong, encoding="utf-8")
-    assert "accuracy 0.9800 is not the record's 0.8800" in zoo("card", NAME).err
+    assert "the line '| accuracy | 0.9800 |" in zoo("card", NAME).err
     done = zoo("card", NAME, "--write")
     assert done.code == 0
-    assert "accuracy 0.9800 is not the record's 0.8800" in done.err
-    assert "| accuracy | 0.8800 |" in card.read_text(encoding="utf-8")
+    assert "the line '| accuracy | 0.9800 |" in done.err
+    assert card.read_text(encoding="utf-8") == made
     assert card.with_name("README.old.md").read_text(encoding="utf-8") == wrong
+
+
+def test_a_card_of_0_1_without_markers_is_kept_beside_the_new_one(
+    zoo: Callable[..., Result], card: Path
+) -> None:
+    old = "---\nlicense: mit\n---\n# Mine\n\n0.1.0 wrote it.\n"
+    card.write_text(old, encoding="utf-8")
+    done = zoo("card", NAME, "--write")
+    assert done.code == 0
+    assert "the card has no zoo markers" in done.err
+    assert "README.old.md" in done.err
+    assert card.read_text(encoding="utf-8") == zoo("card", NAME).out
+    assert card.with_name("README.old.md").read_text(encoding="utf-8") == old
 
 
 def test_json_has_the_card_and_what_is_wrong_with_the_one_that_is_there(
@@ -76,7 +92,7 @@ def test_json_has_the_card_and_what_is_wrong_with_the_one_that_is_there(
     found = zoo("card", NAME, "--json").json
     assert found["text"].startswith("---\n")
     assert (found["name"], found["edited"], found["written"], found["refused"]) == (NAME, True, False, [])
-    assert any("accuracy is gone" in one for one in found["differs"])
+    assert "no zoo markers" in found["differs"][0]
 
 
 def test_what_the_hub_would_refuse_is_said(zoo: Callable[..., Result], registry: Registry) -> None:

@@ -334,6 +334,24 @@ def test_edited_prose_is_published_and_an_edited_number_is_refused(
     assert REPO in sent, "its snippet opens the repository"
 
 
+def test_a_card_of_0_1_without_markers_stays_here_and_never_replaces_one_on_the_hub_unseen(
+    zoo: Zoo, adapter: AdapterRecord, hub: LocalHub, registry: Registry
+) -> None:
+    path = registry.adapter_folder(NAME) / render.FILE
+    old = "---\nlicense: apache-2.0\n---\n# Of 0.1.0\n\n| accuracy | 0.99 |\n"
+    path.write_text(old, encoding="utf-8")
+    done = zoo("publish", NAME, "--yes")
+    assert done.code == 0, done.err
+    assert "Warning: card: the card has no zoo markers" in done.err
+    assert b"0.99" not in hub.files(REPO)["README.md"]
+    assert path.read_text(encoding="utf-8") == old
+    refused = zoo("publish", NAME, "--yes")
+    assert (refused.code, "the card has no zoo markers" in refused.error) == (5, True)
+    assert refused.err.splitlines()[-1].startswith(f"Next: zoo card {NAME} --write")
+    assert zoo("card", NAME, "--write").code == 0
+    assert zoo("publish", NAME, "--yes").code == 0
+
+
 def test_a_base_of_this_machine_needs_its_id_on_the_hub_and_the_weights_must_be_those(
     zoo: Zoo, adapter: AdapterRecord, hub: LocalHub, registry: Registry
 ) -> None:

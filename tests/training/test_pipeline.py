@@ -95,7 +95,7 @@ def test_a_result_that_does_not_beat_the_majority_is_flagged_in_words(
     record = pipeline.train(tiny_spec("head", tiny_bert, reviews_csv, learning_rate=1e-9), registry)
     assert any("always answering" in flag for flag in record.flags)
     card = (registry.adapter_folder(record.name) / "README.md").read_text(encoding="utf-8")
-    assert "Doubt" in card
+    assert "Warning" in card
 
 
 def test_the_record_in_the_folder_is_the_record_in_the_registry(

@@ -1,4 +1,4 @@
-"""The licence ids that a card on the Hub may name."""
+"""Lists the licence ids that the Hub accepts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LICENCES = frozenset(_IDS.split())
 def unknown_licences(given: Iterable[str]) -> list[str]:
     """A sentence for each that the Hub does not know."""
     return [
-        f"license '{one}' is no id that the Hub knows.{did_you_mean(one.lower().replace(' ', '-'), LICENCES)}"
+        f"license '{one}' is unknown to the Hub.{did_you_mean(one.lower().replace(' ', '-'), LICENCES)}"
         for one in given
         if one not in LICENCES
     ]

@@ -1,4 +1,4 @@
-"""The YAML at the head of a card: what the Hub reads of an adapter, with its results as a model-index."""
+"""Builds the YAML front matter of a card: what the Hub reads of an adapter, its results as a model-index."""
 
 from __future__ import annotations
 
@@ -15,6 +15,18 @@ if TYPE_CHECKING:
 
 DIGITS = 6
 """Of a number in the model-index."""
+RECORD_KEYS = (
+    "library_name",
+    "base_model",
+    "base_model_relation",
+    "base_model_revision",
+    "base_model_sha256",
+    "datasets",
+    "metrics",
+    "model-index",
+)
+"""What only the record says; licence, language, pipeline tag and further keys may be a person's."""
+BASE_TAG = "base_model:"
 _BLOCK = re.compile(r"^(\s*---(?:\r\n|\r|\n))([\S\s]*?)((?:\r\n|\r|\n)---[ \t]*(\r\n|\n|$))")
 """As the Hub finds it."""
 _KNOWN_METRICS = """
@@ -66,6 +78,24 @@ def front_matter(
     if record.metrics:
         matter["model-index"] = _model_index(record, matter.get("pipeline_tag", spec.task))
     return matter
+
+
+def merge(edited: str, new: str, *, relicensed: bool = False) -> str:
+    """The front matter `new` with what a person added to or changed in `edited`, both as YAML.
+
+    `RECORD_KEYS` are always those of `new`, and so is the licence of an adapter that is `relicensed`. An
+    unreadable `edited` adds nothing.
+    """
+    ours = parse(new)
+    try:
+        theirs = parse(edited)
+    except ValueError:
+        return dump(ours)
+    tags = theirs.pop("tags", None)
+    if isinstance(tags, list):
+        ours["tags"] += [one for one in tags if one not in ours["tags"] and not str(one).startswith(BASE_TAG)]
+    kept = (*RECORD_KEYS, "license") if relicensed else RECORD_KEYS
+    return dump(ours | {key: value for key, value in theirs.items() if key not in kept})
 
 
 def dump(matter: dict[str, Any]) -> str:

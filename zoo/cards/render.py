@@ -1,20 +1,21 @@
-"""AdapterRecord -> README.md: a model card with nothing filled in by hand.
+"""Renders an AdapterRecord as README.md: front matter, a title, and one block between two markers.
 
-A card never names a folder of the maker's machine, save where the base is such a folder and only it can load
-the adapter. What it states of the run stands in tables, so that zoo/cards/validate.py can hold an edited card
-against the record.
+Front matter and block come from the record alone. What a person writes above or below the block is theirs,
+and `keep_prose` carries it into a new card. A card never names a folder of the maker's machine, save where
+the base is such a folder and only it can load the adapter.
 """
 
 from __future__ import annotations
 
+import re
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from zoo.cards.facts import base_facts, cost_facts, data_facts, metric_rows, training_facts
 from zoo.cards.markdown import code, excerpt, fenced, plain, table
-from zoo.cards.metadata import dump, front_matter
+from zoo.cards.metadata import dump, front_matter, merge, split
 from zoo.cards.redact import public
 from zoo.cards.snippets import at_once, usage
+from zoo.cards.tables import base_facts, cost_facts, data_facts, metric_rows, training_facts
 from zoo.errors import NotFoundError, PluginError
 from zoo.plugins import manager
 from zoo.registry.schema import UNKNOWN, AdapterRecord
@@ -26,13 +27,49 @@ if TYPE_CHECKING:
     from zoo.tasks.base import Task
 
 FILE = "README.md"
+BEGIN = "<!-- zoo:begin (generated from zoo.json: write above or below this block) -->"
+END = "<!-- zoo:end -->"
+_BLOCK = re.compile(r"^<!-- zoo:begin\b[^\n]*-->$.*^<!-- zoo:end -->$", re.MULTILINE | re.DOTALL)
+"""Greedy: a sample inside the block may quote a marker."""
 _OWN = "adapter-zoo"
 _CHANGE = "_change"
 """Ends the names of what `Task.change` gives."""
 
 
+class Parts(NamedTuple):
+    """A card: everything between front matter and block, and after the block, is a person's."""
+
+    matter: str
+    """The YAML of the front matter, without its lines `---`."""
+    above: str
+    block: str
+    below: str
+
+
+def parts(text: str) -> Parts | None:
+    """None where there is no front matter or no block: adapter-zoo 0.1 or a person wrote the card."""
+    matter, body = split(text.replace("\r\n", "\n"))
+    found = _BLOCK.search(body)
+    if matter is None or found is None:
+        return None
+    return Parts(matter, body[: found.start()], found[0], body[found.end() :])
+
+
+def keep_prose(edited: str, new: str, *, relicensed: bool = False) -> str:
+    """`new`, a rendered card, with the prose and the further front matter of `edited`.
+
+    Where `edited` has no block, nothing tells its prose from ours: `new` is returned as it is. The licence of
+    `edited` stays, unless the adapter is `relicensed`.
+    """
+    theirs, ours = parts(edited), parts(new)
+    if theirs is None or ours is None:
+        return new
+    matter = merge(theirs.matter, ours.matter, relicensed=relicensed)
+    return f"---\n{matter}---\n{theirs.above}{ours.block}{theirs.below}"
+
+
 def render(record: AdapterRecord, repo: str | None = None, licence: str | None = None) -> str:
-    """The card, with the words and the sections of the record's task and method where they are installed.
+    """The card, with the sentences and sections of the record's task and method where they are installed.
 
     Args:
         repo: the id under which it is on the Hub, or will be: what the snippets open. None is the folder.
@@ -57,20 +94,20 @@ def card(
     """The card's text. `modules` are plugins whose `zoo_card` hook may add sections."""
     record = public(record)
     sections = [
-        f"---\n{dump(front_matter(record, task, licence))}---",
-        f"# {plain(record.name)}\n\n{_what(record)}",
-        f"## How good it is\n\n{_results(record)}",
-        *([f"## What it says\n\n{_samples(record)}"] if record.samples else []),
-        f"## How to load it\n\n{_loading(record, usage, task, repo)}",
+        _what(record),
+        f"## Evaluation\n\n{_results(record)}",
+        *([f"## Samples\n\n{_samples(record)}"] if record.samples else []),
+        f"## Usage\n\n{_loading(record, usage, task, repo)}",
         f"## Training\n\n{_training(record)}",
         f"## Data\n\n{_data(record)}",
         f"## Base model\n\n{_base(record)}",
         f"## Cost\n\n{table(('cost', 'measured'), cost_facts(record))}",
-        f"## Limits\n\n{_limits(record, task, method)}",
+        f"## Limitations\n\n{_limitations(record, task, method)}",
     ]
     hook = manager.manager(*modules).hook
     sections += [section.strip() for section in hook.zoo_card(record=record) if section]
-    return "\n\n".join(sections) + "\n"
+    head = f"---\n{dump(front_matter(record, task, licence))}---\n\n# {plain(record.name)}"
+    return "\n\n".join([head, BEGIN, *sections, END]) + "\n"
 
 
 def _plugin(kind: str, name: str) -> tuple[Any, ModuleType | None]:
@@ -93,17 +130,17 @@ def _what(record: AdapterRecord) -> str:
     if record.labels:
         what.append(f"Labels: {', '.join(map(code, record.labels))}.")
     if record.origin and record.training is None:
-        what.append(f"It was not trained by adapter-zoo, but taken in from {code(record.origin)}.")
+        what.append(f"It was not trained by adapter-zoo, but imported from {code(record.origin)}.")
     if record.format == "zoo":
-        what.append("PEFT has no such method: it takes adapter-zoo to load it, see below.")
+        what.append("PEFT has no such method: adapter-zoo loads it, see below.")
     return " ".join(what)
 
 
 def _results(record: AdapterRecord) -> str:
     if not record.metrics:
-        return "Unknown: no result is on record."
+        return "Unknown: no results are recorded."
     rows = table(metric_rows(record)[0], metric_rows(record)[1:])
-    return "\n\n".join(part for part in (_measured(record), rows, _doubts(record)) if part)
+    return "\n\n".join(part for part in (_measured(record), rows, _warnings(record)) if part)
 
 
 def _measured(record: AdapterRecord) -> str:
@@ -116,28 +153,28 @@ def _measured(record: AdapterRecord) -> str:
     lower = [code(metric.name) for metric in metrics if metric.lower_is_better]
     changes = [code(metric.name) for metric in metrics if metric.name.endswith(_CHANGE)]
     rows = f"On {record.data.n_held_out:,} held-out rows" if record.data else "On unknown rows"
-    said = [
+    sentences = [
         f"{rows}, with {metrics[0].level:.0%} intervals ({how}).",
         f"One run, seed {record.spec.seed}." if record.training else "",
         f"Lower is better: {', '.join(lower)}." if lower else "",
-        f"Differences to the untrained base, example by example: {', '.join(changes)}." if changes else "",
+        f"Paired differences from the untrained base: {', '.join(changes)}." if changes else "",
     ]
-    return " ".join(filter(None, said))
+    return " ".join(filter(None, sentences))
 
 
-def _doubts(record: AdapterRecord) -> str:
-    return "\n".join(f"- **Doubt:** {plain(flag)}." for flag in record.flags)
+def _warnings(record: AdapterRecord) -> str:
+    return "\n".join(f"- **Warning:** {plain(flag)}." for flag in record.flags)
 
 
 def _samples(record: AdapterRecord) -> str:
-    """Held-out inputs, not chosen by anybody, with both answers."""
+    """Held-out inputs, not hand-picked, with the answers of the base and of the adapter."""
     return "\n\n".join(
         f"**{title}**\n\n{excerpt(text)}"
         for sample in record.samples
         for title, text in (
-            ("Asked", sample.prompt),
-            ("The data's answer", sample.expected),
-            ("The base, untrained", sample.before),
+            ("Prompt", sample.prompt),
+            ("Reference", sample.expected),
+            ("Untrained base", sample.before),
             ("This adapter", sample.after),
         )
     )
@@ -147,15 +184,15 @@ def _loading(record: AdapterRecord, usage: str, task: Task | None, repo: str | N
     parts = [fenced(usage.strip(), "python")]
     shorter = at_once(record, task, repo)
     if shorter:
-        parts.append(f"PEFT finds the base by itself too:\n\n{fenced(shorter, 'python')}")
+        parts.append(f"PEFT can load base and adapter at once:\n\n{fenced(shorter, 'python')}")
     name = repo.rpartition("/")[2] if repo else record.name  # `zoo pull` calls it after its repository
     command = task.command(name) if task else shlex.join(["zoo", "show", name])
     lines = [*_installs(record), *([shlex.join(["zoo", "pull", repo])] if repo else []), command]
-    return "\n\n".join([*parts, "With the zoo:", fenced("\n".join(lines), "bash")])
+    return "\n\n".join([*parts, "With adapter-zoo:", fenced("\n".join(lines), "bash")])
 
 
 def _installs(record: AdapterRecord) -> list[str]:
-    """The commands for what is needed beside PEFT: adapter-zoo, and the plugins that are not its own."""
+    """The command that installs adapter-zoo and the third-party plugins."""
     pinned = sorted(set(filter(None, map(manager.pinned, record.plugins.values()))))
     others = [one for one in pinned if not one.startswith(f"{_OWN}==")]
     own = next((one for one in pinned if one.startswith(f"{_OWN}==")), _OWN)
@@ -165,49 +202,51 @@ def _installs(record: AdapterRecord) -> list[str]:
 def _training(record: AdapterRecord) -> str:
     if record.training is None:
         known = training_facts(record)
-        said = "Unknown: nobody recorded how it was trained."
-        return f"{said}\n\n{table(('setting', 'value'), known)}" if known else said
-    again = f"The command that trains it again:\n\n{fenced(record.command, 'bash')}" if record.command else ""
+        unknown = "Unknown: the training was not recorded."
+        return f"{unknown}\n\n{table(('setting', 'value'), known)}" if known else unknown
+    again = f"To reproduce:\n\n{fenced(record.command, 'bash')}" if record.command else ""
     return f"{table(('setting', 'value'), training_facts(record))}\n\n{again}".strip()
 
 
 def _data(record: AdapterRecord) -> str:
     if record.data is None:
-        return "Unknown: nobody recorded what it was trained on."
-    return f"{table(('data', 'value'), data_facts(record.data))}\n\nJudged by: {plain(record.data.split)}."
+        return "Unknown: the training data was not recorded."
+    return f"{table(('data', 'value'), data_facts(record.data))}\n\nEvaluated on: {plain(record.data.split)}."
 
 
 def _base(record: AdapterRecord) -> str:
     if record.base.id == UNKNOWN:
-        return "Unknown: nobody recorded which base it fits. `zoo check` proposes candidates by its shapes."
+        return "Unknown: the base was not recorded. `zoo check` proposes candidates by the adapter's shapes."
     return table(("base", "value"), base_facts(record.base))
 
 
-def _limits(record: AdapterRecord, task: Task | None, method: Method | None) -> str:
+def _limitations(record: AdapterRecord, task: Task | None, method: Method | None) -> str:
     data, base = record.data, record.base
-    said = []
+    found = []
     if record.flags:
-        said.append("Part of its numbers may be chance: see the doubts above.")
+        found.append("Some results may be due to chance: see the warnings above.")
     if record.metrics and record.training:
-        said.append(
-            f"One run with one seed ({record.spec.seed}): the intervals say how far the held-out rows may "
-            "mislead, not how far another seed would differ."
+        found.append(
+            f"One run with one seed ({record.spec.seed}): the intervals cover the choice of held-out rows, "
+            "not the variation between seeds."
         )
     if not record.metrics:
-        said.append("Nothing is known of how good it is.")
+        found.append("It was not evaluated.")
     if data is not None:
-        said.append(f"Trained and measured on {code(data.id)} only; on other data it was not measured.")
+        found.append(f"Trained and evaluated on {code(data.id)} only.")
         if data.licence is None:
-            said.append("The licence of the data is not on record.")
+            found.append("The licence of the data is not recorded.")
     if task is not None:
-        said += task.limits(record)
+        found += task.limits(record)
     if record.spec.max_length and record.training:
-        said.append(f"What is longer than {record.spec.max_length:,} tokens is cut.")
+        found.append(f"Inputs longer than {record.spec.max_length:,} tokens are truncated.")
     if record.format != "transformers" and base.weights:
-        whence = f", taken from the Python package {code(base.package)}" if base.package else ""
-        said.append(f"It fits the base's weights of the sha256 above{whence}; on others it was not measured.")
+        source = f", from the Python package {code(base.package)}" if base.package else ""
+        found.append(
+            f"It fits the base weights with the sha256 above{source}; on others it was not evaluated."
+        )
     if method is not None and method.unmergeable and record.format != "transformers":
-        said.append(f"It cannot be merged into its base: {plain(method.unmergeable)}.")
+        found.append(f"It cannot be merged into its base: {plain(method.unmergeable)}.")
     if record.cost.hardware:
-        said.append("Time and memory are those of one machine.")
-    return "\n".join(f"- {one}" for one in said)
+        found.append("Time and memory were measured on one machine.")
+    return "\n".join(f"- {one}" for one in found)

@@ -1,100 +1,115 @@
-"""Numbers of an edited card held against those of its record: their digits may be fewer, but not other."""
+"""Turns a record into the rows of a card's tables: metrics, training, data, base, cost."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from typing import Any
+from zoo.cards.markdown import code, plain
+from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId, DataId, Metric
+from zoo.runtime.console import clock
 
-_NUMBER = re.compile(
-    r"(?:(?<![\w.])[-−])?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[-+]?\d{1,3})?\s?%?", re.ASCII | re.IGNORECASE
-)
-_LEAST_DIGITS = 2
-"""After the point, of a rounded number: 0.87 stands for 0.8692, and 1 does not."""
+Row = tuple[str, str]
 
 
-def same_numbers(said: str, wanted: str) -> bool:
-    """Has `said` the numbers of `wanted`, in their order, in whatever words?"""
-    shown, known = _numbers(said), _numbers(wanted)
-    return len(shown) == len(known) and all(map(_is_rounded, shown, known))
+def metric_rows(record: AdapterRecord) -> list[tuple[str, ...]]:
+    """The header, then a row for each metric with the same metric of each baseline."""
+    rows: list[tuple[str, ...]] = [("metric", "value", "interval", "n", *map(plain, record.baselines))]
+    for metric in record.metrics:
+        baselines = [
+            next((one for one in found if one.name == metric.name), None)
+            for found in record.baselines.values()
+        ]
+        rows.append(
+            (
+                plain(metric.name),
+                f"{metric.value:.4f}",
+                f"{metric.low:.4f} to {metric.high:.4f}",
+                f"{metric.n}",
+                *(_with_interval(one) if one else "" for one in baselines),
+            )
+        )
+    return rows
 
 
-def _numbers(text: str) -> list[tuple[float, int]]:
-    """Value, and digits after the point: 87.5% is 0.875 with three."""
-    found = []
-    for match in _NUMBER.findall(text):
-        percent = match.endswith("%")
-        bare = match.rstrip("% ").replace(",", "").replace("−", "-").lower()
-        mantissa, _, power = bare.partition("e")
-        digits = len(mantissa.partition(".")[2]) - int(power or 0)
-        found.append((float(bare) / 100, digits + 2) if percent else (float(bare), digits))
-    return found
+def training_facts(record: AdapterRecord) -> list[Row]:
+    spec, training = record.spec, record.training
+    params = ", ".join(f"{key}={value}" for key, value in sorted(spec.params.items()) if value is not None)
+    facts: list[tuple[str, str | None]] = [
+        ("method", code(spec.method) if spec.method != UNKNOWN else None),
+        ("parameters", code(params) if params else None),
+    ]
+    if training is not None:
+        options = [name for name in ("packing", "gradient_checkpointing", "compile") if getattr(spec, name)]
+        facts += [
+            ("epochs", None if spec.epochs is None else f"{spec.epochs:g}"),
+            ("steps", f"{training.steps:,}"),
+            ("learning rate", None if spec.learning_rate is None else f"{spec.learning_rate:g}"),
+            ("maximum tokens per batch", None if spec.batch_tokens is None else f"{spec.batch_tokens:,}"),
+            (
+                "gradient accumulation steps",
+                f"{spec.gradient_accumulation}" if spec.gradient_accumulation > 1 else None,
+            ),
+            ("maximum tokens per example", None if spec.max_length is None else f"{spec.max_length:,}"),
+            ("precision", plain(training.precision)),
+            ("base dropout", plain(training.base_dropout)),
+            ("options", ", ".join(name.replace("_", " ") for name in options) or None),
+            ("seed", f"{spec.seed}"),
+            ("loss in the last epoch", f"{training.loss:.4f}"),
+        ]
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(record.versions.items()))
+    return _known([*facts, ("versions", plain(versions) or None)])
 
 
-def _is_rounded(shown: tuple[float, int], known: tuple[float, int]) -> bool:
-    (value, digits), (exact, exact_digits) = shown, known
-    if digits >= exact_digits or digits < _LEAST_DIGITS:
-        return abs(value - exact) <= 1e-9 * max(1.0, abs(exact))
-    return abs(value - exact) <= 0.5 * 10.0**-digits * (1 + 1e-6)
+def data_facts(data: DataId) -> list[Row]:
+    return _known(
+        [
+            ("dataset", code(f"{data.id}:{data.config}" if data.config else data.id)),
+            ("data revision", code(data.revision) if data.revision else None),
+            ("data package", code(data.package) if data.package else None),
+            ("data licence", plain(data.licence) if data.licence else None),
+            ("row fingerprint", f"sha256 {code(data.fingerprint)}"),
+            ("training rows", f"{data.n_train:,} of {data.n_train_available:,}"),
+            ("evaluation rows", f"{data.n_held_out:,}"),
+        ]
+    )
 
 
-def differing_results(matter: dict[str, Any], wanted: dict[str, Any]) -> Iterator[str]:
-    """What the model-index of an edited front matter says otherwise than the one made from the record."""
-    shown, known = list(_results(matter)), list(_results(wanted))
-    for name, dataset, metric in known:
-        found = [(data, one) for other, data, one in shown if other == name]
-        if not found:
-            yield f"{name} is gone from the model-index."
-        for data, one in found:
-            yield from _differing_metric(name, one, metric)
-            for key in ("type", "name", "config", "split", "revision", "args"):
-                if data.get(key) != dataset.get(key):
-                    said = f"the model-index says {key} {data.get(key)} of the data"
-                    yield f"{said}, the record {dataset.get(key)}."
-    names = {name for name, _, _ in known}
-    for name, _, one in shown:
-        if name not in names:
-            yield f"{name} {one.get('value')} in the model-index is not on record."
+def base_facts(base: BaseId) -> list[Row]:
+    return _known(
+        [
+            ("base model", code(base.id)),
+            ("model type", code(base.model_type)),
+            ("base revision", code(base.revision) if base.revision else None),
+            ("base package", code(base.package) if base.package else None),
+            ("base licence", plain(base.licence) if base.licence else None),
+            ("config.json", f"sha256 {code(base.config_sha256)}" if base.config_sha256 else None),
+            *((plain(name), f"sha256 {code(digest)}") for name, digest in sorted(base.weights.items())),
+        ]
+    )
 
 
-def _differing_metric(name: str, said: dict[str, Any], wanted: dict[str, Any]) -> Iterator[str]:
-    if not _same(said.get("value"), wanted["value"]):
-        yield f"{name} {said.get('value')} is not the record's {wanted['value']}."
-    if said.get("verified"):
-        yield f"{name} is not verified: only the Hub says so."
-    args, known = said.get("args"), _flat(wanted["args"])
-    shown = _flat(args) if isinstance(args, dict) else {}
-    for key, value in known.items():
-        if key not in shown:
-            yield f"{key} of {name} is gone from the model-index."
-        elif not _same(shown[key], value):
-            yield f"{key} of {name} {shown[key]} is not the record's {value}."
+def cost_facts(record: AdapterRecord) -> list[Row]:
+    cost = record.cost
+    seconds, speed, memory = cost.train_seconds, cost.examples_per_second, cost.peak_memory_bytes
+    share = ""
+    if cost.total_parameters:
+        share = (
+            f" of {cost.total_parameters:,} ({100 * cost.trainable_parameters / cost.total_parameters:.2f}%)"
+        )
+    return _known(
+        [
+            ("trainable parameters", f"{cost.trainable_parameters:,}{share}"),
+            ("size", f"{cost.adapter_bytes / 1e6:.2f} MB"),
+            ("training time", clock(seconds) if seconds is not None else None),
+            ("speed", f"{speed:.1f} examples/s" if speed is not None else None),
+            ("evaluation time", clock(cost.evaluate_seconds) if cost.evaluate_seconds is not None else None),
+            ("peak memory", f"{memory / 1e9:.2f} GB" if memory is not None else None),
+            ("hardware", plain(cost.hardware) if cost.hardware else None),
+        ]
+    )
 
 
-def _flat(args: dict[str, Any]) -> dict[str, Any]:
-    """The baselines beside the rest."""
-    rest = {key: value for key, value in args.items() if not isinstance(value, dict)}
-    for value in args.values():
-        rest |= value if isinstance(value, dict) else {}
-    return rest
+def _with_interval(metric: Metric) -> str:
+    return f"{metric.value:.4f} ({metric.low:.4f} to {metric.high:.4f}, n {metric.n})"
 
 
-def _same(said: object, wanted: object) -> bool:
-    """As numbers, where both are; a YAML number as it is written in Python, which has its digits."""
-    if isinstance(wanted, int | float) and not isinstance(said, bool) and isinstance(said, int | float | str):
-        return same_numbers(str(said), str(wanted))
-    return said == wanted
-
-
-def _results(matter: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """(name, data set, metric) of whatever is shaped like a result: what is not, a validation says."""
-    for model in _mappings(matter.get("model-index")):
-        for result in _mappings(model.get("results")):
-            data = result.get("dataset")
-            for metric in _mappings(result.get("metrics")):
-                name = str(metric.get("name") or metric.get("type"))
-                yield name, data if isinstance(data, dict) else {}, metric
-
-
-def _mappings(value: object) -> list[dict[str, Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+def _known(facts: list[tuple[str, str | None]]) -> list[Row]:
+    return [(name, value) for name, value in facts if value]

@@ -1,37 +1,32 @@
-"""A card held against what the Hub takes, and against the record: sentences are free, numbers are not."""
+"""Compares a card with what its record renders, and its front matter with what the Hub accepts."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any
 
-from zoo.cards.facts import METRIC, base_facts, cost_facts, data_facts, metric_rows, training_facts
 from zoo.cards.licences import unknown_licences
-from zoo.cards.markdown import plain, tables, unmarked
-from zoo.cards.metadata import front_matter, parse, split
-from zoo.cards.redact import is_hub_id, public
-from zoo.cards.render import render
-from zoo.cards.tables import differing_results, same_numbers
-from zoo.registry.schema import UNKNOWN, AdapterRecord
+from zoo.cards.metadata import BASE_TAG, RECORD_KEYS, dump, parse, split
+from zoo.cards.redact import is_hub_id
+from zoo.cards.render import parts, render
+from zoo.registry.schema import AdapterRecord
 
 _RELATIONS = ("adapter", "finetune", "merge", "quantized")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*|code|multilingual")
 _PATH = re.compile(r"[./~\\]|[A-Za-z]:|path:|local:|file:")
-_SHA256 = re.compile(r"\b[0-9a-f]{64}\b")
 _LISTS = ("base_model", "datasets", "license", "language")
 """May be one text or several."""
-_BASE_TAG = "base_model:"
-_NO_HEAD = "the card has no front matter: it begins with a line ---, and another ends it."
-_NEEDED = ("base model", "base revision", "fingerprint of the rows", "trained parameters")
-"""Rows of the tables that are missed where they are gone."""
+_NO_MATTER = "the card has no front matter: it begins with a line ---, and another ends it."
+NO_BLOCK = "the card has no zoo markers: adapter-zoo 0.1 or a person wrote it."
 
 
 def validate(text: str) -> list[str]:
     """What the Hub would refuse in a card's front matter, a sentence each; it is not asked."""
     head, _ = split(text)
     if head is None:
-        return [_NO_HEAD]
+        return [_NO_MATTER]
     try:
         matter = parse(head)
     except ValueError as error:
@@ -40,51 +35,67 @@ def validate(text: str) -> list[str]:
 
 
 def differs(text: str, record: AdapterRecord) -> list[str]:
-    """What an edited card says otherwise than the record, a sentence each; nothing where only prose changed.
+    """How front matter and block of a card differ from what the record renders: the first line of each.
 
-    Sections and sentences may come, go and move. The results, the doubts about them, the base, hashes and
-    the number of parameters must be there and be the record's; so must what else of the run stands in tables.
-    A number may be rounded, to two digits after the point or more.
+    Prose outside the block is a person's, and so are further keys and tags of the front matter.
     """
-    record = public(record)
-    head, body = split(text)
-    if head is None:
-        return [_NO_HEAD]
+    card = parts(text)
+    if card is None:
+        return [NO_BLOCK]
     try:
-        matter = parse(head)
+        matter = parse(card.matter)
     except ValueError as error:
         return [f"the front matter cannot be read: {error}."]
-    return list(
-        dict.fromkeys(
-            [
-                *_front_matter_differs(matter, record),
-                *differing_results(matter, front_matter(record)),
-                *_results_differ(body, record),
-                *_facts_differ(body, record),
-            ]
-        )
-    )
+    # a published card opens the adapter from its repository
+    repo = record.hub.repo if record.hub and record.hub.repo in card.block else None
+    wanted = parts(render(record, repo))
+    assert wanted is not None
+    shown, known = _of_record(matter), _of_record(parse(wanted.matter))
+    missing = [tag for tag in known["tags"] if tag not in shown["tags"]]
+    foreign = [tag for tag in shown["tags"] if tag not in known["tags"] and str(tag).startswith(BASE_TAG)]
+    shown["tags"] = known["tags"] = []
+    found = [_first_difference(dump(shown), dump(known)), _first_difference(card.block, wanted.block)]
+    return [
+        *filter(None, found),
+        *(f"the tag '{tag}' is missing." for tag in missing),
+        *(f"the tag '{tag}' is not of the recorded base." for tag in foreign),
+    ]
 
 
-def is_edited(text: str, record: AdapterRecord) -> bool:
-    """Is the card other than the one that the record gives, wherever that was to be opened from?"""
-    repos = {None, record.hub.repo if record.hub else None}
-    return all(text.strip() != render(record, repo).strip() for repo in repos)
+def _of_record(matter: dict[str, Any]) -> dict[str, Any]:
+    found = {key: matter[key] for key in RECORD_KEYS if key in matter}
+    index = found.get("model-index")
+    if isinstance(index, list) and index and isinstance(index[0], dict):
+        # a pulled adapter may have another name here
+        found["model-index"] = [{**index[0], "name": ""}, *index[1:]]
+    tags = matter.get("tags")
+    return {**found, "tags": tags if isinstance(tags, list) else []}
+
+
+def _first_difference(shown: str, wanted: str) -> str | None:
+    for one, other in zip_longest(shown.splitlines(), wanted.splitlines()):
+        if one != other:
+            if one is None:
+                return f"the line '{other.strip()}' is missing."
+            if other is None:
+                return f"the line '{one.strip()}' is not from the record."
+            return f"the line '{one.strip()}' should be '{other.strip()}'."
+    return None
 
 
 def _wrong_types(matter: dict[str, Any]) -> Iterator[str]:
     for key in _LISTS:
         given = matter.get(key)
         if given is not None and not all(isinstance(one, str) and one for one in _several(given)):
-            yield f"{key} is {matter[key]!r}, which is no text{_quotes(matter[key])}."
+            yield f"{key} is {matter[key]!r}, which is not a string{_quotes(matter[key])}."
     for key in ("metrics", "tags"):
         if key in matter and not (
             isinstance(matter[key], list) and all(isinstance(one, str) for one in matter[key])
         ):
-            yield f"{key} is no list of texts."
+            yield f"{key} is not a list of strings."
     for key in ("library_name", "pipeline_tag", "base_model_relation", "license_name", "license_link"):
         if key in matter and not isinstance(matter[key], str):
-            yield f"{key} is {matter[key]!r}, which is no text."
+            yield f"{key} is {matter[key]!r}, which is not a string."
 
 
 def _quotes(value: object) -> str:
@@ -94,12 +105,12 @@ def _quotes(value: object) -> str:
 def _wrong_values(matter: dict[str, Any]) -> Iterator[str]:
     for one in _texts(matter.get("base_model")):
         if _PATH.match(one):
-            yield f"base_model '{one}' is a path: the Hub takes the id of a model, owner/name."
+            yield f"base_model '{one}' is a path: the Hub wants the id of a model, owner/name."
         elif not is_hub_id(one):
-            yield f"base_model '{one}' is no id of a model: owner/name."
+            yield f"base_model '{one}' is not the id of a model: owner/name."
     for one in _texts(matter.get("datasets")):
         if not is_hub_id(one) and not re.fullmatch(r"\w[\w.-]*", one):
-            yield f"datasets names '{one}', which is no id of a data set."
+            yield f"datasets names '{one}', which is not the id of a dataset."
     if matter.get("base_model_relation", "adapter") not in _RELATIONS:
         yield f"base_model_relation is one of {', '.join(_RELATIONS)}."
     if not matter.get("license"):
@@ -107,11 +118,11 @@ def _wrong_values(matter: dict[str, Any]) -> Iterator[str]:
     yield from unknown_licences(_texts(matter.get("license")))
     for one in _texts(matter.get("language")):
         if not _LANGUAGE.fullmatch(one):
-            yield f"language '{one}' is no code of ISO 639: en."
+            yield f"language '{one}' is not an ISO 639 code such as en."
 
 
 def _unreadable(matter: dict[str, Any]) -> Iterator[str]:
-    """What the Hub's own client cannot make anything of."""
+    """A model-index that the Hub's own client cannot read."""
     from huggingface_hub import ModelCardData
 
     index = matter.get("model-index")
@@ -129,88 +140,6 @@ def _unreadable(matter: dict[str, Any]) -> Iterator[str]:
         for metric in result["metrics"]:
             if not isinstance(metric["type"], str) or isinstance(metric["value"], bool | list | dict | None):
                 yield f"model-index has no value for '{metric['type']}'."
-
-
-def _front_matter_differs(matter: dict[str, Any], record: AdapterRecord) -> Iterator[str]:
-    wanted = front_matter(record)
-    for key in ("base_model", "base_model_relation", "base_model_revision", "library_name"):
-        if matter.get(key) != wanted.get(key):
-            yield _differs(key, matter.get(key), wanted.get(key))
-    hashes, known = matter.get("base_model_sha256"), wanted.get("base_model_sha256", {})
-    for name in sorted({*known, *(hashes if isinstance(hashes, dict) else {})}):
-        shown = hashes.get(name) if isinstance(hashes, dict) else None
-        if shown != known.get(name):
-            yield _differs(f"base_model_sha256 of {name}", shown, known.get(name))
-    lost = [one for one in wanted.get("datasets", []) if one not in _texts(matter.get("datasets"))]
-    yield from (f"the data set {one} is gone from the front matter." for one in lost)
-    tags = {one for one in _texts(matter.get("tags")) if one.startswith(_BASE_TAG)}
-    for one in sorted(tags ^ {one for one in wanted["tags"] if one.startswith(_BASE_TAG)}):
-        yield f"the tag {one} {'is not that of the base on record' if one in tags else 'is gone'}."
-
-
-def _results_differ(body: str, record: AdapterRecord) -> Iterator[str]:
-    header, *rows = ([unmarked(cell) for cell in row] for row in metric_rows(record))
-    shown = [table for table in tables(body) if table.header and table.header[0].lower() == METRIC]
-    known = {row[0] for row in rows}
-    for name, *values in rows:
-        found = [
-            dict(zip(table.header, cells, strict=False))
-            for table in shown
-            for cells in table.rows
-            if cells[0] == name
-        ]
-        if not found:
-            yield f"{name} is gone from the table of results."
-            continue
-        for column, value in zip(header[1:], values, strict=True):
-            label = name if column == "value" else f"{column} of {name}"
-            if not any(column in cells for cells in found):
-                yield f"{label} is gone from the table of results."
-            for cells in found:
-                if not same_numbers(cells.get(column, value), value):
-                    yield _differs(label, cells[column], value)
-    for one in sorted({row[0] for table in shown for row in table.rows} - known):
-        yield f"{one} in the table of results is not on record."
-    said_of_it = unmarked(body)
-    for flag in record.flags:
-        if unmarked(plain(flag)) not in said_of_it:
-            yield f"the doubt is gone: {flag}."
-
-
-def _facts_differ(body: str, record: AdapterRecord) -> Iterator[str]:
-    base = base_facts(record.base) if record.base.id != UNKNOWN else []
-    data = data_facts(record.data) if record.data else []
-    cost = cost_facts(record)
-    needed = {
-        "base model",
-        "base revision",
-        "fingerprint of the rows",
-        "trained parameters",
-        *record.base.weights,
-    }
-    shown = [row for table in tables(body) for row in table.rows if len(table.header) == len(row) == 2]
-    for name, value in (*base, *data, *cost, *training_facts(record)):
-        key, wanted = unmarked(name), unmarked(value)
-        found = [cells[1] for cells in shown if cells[0].lower() == key.lower()]
-        if not found and key in needed:
-            yield f"{key} is gone from the tables."
-        as_it_is = "`" in value
-        for said in found:
-            if said != wanted and (as_it_is or not same_numbers(said, wanted)):
-                yield _differs(key, said, wanted)
-    known = {
-        record.base.config_sha256,
-        *record.base.weights.values(),
-        *(f.sha256 for f in record.files.values()),
-    }
-    known |= {record.data.fingerprint} if record.data else set()
-    yield from (f"sha256 {one} is not on record." for one in _SHA256.findall(body) if one not in known)
-
-
-def _differs(name: str, said: object, wanted: object) -> str:
-    if said is None:
-        return f"{name} is gone; the record has {wanted}."
-    return f"{name} {said} is not the record's{'; it has none' if wanted is None else f' {wanted}'}."
 
 
 def _several(value: object) -> list[Any]:

@@ -9,15 +9,15 @@ from zoo.errors import UsageError
 from zoo.registry.store import Registry
 
 _OLD = "README.old.md"
-"""Where a card goes whose numbers are not the record's; it is never published."""
+"""Where a card goes that is replaced and not carried over; it is never published."""
 
 
 @click.command(name="card")
 @click.argument("name")
 @click.option(
-    "--write", is_flag=True, help="Put it into the adapter's folder; one with edited prose is kept."
+    "--write", is_flag=True, help="Put it into the adapter's folder; prose outside its block is kept."
 )
-@click.option("--force", is_flag=True, help="With --write: in the place of one with edited prose too.")
+@click.option("--force", is_flag=True, help="With --write: leave out the prose of the card that is there.")
 @registry_option
 @json_option
 def card_command(registry: Registry, name: str, write: bool, force: bool, as_json: bool) -> None:
@@ -26,28 +26,29 @@ def card_command(registry: Registry, name: str, write: bool, force: bool, as_jso
         raise UsageError("--force says how --write writes.", f"zoo card {name} --write --force")
     record, folder = registry.locate(name)
 
-    from zoo.cards.render import FILE, render
-    from zoo.cards.validate import differs, is_edited, validate
+    from zoo.cards.render import FILE, keep_prose, render
+    from zoo.cards.validate import differs, validate
 
     text = render(record, record.hub.repo if record.hub else None)
     path = folder / FILE
     there = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
-    edited = there is not None and is_edited(there, record)
-    differences = differs(there, record) if edited and there is not None else []
-    written = write and (force or bool(differences) or not edited)
-    for line in validate(text):
+    differences = [] if there is None else differs(there, record)
+    new = text if there is None or force else keep_prose(there, text)
+    written = write and new != there
+    for line in validate(new):
         click.echo(f"the Hub would refuse it: {printable(line)}", err=True)
     for line in differences:
-        click.echo(f"{path} says otherwise: {printable(line)}", err=True)
+        click.echo(f"{path}: {printable(line)}", err=True)
     if written:
-        if edited:
+        if there is not None and (differences or force):
             path.replace(folder / _OLD)
-            click.echo(f"the edited card is now {folder / _OLD}", err=True)
-        path.write_text(text, encoding="utf-8")
+            click.echo(f"the card that was there is now {folder / _OLD}", err=True)
+        path.write_text(new, encoding="utf-8")
     if write:
-        click.echo(f"{path} {'written' if written else 'kept: only its prose was edited'}", err=True)
+        click.echo(f"{path} {'written' if written else 'is up to date'}", err=True)
     if as_json:
         facts = {"name": record.name, "path": str(path), "text": text, "written": written}
-        print_json({**facts, "edited": edited, "differs": differences, "refused": validate(text)})
+        edited = there is not None and there != text
+        print_json({**facts, "edited": edited, "differs": differences, "refused": validate(new)})
     elif not write:
         click.echo(printable(text), nl=False)

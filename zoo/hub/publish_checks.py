@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from zoo.cards.redact import is_hub_id
-from zoo.cards.validate import differs, validate
+from zoo.cards.validate import NO_BLOCK, differs, validate
 from zoo.errors import ZooError
 from zoo.hub.client import HUB_TIMEOUT, client, retrying, said, status_of
 from zoo.models.fingerprint import canonical, is_among, sha256
@@ -119,12 +119,19 @@ def unchanged_gate(record: AdapterRecord, folder: Path) -> Gate:
     return Gate("unchanged", FAILED, f"{_some(wrong)} since it was made", "zoo verify NAME")
 
 
-def card_gate(text: str, record: AdapterRecord) -> Gate:
-    """Prose may be edited; what the record says must stand as the record has it."""
-    wrong = [one.rstrip(".") for one in validate(text) or differs(text, record)]
+def card_gate(edited: str | None, text: str, record: AdapterRecord) -> Gate:
+    """Is `text` valid, the card to be published, and does `edited`, the one it comes from, match the record?
+
+    A card without a block was made by adapter-zoo 0.1 or by hand. It stays where it is and a new one is
+    published, unless an earlier one on the Hub may hold a person's prose.
+    """
+    fix = "zoo card NAME --write"
+    wrong = validate(text) or (differs(edited, record) if edited is not None else [])
+    if wrong == [NO_BLOCK] and not record.hub:
+        return Gate("card", WARNING, f"{NO_BLOCK.rstrip('.')}: a new one is published instead", fix)
     if not wrong:
-        return Gate("card", PASSED, "its front matter is valid, and its numbers are the record's")
-    return Gate("card", FAILED, _some(wrong, "; "), "zoo card NAME --write makes it anew from the record")
+        return Gate("card", PASSED, "its front matter is valid, and its block is the record's")
+    return Gate("card", FAILED, _some([one.rstrip(".") for one in wrong], "; "), fix)
 
 
 def _some(words: list[str], between: str = ", ") -> str:

@@ -15,7 +15,6 @@ from pathlib import Path
 import msgspec
 
 from zoo.cards import render
-from zoo.cards.merge import carry_over
 from zoo.cards.metadata import parse, split
 from zoo.cards.redact import public
 from zoo.errors import IncompatibleError
@@ -82,7 +81,8 @@ def stage(
     unchanged = unchanged_gate(record, source)
     base, about_base = base_gate(record.base, terms.base_id, report)
     shown = public(msgspec.structs.replace(record, base=base, hub=None))
-    licence = terms.licence or _stated(source / render.FILE)
+    edited = _edited_card(source)
+    licence = terms.licence or _stated(edited)
     gates = [licence_gate(record, licence), about_base, metrics_gate(record, terms.without_metrics)]
     try:
         allowed = outgoing(source)
@@ -96,9 +96,11 @@ def stage(
     ids = file_ids(folder)
     shown = msgspec.structs.replace(shown, files={name: ids[name] for name in record.files if name in ids})
     (folder / RECORD_FILE).write_bytes(dump(shown))
-    text = _card(record, shown, source, repo, licence)
+    text = render.render(shown, repo, licence)
+    if edited is not None:
+        text = render.keep_prose(edited, text, relicensed=terms.licence is not None)
     (folder / render.FILE).write_text(text, encoding="utf-8")
-    gates += [card_gate(text, shown), _files_gate(folder, source, record), unchanged]
+    gates += [card_gate(edited, text, record), _files_gate(folder, source, record), unchanged]
     return Staged(shown, folder, left_out, gates)
 
 
@@ -114,27 +116,20 @@ def _put(path: Path, target: Path, base: BaseId) -> None:
         shutil.copyfile(path, target)
 
 
-def _card(record: AdapterRecord, shown: AdapterRecord, source: Path, repo: str, licence: str | None) -> str:
-    """Made from the record, with what somebody wrote into the one beside the adapter."""
-    new = render.render(shown, repo, licence)
+def _edited_card(source: Path) -> str | None:
+    """The card beside the adapter, in which a person may have written; None where there is none to read."""
     path = source / render.FILE
-    if not path.is_file() or path.is_symlink():
-        return new
-    text = read_text(path)
-    # one that was pulled is the published one, which names its repository and its licence
-    known = record.hub.repo if record.hub and record.hub.repo in text else None
-    return carry_over(
-        text, render.render(msgspec.structs.replace(record, hub=None), known, _stated(path)), new
-    )
-
-
-def _stated(path: Path) -> str | None:
-    """The licence in the card's own front matter: stated once, it need not be stated again."""
-    if not path.is_file() or path.is_symlink():
-        return None
     try:
-        found = parse(split(read_text(path))[0] or "").get("license")
-    except (ValueError, IncompatibleError):  # a gate says so
+        return read_text(path) if path.is_file() and not path.is_symlink() else None
+    except IncompatibleError:  # a check says so
+        return None
+
+
+def _stated(card: str | None) -> str | None:
+    """The licence in the card's own front matter: stated once, it need not be stated again."""
+    try:
+        found = parse(split(card or "")[0] or "").get("license")
+    except ValueError:  # a check says so
         return None
     names = found if isinstance(found, list) else [found]
     return ", ".join(one for one in names if isinstance(one, str)) or None
