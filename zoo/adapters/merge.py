@@ -12,6 +12,7 @@ import msgspec
 from zoo.adapters import probe
 from zoo.adapters.integrity import WHOLE
 from zoo.adapters.load import Adapters
+from zoo.adapters.probe import MERGE_TOLERANCES
 from zoo.cards import render
 from zoo.errors import IncompatibleError, UsageError
 from zoo.models.fingerprint import file_ids, read_config
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from zoo.registry.store import Registry
 
     Outputs = list[dict[str, Tensor]]
-
-TOLERANCES = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
-"""Largest difference of outputs, relative to the largest, by the type that the weights are saved in."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +64,8 @@ def merge(
     import torch
 
     report = report or Report()
-    if dtype not in (None, *TOLERANCES):
-        raise UsageError(f"--dtype is {', '.join(TOLERANCES)}, got '{dtype}'.")
+    if dtype not in (None, *MERGE_TOLERANCES):
+        raise UsageError(f"--dtype is {', '.join(MERGE_TOLERANCES)}, got '{dtype}'.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} holds something already.", "-o NEW_FOLDER")
     adapters = Adapters([name], registry, base, allow_other, report)
@@ -95,7 +93,7 @@ def merge(
         del merged
         again, _ = task.load_model(beside, record.labels)
         found = _compare(_outputs(again, inputs), before)
-        if not found[0] <= TOLERANCES[kind] * found[1]:
+        if not found[0] <= MERGE_TOLERANCES[kind] * found[1]:
             raise IncompatibleError(
                 f"the merged model differs from the adapter by {found[0]:.2g}, "
                 f"where outputs reach {found[1]:.2g}: it was not kept.",
@@ -132,4 +130,4 @@ def _outputs(model: nn.Module, inputs: probe.Batches) -> Outputs:
 def _published_dtype(base: Path) -> str:
     config = read_config(base)
     kind = str(config.get("dtype") or config.get("torch_dtype"))
-    return kind if kind in TOLERANCES else "float32"
+    return kind if kind in MERGE_TOLERANCES else "float32"

@@ -36,6 +36,10 @@ _METADATA = "probe"
 """The entry of the file's metadata that describes it, as JSON."""
 TOLERANCES = {"fp32": 1e-3, "bf16": 5e-2}
 """Largest difference of an output, relative to the largest, by precision: machines differ in rounding."""
+MERGE_TOLERANCES = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
+"""The same of a merged model and the adapter on its base, by the type that the weights are saved in."""
+NOTHING = 1e-6
+"""The same of an adapter that does nothing, and of its base."""
 _POSITIONS = 4
 """Last positions of a text that are kept."""
 _WIDTH = 256

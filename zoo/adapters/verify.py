@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from zoo.adapters import probe as probing
 from zoo.adapters.integrity import WHOLE, adapter_files, check_files
 from zoo.adapters.load import Adapters, LoadedAdapter
-from zoo.adapters.probe import BACKBONE, TOLERANCES
+from zoo.adapters.probe import BACKBONE, NOTHING, TOLERANCES
 from zoo.errors import IncompatibleError, NotFoundError, ZooError
 from zoo.models import safetensors_header
 from zoo.registry.schema import AdapterRecord
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from zoo.adapters.probe import Answers, Probe
-
-_NOTHING = 1e-6
-"""An adapter that moves no output by more than this share of the largest does nothing."""
 
 
 class _FailedError(Exception):
@@ -164,7 +161,7 @@ def _on_effect(
     folder: Path,
 ) -> CheckResult:
     """Where nothing before a fresh head moves, the head must be all that was trained."""
-    changed = next((one for one in moved if not one.within(_NOTHING)), None)
+    changed = next((one for one in moved if not one.within(NOTHING)), None)
     if changed is not None:
         return CheckResult("effect", OK, f"against the bare base {changed}")
     names = [name for path in adapter_files(folder) for name in safetensors_header.read_header(path)]

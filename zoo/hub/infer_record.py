@@ -15,12 +15,13 @@ import msgspec
 from zoo.adapters import find_base
 from zoo.adapters.compat.peft_shapes import sort_tensors
 from zoo.adapters.formats import WEIGHTS, read_adapter_config
+from zoo.adapters.integrity import missing_head
 from zoo.cards.redact import is_hub_id
 from zoo.cards.render import FILE as CARD_FILE
 from zoo.errors import IncompatibleError, NotFoundError, UsageError
 from zoo.hub.trust_record import recorded_files
+from zoo.models.families import CLASSIFIERS
 from zoo.models.fingerprint import LEGACY_IDS, canonical, identify, read_config
-from zoo.models.loading import HEADS
 from zoo.models.safetensors_header import named, read_header
 from zoo.plugins import manager, source
 from zoo.plugins.source import Resolved
@@ -67,7 +68,11 @@ def describe(folder: Path, asserted: Asserted, report: Report) -> tuple[AdapterR
         _check_task(asserted.task, kind)
     else:
         remarks.append(_task_remark(kind))
-    labels, more = _labels(kind, _head_rows(shapes), asserted.labels, folder, local)
+    labels, more = _labels(_head_rows(shapes), asserted.labels, folder, local)
+    if lost := missing_head(shapes, config, base.model_type):
+        more.append(
+            f"its file holds no {named(', '.join(lost))}: what it says is noise unless its base has that"
+        )
     files = recorded_files(folder)
     version = str(config.get("peft_version", ""))
     record = AdapterRecord(
@@ -234,13 +239,15 @@ def _head_rows(shapes: Mapping[str, tuple[int, ...]]) -> int | None:
     rows = [
         shape[0]
         for name, shape in sort_tensors(shapes).whole.items()
-        if len(shape) == 2 and name.endswith("weight") and any(part in HEADS for part in name.split("."))
+        if len(shape) == 2
+        and name.endswith("weight")
+        and any(part in CLASSIFIERS for part in name.split("."))
     ]
     return min(rows, default=None)
 
 
 def _labels(
-    kind: object, rows: int | None, asserted: Sequence[str], folder: Path, base: Resolved | None
+    rows: int | None, asserted: Sequence[str], folder: Path, base: Resolved | None
 ) -> tuple[list[str], list[str]]:
     if asserted:
         if rows is not None and len(asserted) != rows:
@@ -250,8 +257,7 @@ def _labels(
             )
         return list(asserted), []
     if rows is None:
-        lost = kind == "SEQ_CLS"
-        return [], ["its file holds no trained head: what it says of a text is noise"] if lost else []
+        return [], []
     for place in (folder, base.folder if base else None):
         names = _names(place) if place else []
         if len(names) == rows:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from zoo.adapters.integrity import changed_files
 from zoo.cards.redact import is_hub_id
 from zoo.cards.validate import NO_BLOCK, differs, validate
 from zoo.errors import ZooError
 from zoo.hub.client import HUB_TIMEOUT, client, retrying, said, status_of
-from zoo.models.fingerprint import canonical, is_among, sha256
+from zoo.models.fingerprint import canonical, is_among
 from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId
 from zoo.runtime.console import Report
 
@@ -109,11 +110,8 @@ def _on_hub(repo: str, revision: str | None, report: Report) -> tuple[set[str], 
 
 def unchanged_gate(record: AdapterRecord, folder: Path) -> Gate:
     """Are the files those that were made, and measured? Only the card may be edited."""
-    wrong = [
-        f"{name} is gone" if not (folder / name).is_file() else f"{name} has changed"
-        for name, file in record.files.items()
-        if not (folder / name).is_file() or sha256(folder / name) != file.sha256
-    ]
+    gone, changed = changed_files(record, folder)
+    wrong = [*(f"{name} is gone" for name in gone), *(f"{name} has changed" for name in changed)]
     if not wrong:
         return Gate("unchanged", PASSED, f"{len(record.files)} files are as they were made")
     return Gate("unchanged", FAILED, f"{_some(wrong)} since it was made", "zoo verify NAME")

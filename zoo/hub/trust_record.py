@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 
 from zoo.adapters.formats import WEIGHTS
+from zoo.adapters.integrity import changed_files
 from zoo.cards.redact import is_hub_id, public
 from zoo.cards.render import FILE as CARD_FILE
 from zoo.errors import IncompatibleError, ZooError
-from zoo.models.fingerprint import canonical, file_ids, sha256
+from zoo.models.fingerprint import canonical, file_ids
 from zoo.models.safetensors_header import named
 from zoo.plugins import manager
 from zoo.plugins.peft_method import PeftMethod
@@ -65,10 +66,11 @@ def _check_files(record: AdapterRecord, folder: Path) -> None:
         check_file_name(name)
         if name not in record.files:
             raise IncompatibleError(f"{name} is not among its files")
-        if not (folder / name).is_file():
-            raise IncompatibleError(f"its file {name} is missing")
-        if sha256(folder / name) != record.files[name].sha256:
-            raise IncompatibleError(f"{name} has another hash")
+    gone, changed = changed_files(record, folder)
+    if gone:
+        raise IncompatibleError(f"its file {gone[0]} is missing")
+    if changed:
+        raise IncompatibleError(f"{changed[0]} has another hash")
 
 
 def _check_config(record: AdapterRecord, config: dict[str, Any]) -> None:

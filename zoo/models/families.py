@@ -1,23 +1,64 @@
-"""The tensors of a model as its config alone has them, for the families that most adapters are made for."""
+"""Knows the families of models that most adapters are made for: heads, layers, positions, tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 Shapes = dict[str, tuple[int, ...]]
+CLASSIFIERS = frozenset({"classifier", "score", "classification_head"})
+"""What transformers calls the last layer of a classifier."""
 _LARGEST = 10_000_000
 """No size of a model is larger; the number of layers has its own limit."""
 _MOST_LAYERS = 500
 
 
+@dataclass(frozen=True)
+class LayerNames:
+    """Names inside one kind of layer."""
+
+    layers: str
+    """The list of them, as the end of its name."""
+    attention: str
+    """The matrix whose output is the attention part's."""
+    feedforward: str
+    """The module whose output is the feed-forward part's, before the residual is added."""
+    last_norm: str | None
+    """The norm after the residual sum; None where norms come first."""
+    residual: str | None = None
+    """Where no module is the whole feed-forward part: the one that adds (its result, its input)."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """What the models of one type have in common."""
+
+    body: str = ""
+    """What a model with a head calls its body, where that is the name of a family."""
+    classifier: tuple[str, ...] = ()
+    """The modules that classify texts, which no file of a body has; empty where they are not known."""
+    layers: LayerNames | None = None
+    shapes: Callable[[Mapping[str, Any]], Shapes] | None = None
+    """The body's tensors by the config alone; raises KeyError where that lacks a size."""
+    transposed: bool = False
+    """Matrices are (in, out): transformers' Conv1D."""
+    reserved_positions: int = 0
+    """Positions up to the padding index, which no token of a text takes."""
+
+
+def family(model_type: object) -> Family:
+    """Of a config's `model_type`; one of which nothing is known where it is not in the table."""
+    return FAMILIES.get(str(model_type), Family())
+
+
 def draw(config: Mapping[str, Any]) -> Shapes | None:
     """Name -> shape of the body's weights; None where the family is not known or the config lacks a size."""
-    family = _FAMILIES.get(str(config.get("model_type")))
-    if family is None or any(isinstance(value, int) and value > _LARGEST for value in config.values()):
+    shapes = family(config.get("model_type")).shapes
+    if shapes is None or any(isinstance(value, int) and value > _LARGEST for value in config.values()):
         return None
     try:
-        found = family(config) if _layers(config) <= _MOST_LAYERS else {}
+        found = shapes(config) if _layers(config) <= _MOST_LAYERS else {}
     except (KeyError, TypeError, ZeroDivisionError):
         return None
     sides = (side for shape in found.values() for side in shape)
@@ -111,9 +152,29 @@ def _norm(name: str, width: int) -> Shapes:
     return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
 
 
-_FAMILIES: dict[str, Callable[[Mapping[str, Any]], Shapes]] = {
-    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "smollm3"), _llama),
-    **dict.fromkeys(("bert", "roberta", "xlm-roberta", "camembert"), _bert),
-    "distilbert": _distilbert,
-    "gpt2": _gpt2,
+_IN_BERT = LayerNames("encoder.layer", "attention.output.dense", "output.dense", "output.LayerNorm", "output")
+_IN_DISTILBERT = LayerNames("transformer.layer", "attention.out_lin", "ffn", "output_layer_norm")
+_IN_CLIP = LayerNames("encoder.layers", "self_attn.out_proj", "mlp", None)
+_IN_LLAMA = LayerNames("layers", "self_attn.o_proj", "mlp", None)
+_ROBERTA = Family(
+    "roberta", ("classifier.dense", "classifier.out_proj"), _IN_BERT, _bert, reserved_positions=2
+)
+_DECODER = Family("", ("score",), _IN_LLAMA, _llama)
+
+FAMILIES = {
+    "bert": Family("bert", ("classifier",), _IN_BERT, _bert),
+    **dict.fromkeys(("roberta", "xlm-roberta", "camembert"), _ROBERTA),
+    "electra": Family("electra", layers=_IN_BERT),
+    "distilbert": Family("distilbert", ("classifier", "pre_classifier"), _IN_DISTILBERT, _distilbert),
+    **{name: Family(name) for name in ("albert", "deberta", "mpnet", "xlnet")},
+    "deberta-v2": Family("deberta"),
+    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), _DECODER),
+    **dict.fromkeys(("gemma", "gemma2"), Family("", ("score",), None, _llama)),
+    "smollm3": Family("", shapes=_llama),
+    "phi3": Family("", ("score",)),
+    "gpt2": Family("", ("score",), None, _gpt2, transposed=True),
+    **dict.fromkeys(("openai-gpt", "imagegpt", "decision_transformer"), Family(transposed=True)),
+    "clip": Family(layers=_IN_CLIP),
 }
+"""By model type, never by guesswork."""
+BODIES = tuple(dict.fromkeys(one.body for one in FAMILIES.values() if one.body))

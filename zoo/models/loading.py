@@ -21,8 +21,6 @@ _TOKENIZER_FILES = (
     "sentencepiece.bpe.model",
 )
 
-HEADS = frozenset({"classifier", "score", "classification_head"})
-"""What transformers calls the last layer of a classifier."""
 _MOST_FRESH = 0.1
 """A model with a larger share of missing weights is not the checkpoint of this architecture."""
 

@@ -1,4 +1,4 @@
-"""The layers of a transformer and the places in them where a method can add something of its own.
+"""Finds the layers of a transformer, and the places in them where a method can add something of its own.
 
 By model type, never by guesswork. What is added is a module from (..., width) to (..., width); it becomes a
 part of the model, called `adapter`, so its weights have a name and are saved by it.
@@ -7,47 +7,19 @@ part of the model, called `adapter`, so its weights have a name and are saved by
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import IncompatibleError
+from zoo.models.families import FAMILIES, LayerNames, family
 
 if TYPE_CHECKING:
     from torch import Tensor, device, nn
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """Names inside one kind of layer."""
-
-    layers: str
-    """The list of them, as the end of its name."""
-    attention: str
-    """The matrix whose output is the attention part's."""
-    feedforward: str
-    """The module whose output is the feed-forward part's, before the residual is added."""
-    last_norm: str | None
-    """The norm after the residual sum; None where norms come first."""
-    residual: str | None = None
-    """Where no module is the whole feed-forward part: the one that adds (its result, its input)."""
-
-
-_BERT = _Parts("encoder.layer", "attention.output.dense", "output.dense", "output.LayerNorm", "output")
-_DISTILBERT = _Parts("transformer.layer", "attention.out_lin", "ffn", "output_layer_norm")
-_CLIP = _Parts("encoder.layers", "self_attn.out_proj", "mlp", None)
-_LLAMA = _Parts("layers", "self_attn.o_proj", "mlp", None)
-_KNOWN = {
-    **dict.fromkeys(("bert", "roberta", "xlm-roberta", "camembert", "electra"), _BERT),
-    "distilbert": _DISTILBERT,
-    "clip": _CLIP,
-    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), _LLAMA),
-}
-
-
 class Layer:
     """One layer of a model, to add to. Each method wants a module of its own."""
 
-    def __init__(self, module: nn.Module, parts: _Parts):
+    def __init__(self, module: nn.Module, parts: LayerNames):
         self._module, self._parts = module, parts
         attention = module.get_submodule(parts.attention)
         self.width: int = attention.out_features
@@ -88,11 +60,10 @@ def layers_of(model: Any) -> list[Layer]:
         IncompatibleError: layers of this model type are not known.
     """
     kind = model.config.model_type
-    if kind not in _KNOWN:
-        raise IncompatibleError(
-            f"the layers of a {kind} are not known; those of {', '.join(sorted(_KNOWN))} are.", "zoo methods"
-        )
-    parts = _KNOWN[kind]
+    parts = family(kind).layers
+    if parts is None:
+        known = ", ".join(sorted(name for name, one in FAMILIES.items() if one.layers))
+        raise IncompatibleError(f"the layers of a {kind} are not known; those of {known} are.", "zoo methods")
     lists = [one for name, one in model.named_modules() if f".{name}".endswith(f".{parts.layers}")]
     return [Layer(one, parts) for found in lists for one in found]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.data.dataset import open_dataset
 from zoo.errors import NotFoundError, UsageError
+from zoo.models.families import family
 from zoo.models.fingerprint import read_config
 from zoo.plugins import source
 from zoo.registry.schema import AdapterSpec
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from zoo.tasks.base import Task
     from zoo.training.memory_estimate import Memory
 
-_PADDED_POSITIONS = ("roberta", "xlm-roberta", "camembert")
-"""Model types whose positions start after the padding index."""
 _LEAST_ROOM = 8
 """Tokens of a text that is still a text."""
 
@@ -141,8 +140,7 @@ def fitting_length(method: Method, params: Any, task: Task, model: Any, asked: i
     asked = asked or task.max_length
     if most is None:
         return asked
-    if config.model_type in _PADDED_POSITIONS:
-        most -= 2
+    most -= family(config.model_type).reserved_positions
     taken = method.virtual_tokens(params)
     if most - taken < _LEAST_ROOM:
         raise UsageError(

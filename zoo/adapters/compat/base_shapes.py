@@ -14,13 +14,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from zoo.models.families import draw
+from zoo.models.families import draw, family
 from zoo.models.fingerprint import read_config, weight_files
 from zoo.models.safetensors_header import TensorInfo, read_header
 
 Shape = tuple[int, ...]
-_TRANSPOSED = {"gpt2", "openai-gpt", "imagegpt", "decision_transformer"}
-"""Model types whose matrices are (in, out): transformers' Conv1D."""
 _SIZES = {
     "hidden": ("hidden_size", "d_model", "n_embd", "dim"),
     "vocab": ("vocab_size",),
@@ -143,7 +141,7 @@ class Base:
         if len(shape) == 1:
             return Sides(shape, shape[0], shape[0], shape[0])
         outward, inward = shape[0], shape[1]
-        if _is_embedding(module) or (self.model_type in _TRANSPOSED and self.tied(module) is None):
+        if _is_embedding(module) or (family(self.model_type).transposed and self.tied(module) is None):
             outward, inward = inward, outward
         if len(shape) > 2:  # a convolution: of how many groups, its weights do not tell
             return Sides(shape, None, outward)

@@ -23,23 +23,14 @@ from zoo.adapters.compat.peft_shapes import (
     unjudged,
 )
 from zoo.adapters.compat.target_modules import names_of_targets, targeted
+from zoo.adapters.integrity import missing_head
+from zoo.models.families import BODIES, family
 from zoo.models.safetensors_header import named, shape_words
 from zoo.registry.schema import UNKNOWN, AdapterRecord
 
 _MOST_NAMES = 8
-_FAMILY_PREFIXES = ("bert", "roberta", "distilbert", "albert", "electra", "deberta", "mpnet", "xlnet")
-"""What a model with a head calls its body, where that is the name of a family."""
-_FAMILIES = {"xlm-roberta": "roberta", "camembert": "roberta", "deberta-v2": "deberta"}
 _READ_HIDDEN = {"q_proj", "k_proj", "v_proj", "query_key_value", "qkv_proj", "Wqkv", "gate_proj", "up_proj"}
 """Matrices that read the hidden state in every decoder that has them."""
-_ROBERTA_HEAD, _DECODER_HEAD = frozenset({"classifier.dense", "classifier.out_proj"}), frozenset({"score"})
-_HEADS = {
-    "bert": frozenset({"classifier"}),
-    "distilbert": frozenset({"pre_classifier", "classifier"}),
-    **dict.fromkeys(("roberta", "xlm-roberta", "camembert"), _ROBERTA_HEAD),
-    **dict.fromkeys(("gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "phi3"), _DECODER_HEAD),
-}
-"""The modules that classify texts, by model type: no file of a body has them."""
 
 
 @dataclass
@@ -73,7 +64,7 @@ def compare(adapter: Adapter, base: Base, record: AdapterRecord | None) -> Findi
         return found
     parts = sort_tensors(adapter.shapes)
     made_for = _family_named(parts, adapter.config)
-    if made_for and made_for != _FAMILIES.get(base.model_type, base.model_type):
+    if made_for and made_for != (family(base.model_type).body or base.model_type):
         found.wrong.append(f"made for a {made_for}, and this is a {base.model_type}")
         return found
     for module, parameters in parts.adapted.items():
@@ -213,23 +204,12 @@ def _compare_prompts(shape: Shape, config: Mapping[str, Any], base: Base, found:
 
 
 def _compare_heads(config: Mapping[str, Any], parts: Parts, base: Base, found: Findings) -> None:
-    """A head that the config promises and the file lacks is drawn at random, or fails to load."""
-    promised = config.get("modules_to_save")
-    if not isinstance(promised, list) or not promised or found.lost:
+    """A head that neither the file nor the base has would be drawn at random: it does not load."""
+    if found.lost:
         return
-    names = [str(name) for name in promised]
-    saved = [*parts.whole, *(f"{module}." for module in parts.adapted)]
-    if not any(f".{name}." in f".{tensor}" for name in names for tensor in saved):
-        found.wrong.append(f"its head is lost: none of {named(', '.join(names))} is among its tensors")
-        return
-    wanted = _HEADS.get(base.model_type)
-    if wanted is None or config.get("task_type") != "SEQ_CLS":
-        return
-    held = {name.rpartition(".")[0] for name in parts.whole}
-    held = {name for name in held if name.partition(".")[0] in ("classifier", "pre_classifier", "score")}
-    if held and wanted - held:
-        there = ", ".join(sorted(wanted))
-        found.wrong.append(f"its head is {', '.join(sorted(held))}; that of a {base.model_type} is {there}")
+    saved = [*parts.whole, *(f"{module}.lora" for module in parts.adapted)]
+    if lost := missing_head(saved, config, base.model_type, () if base.drawn else base.modules):
+        found.wrong.append(f"its head is lost: {named(', '.join(lost))} is not among its tensors")
 
 
 def _compare_reach(config: Mapping[str, Any], parts: Parts, base: Base, found: Findings) -> None:
@@ -359,7 +339,7 @@ def _conclude(found: Findings, base: Base) -> None:
 def _family_named(parts: Parts, config: Mapping[str, Any]) -> str | None:
     names = (*parts.adapted, *parts.whole, *names_of_targets(config))
     firsts = {name.partition(".")[0] for name in names}
-    return next((one for one in _FAMILY_PREFIXES if one in firsts), None)
+    return next((one for one in BODIES if one in firsts), None)
 
 
 def _width_within(base: Base, container: str) -> int | None:

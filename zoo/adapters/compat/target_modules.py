@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from zoo.models.families import BODIES
 from zoo.security.patterns import is_quick
 
 ALL_LINEAR = "all-linear"
-_PREFIXES = ("", "model.", "transformer.", "bert.", "roberta.", "distilbert.")
+_PREFIXES = ("", "model.", "transformer.", *(f"{body}." for body in BODIES))
 _LAYER = re.compile(r".*?\.[^.]*\.(?P<number>\d+)\.")
 
 

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from zoo.adapters import find_base
+from zoo.adapters.compat.base_shapes import read_base
 from zoo.adapters.formats import WEIGHTS
+from zoo.adapters.integrity import changed_files, missing_head
 from zoo.cards import render
 from zoo.cards import validate as card_check
 from zoo.cli.doctor_checks.housekeeping import again, zoo_command
 from zoo.errors import ZooError
-from zoo.models.fingerprint import sha256
-from zoo.models.loading import HEADS
-from zoo.models.safetensors_header import read_header
+from zoo.models.families import CLASSIFIERS
+from zoo.models.safetensors_header import named, read_header
 from zoo.plugins import manager
-from zoo.registry.schema import UNKNOWN, AdapterRecord
+from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId
 from zoo.registry.store import Registry
 from zoo.runtime.checks import FAILED, WARNING, CheckResult, some
 from zoo.runtime.console import Report
 
-_HEADED = ("SEQ_CLS", "TOKEN_CLS")
-"""PEFT's task types whose head is drawn anew on every base: without its own, an adapter predicts noise."""
 _MUCH = 2_000_000_000
 """Bytes that take seconds to hash."""
 
@@ -44,14 +44,7 @@ def adapters(registry: Registry, records: Records, report: Report, *, fast: bool
 
 
 def _adapter(registry: Registry, folder: Path, record: AdapterRecord, fast: bool) -> Iterator[CheckResult]:
-    lost, changed = [], []
-    for name, file in record.files.items():
-        path = folder / name
-        try:
-            if path.stat().st_size != file.bytes or (not fast and sha256(path) != file.sha256):
-                changed.append(name)
-        except OSError:
-            lost.append(name)
+    lost, changed = changed_files(record, folder, fast=fast)
     if lost or changed:
         what = "; ".join(
             f"{some(names)} {said}"
@@ -79,20 +72,23 @@ def _missing_head(folder: Path, record: AdapterRecord) -> tuple[str, str] | None
         tensors = [tensor for name in files for tensor in read_header(folder / name)]
     except ZooError as error:
         return FAILED, str(error)
-    held = {part for tensor in tensors for part in tensor.split(".")}
     config = _config(folder / "adapter_config.json")
-    named = config.get("modules_to_save")
-    saved = {str(one).rpartition(".")[2] for one in named} if isinstance(named, list) else set()
-    # PEFT lists two heads for each adapter, of which it has one
-    heads = saved & HEADS or (HEADS if config.get("task_type") in _HEADED else set())
-    if heads and not heads & held:
-        return FAILED, f"its head is missing: {files[0]} holds no {' and no '.join(sorted(heads))}"
-    if lost := sorted(saved - HEADS - held):
-        state = WARNING if saved & held else FAILED
-        return state, f"{files[0]} holds no {' and no '.join(lost)}, which its config says was trained"
-    if record.labels and not config and not HEADS & held:
+    lost = missing_head(tensors, config, record.base.model_type)
+    if lost and (lost := missing_head(tensors, config, record.base.model_type, _modules_of(record.base))):
+        return FAILED, f"its head is missing: {files[0]} holds no {' and no '.join(map(named, lost))}"
+    held = {part for tensor in tensors for part in tensor.split(".")}
+    if record.labels and not config and not CLASSIFIERS & held:
         return WARNING, f"{files[0]} holds no head, unless by a name of its own"
     return None
+
+
+def _modules_of(base: BaseId) -> Collection[str]:
+    """The modules that the base of an adapter has weights for; none where it is not here."""
+    try:
+        found = read_base(find_base.local(base).folder)
+    except (ZooError, OSError):
+        return ()
+    return () if found.drawn else found.modules
 
 
 def _config(path: Path) -> dict[str, Any]:
