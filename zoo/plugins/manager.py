@@ -7,10 +7,12 @@ Nothing is imported until it is asked for by name, and a plugin that fails to im
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -49,18 +51,35 @@ class Plugin:
 
 def find(kind: str) -> dict[str, Plugin]:
     """Every installed plugin of a kind, by name, sorted."""
-    found: dict[str, Plugin] = {}
+    return dict(_scan(tuple((place, _changed_at(place)) for place in sys.path))[kind])
+
+
+@lru_cache(maxsize=1)
+def _scan(path: tuple[tuple[str, int], ...]) -> dict[str, dict[str, Plugin]]:
+    """The plugins of every kind; `path` is sys.path with the time when pip last changed each folder."""
+    installed = entry_points()
     labels: dict[int, str] = {}  # by distribution object: reading a name parses the whole of METADATA
-    for point in sorted(entry_points(group=f"zoo.{kind}s"), key=lambda point: point.name):
-        if id(point.dist) not in labels:
-            labels[id(point.dist)] = _distribution(point)
-        plugin = Plugin(kind, point.name, point.value, labels[id(point.dist)])
-        twin = found.get(plugin.name)
-        if twin and _package(twin.distribution) != _package(plugin.distribution):
-            claims = tuple(sorted({*(twin.claimed_by or (twin.distribution,)), plugin.distribution}))
-            plugin = replace(plugin, distribution=" and ".join(claims), claimed_by=claims)
-        found[plugin.name] = plugin
+    found: dict[str, dict[str, Plugin]] = {}
+    for kind in KINDS:
+        plugins = found[kind] = {}
+        for point in sorted(installed.select(group=f"zoo.{kind}s"), key=lambda point: point.name):
+            if id(point.dist) not in labels:
+                labels[id(point.dist)] = _distribution(point)
+            plugin = Plugin(kind, point.name, point.value, labels[id(point.dist)])
+            twin = plugins.get(plugin.name)
+            if twin and _package(twin.distribution) != _package(plugin.distribution):
+                claims = tuple(sorted({*(twin.claimed_by or (twin.distribution,)), plugin.distribution}))
+                plugin = replace(plugin, distribution=" and ".join(claims), claimed_by=claims)
+            plugins[plugin.name] = plugin
     return found
+
+
+def _changed_at(place: str) -> int:
+    """In nanoseconds; 0 where there is no such folder."""
+    try:
+        return os.stat(place or ".").st_mtime_ns
+    except OSError:
+        return 0
 
 
 def load(kind: str, name: str) -> Any:

@@ -157,9 +157,9 @@ class PeftMethod(Method):
                     # save PEFT adds its own guesses, twice over
                     unique = dict.fromkeys(sorted(value) if isinstance(value, set) else value)
                     setattr(config, name, list(unique))
+        model.create_or_update_model_card = lambda folder: None  # PEFT's own; ours is made from the record
         # save_embedding_layers="auto" would ask the Hub for the base's vocabulary; nothing here resizes it
         model.save_pretrained(str(folder), save_embedding_layers=False)
-        (folder / "README.md").unlink(missing_ok=True)  # PEFT's own card; ours is made from the record
 
     def restore(self, model: nn.Module, folder: Path, params: Any, task: Task) -> nn.Module:
         from peft import PeftModel, get_peft_model_state_dict
