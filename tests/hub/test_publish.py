@@ -239,26 +239,27 @@ def test_a_whole_model_goes_as_a_model_and_a_foreign_method_with_its_plugin(
     assert "1.2.3" in card_text
 
 
-# the gates
+# the checks
 
 
-def verdicts(zoo: Zoo, *words: object) -> dict[str, str]:
-    done = zoo("publish", NAME, "--dry-run", "--json", *words)
-    return {gate["name"]: gate["verdict"] for gate in done.json["gates"]}
+def statuses(zoo: Zoo, *options: object) -> dict[str, str]:
+    done = zoo("publish", NAME, "--dry-run", "--json", *options)
+    return {one["name"]: one["status"] for one in done.json["checks"]}
 
 
-def test_a_dry_run_says_every_file_and_every_verdict_and_sends_nothing(
+def test_a_dry_run_lists_every_check_and_every_file_and_sends_nothing(
     zoo: Zoo, adapter: AdapterRecord, hub: LocalHub
 ) -> None:
     done = zoo("publish", NAME, "--dry-run")
     assert done.code == 0
-    lines = [line.split("\t") for line in done.out.splitlines()]
-    assert lines[0] == ["what", "name", "verdict", "words"]
-    gates = {name: verdict for what, name, verdict, _ in lines if what == "gate"}
-    assert gates == dict.fromkeys(("licence", "base", "metrics", "card", "files", "unchanged"), "passed")
-    files = {name: words for what, name, _, words in lines if what == "file"}
-    assert set(files) == SENT
-    assert files["tokenizer.json"] == "18 bytes"
+    checks, files = ([line.split("\t") for line in table.splitlines()] for table in done.out.split("\n\n"))
+    assert checks[0] == ["name", "status", "detail", "fix"]
+    assert [one[:2] for one in checks[1:]] == [
+        [name, "ok"] for name in ("licence", "base", "metrics", "card", "files", "unchanged")
+    ]
+    assert files[0] == ["file", "sent", "detail"]
+    assert {name for name, sent, _ in files[1:] if sent == "yes"} == SENT
+    assert ["tokenizer.json", "yes", "18 bytes"] in files
     assert {method for method, _ in hub.requests} <= {"GET"}
     assert not hub.store.has("models", REPO)
 
@@ -269,9 +270,9 @@ def test_a_dry_run_needs_no_network_and_no_token(registry: Registry, tmp_path: P
     done = run_process("publish", NAME, "--dry-run", "--json", env={**env, "HF_TOKEN": ""})
     assert done.code == 0, done.err
     assert done.json["repository"] == f"YOUR-ACCOUNT/{NAME}"
-    found = {gate["name"]: gate for gate in done.json["gates"]}
-    assert found["base"]["verdict"] == "warning"
-    assert "HF_HUB_OFFLINE" in found["base"]["words"]
+    found = {one["name"]: one for one in done.json["checks"]}
+    assert found["base"]["status"] == "warning"
+    assert "HF_HUB_OFFLINE" in found["base"]["detail"]
 
 
 def test_a_folder_planted_with_secrets_and_data_publishes_none_of_them_and_says_so(
@@ -390,7 +391,7 @@ def test_without_a_licence_or_metrics_it_is_refused_until_the_person_says_so(
     add_adapter(registry, base=bare, metrics=[], baselines={})
     done = zoo("publish", NAME, "--yes")
     assert (done.code, "licence: " in done.error, "metrics: " in done.error) == (5, True, True)
-    assert verdicts(zoo, "--license", "no-such-licence", "--no-metrics")["card"] == "failed"
+    assert statuses(zoo, "--license", "no-such-licence", "--no-metrics")["card"] == "failed"
     done = zoo("publish", NAME, "--yes", "--license", "mit", "--no-metrics")
     assert done.code == 0, done.err
     assert "Warning: metrics: it was not measured" in done.err

@@ -191,9 +191,9 @@ def test_plain_peft_says_the_same_of_the_repository(story: Story) -> None:
 def test_what_was_pulled_can_be_published_again_and_its_licence_is_known(story: Story) -> None:
     trial = story.user.zoo("publish", NAME, "me/another", "--dry-run", "--json")
     assert trial.code == 0, trial.err
-    gates = {gate["name"]: gate for gate in trial.json["gates"]}
-    assert gates["licence"]["words"] == "apache-2.0"
-    assert gates["card"]["verdict"] == "passed"
+    checks = {one["name"]: one for one in trial.json["checks"]}
+    assert checks["licence"]["detail"] == "apache-2.0"
+    assert checks["card"]["status"] == "ok"
 
 
 # what is changed is caught, by name

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from zoo.cli.output import json_option, print_facts, print_json, print_rows, registry_option
+from zoo.cli.output import json_option, print_checks, print_facts, print_json, print_rows, registry_option
 from zoo.errors import UsageError
 from zoo.hub.publish import prepared, send
-from zoo.hub.publish_checks import WARNING
 from zoo.hub.stage import Staged, Terms
 from zoo.hub.upload import Target
 from zoo.registry.store import Registry
+from zoo.runtime.checks import WARNING
 from zoo.runtime.console import StderrReport
 
 
@@ -21,9 +21,7 @@ from zoo.runtime.console import StderrReport
 @click.argument("name")
 @click.argument("repo", required=False, metavar="[[OWNER/]REPO]")
 @click.option("--public", is_flag=True, help="For everybody to see; else only you can.")
-@click.option(
-    "--dry-run", is_flag=True, help="Say what would be sent, and what every gate says; send nothing."
-)
+@click.option("--dry-run", is_flag=True, help="Run every check and list what would be sent; send nothing.")
 @click.option("--create-pr", is_flag=True, help="Propose it as a pull request.")
 @click.option("--revision", metavar="BRANCH", help="To this branch; else main.")
 @click.option("--base-id", metavar="ID", help="The Hub's id of the base, where that is not on record.")
@@ -85,31 +83,24 @@ def publish_command(
 
 
 def _tell(staged: Staged, report: StderrReport) -> None:
-    for gate in staged.gates:
-        if gate.verdict == WARNING:
-            report.warn(f"{gate.name}: {gate.words}")
+    for one in staged.checks:
+        if one.status == WARNING:
+            report.warn(f"{one.name}: {one.detail}")
     for name, reason in staged.left_out:
         report.say(f"left out: {name!r} ({reason})")
 
 
 def _facts(staged: Staged) -> dict[str, Any]:
-    return {
-        "files": staged.files,
-        "left_out": dict(staged.left_out),
-        "gates": [
-            {"name": gate.name, "verdict": gate.verdict, "words": gate.words, "next": gate.hint}
-            for gate in staged.gates
-        ],
-    }
+    return {"files": staged.files, "left_out": dict(staged.left_out), "checks": staged.checks}
 
 
 def _print_trial(repo: str, staged: Staged, public: bool, as_json: bool) -> None:
     if as_json:
         print_json({"repository": repo, "public": public, **_facts(staged)})
         return
-    rows = [("gate", gate.name, gate.verdict, gate.words) for gate in staged.gates]
-    rows += [("file", name, "sent", f"{size:,} bytes") for name, size in staged.files.items()]
-    rows += [("file", name, "left out", reason) for name, reason in staged.left_out]
-    print_rows(("what", "name", "verdict", "words"), rows)
+    print_checks(staged.checks)
+    click.echo()
+    files = [(name, "yes", f"{size:,} bytes") for name, size in staged.files.items()]
+    print_rows(("file", "sent", "detail"), [*files, *((name, "no", why) for name, why in staged.left_out)])
     visible = "everybody" if public else "you"
     click.echo(f"nothing was sent; it would go to {repo}, for {visible} to see", err=True)

@@ -1,8 +1,7 @@
-"""What is asked of an adapter before a byte of it leaves: each question by name, its answer in words."""
+"""Checks an adapter before anything of it is published: licence, base, metrics, files, card."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,62 +14,50 @@ from zoo.errors import ZooError
 from zoo.hub.client import HUB_TIMEOUT, client, retrying, said, status_of
 from zoo.models.fingerprint import canonical, is_among
 from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId
+from zoo.runtime.checks import FAILED, OK, WARNING, CheckResult, some
 from zoo.runtime.console import Report
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelInfo
 
-PASSED, WARNING, FAILED = "passed", "warning", "failed"
-_LONGEST_LIST = 3
 _SERVER_FAILS = 500
 """HTTP statuses below it are answers."""
 
 
-@dataclass(frozen=True)
-class Gate:
-    """What one gate says."""
-
-    name: str
-    verdict: str
-    """`passed`, `failed`, or `warning`: it goes through, and the person is told."""
-    words: str
-    hint: str | None = None
-
-
-def licence_gate(record: AdapterRecord, licence: str | None) -> Gate:
+def check_licence(record: AdapterRecord, licence: str | None) -> CheckResult:
     found = licence or record.base.licence
     if not found or found == UNKNOWN:
-        words = "none is stated, and the base's is not known"
-        return Gate("licence", FAILED, words, "zoo publish NAME --license apache-2.0 (what the base allows)")
-    return Gate("licence", PASSED, found if licence else f"{found}, which is the base's")
+        detail = "none is stated, and the base's is not known"
+        return CheckResult("licence", FAILED, detail, f"zoo publish {record.name} --license apache-2.0")
+    return CheckResult("licence", OK, found if licence else f"{found}, which is the base's")
 
 
-def metrics_gate(record: AdapterRecord, without: bool) -> Gate:
+def check_metrics(record: AdapterRecord, without: bool) -> CheckResult:
     if record.metrics:
         first = record.metrics[0]
-        return Gate("metrics", PASSED, f"{first.name} {first.value:.4f} on {first.n:,} rows")
+        return CheckResult("metrics", OK, f"{first.name} {first.value:.4f} on {first.n:,} rows")
     if without:
-        return Gate("metrics", WARNING, "it was not measured, and is published so")
-    return Gate("metrics", FAILED, "it was not measured", "zoo publish NAME --no-metrics")
+        return CheckResult("metrics", WARNING, "it was not measured, and is published so")
+    return CheckResult("metrics", FAILED, "it was not measured", f"zoo publish {record.name} --no-metrics")
 
 
-def base_gate(base: BaseId, asserted: str | None, report: Report) -> tuple[BaseId, Gate]:
-    """Is the base one that a stranger finds on the Hub? The base as the Hub knows it goes into what is sent.
+def check_base(record: AdapterRecord, asserted: str | None, report: Report) -> tuple[BaseId, CheckResult]:
+    """Is the base one that anybody finds on the Hub? The base as the Hub knows it goes into what is sent.
 
     Its own id is taken where the Hub's weights are others (they may have been converted on the way here), and
     that is said; an id that the person asserts must be that of these very weights.
     """
-    ask = "zoo publish NAME --base-id OWNER/NAME"
+    base, ask = record.base, f"zoo publish {record.name} --base-id OWNER/NAME"
     name = canonical(asserted or base.id)
     if not is_hub_id(name):
-        words = (
+        detail = (
             f"'{asserted}' is no id of the Hub"
             if asserted
             else "nobody recorded it"
             if base.id == UNKNOWN
             else f"'{base.id}' is on this machine only"
         )
-        return base, Gate("base", FAILED, words, ask)
+        return base, CheckResult("base", FAILED, detail, ask)
     same = name.lower() == canonical(base.id).lower()
     revision = base.revision if same else None
     named = msgspec.structs.replace(base, id=name, revision=revision)
@@ -78,17 +65,18 @@ def base_gate(base: BaseId, asserted: str | None, report: Report) -> tuple[BaseI
         oids, commit = _on_hub(name, revision, report)
     except ZooError as error:
         answered = (status_of(error) or _SERVER_FAILS) < _SERVER_FAILS
-        words = f"{name}, not compared with the Hub's weights: {str(error).rstrip('.')}"
-        return named, Gate("base", FAILED if answered and not same else WARNING, words, ask)
+        detail = f"{name}, not compared with the Hub's weights: {str(error).rstrip('.')}"
+        return named, CheckResult("base", FAILED if answered and not same else WARNING, detail, ask)
     if not base.weights:
-        return named, Gate("base", WARNING, f"{name}, of which no hashes were recorded to compare")
+        return named, CheckResult("base", WARNING, f"{name}, of which no hashes were recorded to compare")
     if is_among(base, oids):
         found = msgspec.structs.replace(named, revision=commit)
-        return found, Gate("base", PASSED, f"{name}, whose weights on the Hub at {commit[:10]} are the same")
-    words = f"the weights of {name} on the Hub are not those that it was trained on"
+        detail = f"{name}, whose weights on the Hub at {commit[:10]} are the same"
+        return found, CheckResult("base", OK, detail)
+    detail = f"the weights of {name} on the Hub are not those that it was trained on"
     if not same:
-        return named, Gate("base", FAILED, words, ask)
-    return msgspec.structs.replace(named, revision=None), Gate("base", WARNING, words)
+        return named, CheckResult("base", FAILED, detail, ask)
+    return msgspec.structs.replace(named, revision=None), CheckResult("base", WARNING, detail)
 
 
 def _on_hub(repo: str, revision: str | None, report: Report) -> tuple[set[str], str]:
@@ -108,30 +96,25 @@ def _on_hub(repo: str, revision: str | None, report: Report) -> tuple[set[str], 
     return {file.lfs.sha256 for file in info.siblings or [] if file.lfs}, info.sha or ""
 
 
-def unchanged_gate(record: AdapterRecord, folder: Path) -> Gate:
+def check_unchanged(record: AdapterRecord, folder: Path) -> CheckResult:
     """Are the files those that were made, and measured? Only the card may be edited."""
     gone, changed = changed_files(record, folder)
     wrong = [*(f"{name} is gone" for name in gone), *(f"{name} has changed" for name in changed)]
     if not wrong:
-        return Gate("unchanged", PASSED, f"{len(record.files)} files are as they were made")
-    return Gate("unchanged", FAILED, f"{_some(wrong)} since it was made", "zoo verify NAME")
+        return CheckResult("unchanged", OK, f"{len(record.files)} files are as they were made")
+    return CheckResult("unchanged", FAILED, f"{some(wrong)} since it was made", f"zoo verify {record.name}")
 
 
-def card_gate(edited: str | None, text: str, record: AdapterRecord) -> Gate:
+def check_card(edited: str | None, text: str, record: AdapterRecord) -> CheckResult:
     """Is `text` valid, the card to be published, and does `edited`, the one it comes from, match the record?
 
     A card without a block was made by adapter-zoo 0.1 or by hand. It stays where it is and a new one is
     published, unless an earlier one on the Hub may hold a person's prose.
     """
-    fix = "zoo card NAME --write"
+    fix = f"zoo card {record.name} --write"
     wrong = validate(text) or (differs(edited, record) if edited is not None else [])
     if wrong == [NO_BLOCK] and not record.hub:
-        return Gate("card", WARNING, f"{NO_BLOCK.rstrip('.')}: a new one is published instead", fix)
+        return CheckResult("card", WARNING, f"{NO_BLOCK.rstrip('.')}: a new one is published instead", fix)
     if not wrong:
-        return Gate("card", PASSED, "its front matter is valid, and its block is the record's")
-    return Gate("card", FAILED, _some([one.rstrip(".") for one in wrong], "; "), fix)
-
-
-def _some(words: list[str], between: str = ", ") -> str:
-    more = f" and {len(words) - _LONGEST_LIST} more" if len(words) > _LONGEST_LIST else ""
-    return f"{between.join(words[:_LONGEST_LIST])}{more}"
+        return CheckResult("card", OK, "its front matter is valid, and its block is the record's")
+    return CheckResult("card", FAILED, some([one.rstrip(".") for one in wrong], "; "), fix)

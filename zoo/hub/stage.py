@@ -1,4 +1,4 @@
-"""What of an adapter goes to the Hub: a folder fit for strangers, and what every gate says to it.
+"""What of an adapter goes to the Hub: a folder fit for others, and the result of each check.
 
 The files are gathered in a folder of their own: the adapter's stays as it was trained, with the place on this
 disk where its base lies, and what is sent names the base as the Hub does.
@@ -18,19 +18,11 @@ from zoo.cards import render
 from zoo.cards.metadata import parse, split
 from zoo.cards.redact import public
 from zoo.errors import IncompatibleError
-from zoo.hub.publish_checks import (
-    FAILED,
-    PASSED,
-    Gate,
-    base_gate,
-    card_gate,
-    licence_gate,
-    metrics_gate,
-    unchanged_gate,
-)
+from zoo.hub.publish_checks import check_base, check_card, check_licence, check_metrics, check_unchanged
 from zoo.models.fingerprint import file_ids
 from zoo.registry.schema import AdapterRecord, BaseId
 from zoo.registry.store import RECORD_FILE, dump
+from zoo.runtime.checks import FAILED, OK, CheckResult, failures
 from zoo.runtime.console import Report
 from zoo.security.gates import CONFIG_FILE, outgoing
 from zoo.security.safe_read import read_text
@@ -48,14 +40,14 @@ class Terms:
 
 @dataclass(frozen=True)
 class Staged:
-    """What is ready to be sent, if no gate says no."""
+    """What is ready to be sent, if no check failed."""
 
     record: AdapterRecord
     """As the world sees it."""
     folder: Path
     left_out: list[tuple[str, str]]
     """Name and reason."""
-    gates: list[Gate]
+    checks: list[CheckResult]
 
     @property
     def files(self) -> dict[str, int]:
@@ -65,31 +57,29 @@ class Staged:
     def check(self) -> None:
         """
         Raises:
-            IncompatibleError: a gate says no; all that do are named.
+            IncompatibleError: a check failed; all that did are named.
         """
-        failed = [gate for gate in self.gates if gate.verdict == FAILED]
-        if failed:
-            words = clean(redact(" ".join(f"{gate.name}: {gate.words}." for gate in failed)))
-            hint = (failed[0].hint or "").replace("NAME", self.record.name, 1)
-            raise IncompatibleError(f"'{self.record.name}' cannot be published. {words}", hint or None)
+        if failed := failures(self.checks):
+            details = clean(redact(" ".join(f"{one.name}: {one.detail}." for one in failed)))
+            raise IncompatibleError(f"'{self.record.name}' cannot be published. {details}", failed[0].fix)
 
 
 def stage(
     record: AdapterRecord, source: Path, folder: Path, repo: str, terms: Terms, report: Report
 ) -> Staged:
-    """Fill `folder`, which is empty, with what of `source` is published to `repo`, and ask every gate."""
-    unchanged = unchanged_gate(record, source)
-    base, about_base = base_gate(record.base, terms.base_id, report)
+    """Fill `folder`, which is empty, with what of `source` is published to `repo`, and run every check."""
+    unchanged = check_unchanged(record, source)
+    base, base_check = check_base(record, terms.base_id, report)
     shown = public(msgspec.structs.replace(record, base=base, hub=None))
     edited = _edited_card(source)
     licence = terms.licence or _stated(edited)
-    gates = [licence_gate(record, licence), about_base, metrics_gate(record, terms.without_metrics)]
+    checks = [check_licence(record, licence), base_check, check_metrics(record, terms.without_metrics)]
     try:
         allowed = outgoing(source)
         files, left_out = allowed.files, allowed.left_out
     except IncompatibleError as error:
-        gates.append(Gate("files", FAILED, str(error).rstrip("."), error.hint))
-        return Staged(shown, folder, [], [*gates, unchanged])
+        checks.append(CheckResult("files", FAILED, str(error).rstrip("."), error.hint or ""))
+        return Staged(shown, folder, [], [*checks, unchanged])
     for path in files:
         if path.name not in (RECORD_FILE, render.FILE):
             _put(path, folder / path.name, base)
@@ -100,8 +90,8 @@ def stage(
     if edited is not None:
         text = render.keep_prose(edited, text, relicensed=terms.licence is not None)
     (folder / render.FILE).write_text(text, encoding="utf-8")
-    gates += [card_gate(edited, text, record), _files_gate(folder, source, record), unchanged]
-    return Staged(shown, folder, left_out, gates)
+    checks += [check_card(edited, text, record), _check_files(folder, source, record), unchanged]
+    return Staged(shown, folder, left_out, checks)
 
 
 def _put(path: Path, target: Path, base: BaseId) -> None:
@@ -135,7 +125,7 @@ def _stated(card: str | None) -> str | None:
     return ", ".join(one for one in names if isinstance(one, str)) or None
 
 
-def _files_gate(folder: Path, source: Path, record: AdapterRecord) -> Gate:
+def _check_files(folder: Path, source: Path, record: AdapterRecord) -> CheckResult:
     """The files that were written for the Hub: no secret, and no place on this disk."""
     places = [str(source.absolute()), f"{Path.home()}/"]
     if record.base.location.startswith("path:/"):
@@ -145,8 +135,8 @@ def _files_gate(folder: Path, source: Path, record: AdapterRecord) -> Gate:
             continue
         content = (folder / name).read_bytes()
         if kind := secret_in(content):
-            return Gate("files", FAILED, f"{name} would hold {kind}")
+            return CheckResult("files", FAILED, f"{name} would hold {kind}")
         if place := next((one for one in places if one.encode() in content), None):
-            return Gate("files", FAILED, f"{name} names a folder of this machine, {place}")
+            return CheckResult("files", FAILED, f"{name} names a folder of this machine, {place}")
     names = sorted(path.name for path in folder.iterdir())
-    return Gate("files", PASSED, f"{len(names)}, without secrets, the weights finite")
+    return CheckResult("files", OK, f"{len(names)}, without secrets, the weights finite")
