@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.data.columns import recognise
 from zoo.data.files import columns_of
 from zoo.errors import DataError, UsageError, did_you_mean
+from zoo.models.loading import check_missing, load_config, load_weights
 from zoo.plugins import source
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Task(ABC):
     """The columns that an input of `zoo predict` has: two for pairs of texts."""
     peft_type: str | None
     """PEFT's task type (`SEQ_CLS`, `CAUSAL_LM`); None for a model that is not a language model."""
+    auto_class: str
+    """Name of the class in transformers that loads the model (`AutoModelForCausalLM`)."""
     targets: tuple[str, ...] | None = None
     """Modules that low-rank methods adapt; None for PEFT's default for the model type."""
     pipeline_tag: str = ""
@@ -134,13 +137,41 @@ class Task(ABC):
     def load_processor(self, folder: Path) -> Any:
         """The base's tokenizer or processor, from a local folder."""
 
-    @abstractmethod
     def load_model(self, folder: Path, labels: Sequence[str], **options: Any) -> tuple[nn.Module, list[str]]:
-        """The pretrained model and the names of its modules without pretrained weights."""
+        """The pretrained model, and the names of its modules without pretrained weights."""
+        import transformers
 
-    @abstractmethod
+        auto = getattr(transformers, self.auto_class)
+        model, missing = load_weights(auto, folder, self.model_config(folder, labels), **options)
+        return model, self.fresh_modules(model, missing)
+
     def empty_model(self, folder: Path, labels: Sequence[str]) -> tuple[nn.Module, list[str]]:
         """As `load_model`, on the meta device from the config alone: shapes without weights."""
+        import torch
+        import transformers
+
+        with torch.device("meta"):
+            auto = getattr(transformers, self.auto_class)
+            model = auto.from_config(self.model_config(folder, labels))
+        model.tie_weights()
+        return model, self.fresh_modules(model, [])
+
+    def model_config(self, folder: Path, labels: Sequence[str]) -> Any:
+        """The config of the model to load.
+
+        Raises:
+            IncompatibleError: the base is not a model for this task.
+        """
+        return load_config(folder)
+
+    def fresh_modules(self, model: nn.Module, missing: Sequence[str]) -> list[str]:
+        """Names of modules without pretrained weights, where `missing` tensors are not in the base.
+
+        Raises:
+            IncompatibleError: so much is missing that the weights are of another architecture.
+        """
+        check_missing(model, missing)
+        return []
 
     def blank(self, tokens: int, length: int) -> dict[str, Tensor]:
         """A batch of `tokens` tokens on the meta device, for the memory estimate: (rows, length)."""

@@ -15,7 +15,7 @@ from zoo.cards.snippets import base_arguments, literal
 from zoo.data.columns import LABEL, recognise
 from zoo.data.files import CLASS_NAMES, Example, columns_of
 from zoo.errors import DataError, UsageError
-from zoo.models.loading import check_missing, load_config, load_tokenizer, load_weights
+from zoo.models.loading import check_missing, load_config, load_tokenizer
 from zoo.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class TextClassification(Task):
 
     columns: tuple[str, ...] = ("text", LABEL)
     peft_type = "SEQ_CLS"
+    auto_class = "AutoModelForSequenceClassification"
     pipeline_tag = "text-classification"
     primary_metric = "accuracy"
     labels = ("negative", "positive")
@@ -122,25 +123,8 @@ class TextClassification(Task):
         return tokenizer
 
     def load_model(self, folder: Path, labels: Sequence[str], **options: Any) -> tuple[nn.Module, list[str]]:
-        from transformers import AutoModelForSequenceClassification
-
-        model, missing = load_weights(
-            AutoModelForSequenceClassification,
-            folder,
-            self._config(folder, labels),
-            # a base that has a head of another size gets a fresh one
-            ignore_mismatched_sizes=True,
-            **options,
-        )
-        return model, self._head(model, missing)
-
-    def empty_model(self, folder: Path, labels: Sequence[str]) -> tuple[nn.Module, list[str]]:
-        import torch
-        from transformers import AutoModelForSequenceClassification
-
-        with torch.device("meta"):
-            model = AutoModelForSequenceClassification.from_config(self._config(folder, labels))
-        return model, self._head(model, [])
+        # a base that has a head of another size gets a fresh one
+        return super().load_model(folder, labels, ignore_mismatched_sizes=True, **options)
 
     def encode(self, examples: Sequence[Example], processor: Any, max_length: int) -> list[dict[str, Any]]:
         texts = [self.inputs(example) for example in examples]
@@ -241,16 +225,12 @@ with torch.no_grad():
             return []
         return [f"Every text gets one of the {len(record.labels)} labels, even if none of them fits."]
 
-    def _config(self, folder: Path, labels: Sequence[str]) -> Any:
+    def model_config(self, folder: Path, labels: Sequence[str]) -> Any:
         names = dict(enumerate(labels))
-        return load_config(
-            folder,
-            num_labels=len(labels),
-            id2label=names,
-            label2id={name: index for index, name in names.items()},
-        )
+        ids = {name: index for index, name in names.items()}
+        return load_config(folder, num_labels=len(labels), id2label=names, label2id=ids)
 
-    def _head(self, model: nn.Module, missing: Sequence[str]) -> list[str]:
+    def fresh_modules(self, model: nn.Module, missing: Sequence[str]) -> list[str]:
         """Modules outside the backbone, and modules inside it that are missing from the checkpoint."""
         backbone = self.backbone(model)
         outside = [

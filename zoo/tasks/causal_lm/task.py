@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.cards.snippets import base_arguments, literal
 from zoo.data.files import Example
 from zoo.errors import DataError
-from zoo.models.loading import check_missing, load_config, load_tokenizer, load_weights
+from zoo.models.loading import load_tokenizer
 from zoo.tasks.base import Task
 from zoo.tasks.causal_lm.chat_template import IGNORED, check_template, encode, fit, prompt_ids
 from zoo.tasks.causal_lm.conversations import COLUMNS, Message, UnusableError, read_conversations
@@ -25,7 +25,7 @@ from zoo.tasks.causal_lm.generation import Sampling, answer
 if TYPE_CHECKING:
     import numpy as np
     from pandas import DataFrame
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from zoo.adapters.load import LoadedAdapter
     from zoo.plugins.run import Run
@@ -42,6 +42,7 @@ class CausalLanguageModelling(Task):
 
     columns = COLUMNS
     peft_type = "CAUSAL_LM"
+    auto_class = "AutoModelForCausalLM"
     pipeline_tag = "text-generation"
     primary_metric = "loss"
     max_length = 1024
@@ -80,22 +81,6 @@ class CausalLanguageModelling(Task):
         tokenizer = load_tokenizer(folder)
         check_template(tokenizer)
         return tokenizer
-
-    def load_model(self, folder: Path, labels: Sequence[str], **options: Any) -> tuple[nn.Module, list[str]]:
-        from transformers import AutoModelForCausalLM
-
-        model, missing = load_weights(AutoModelForCausalLM, folder, load_config(folder), **options)
-        check_missing(model, missing)
-        return model, []
-
-    def empty_model(self, folder: Path, labels: Sequence[str]) -> tuple[nn.Module, list[str]]:
-        import torch
-        from transformers import AutoModelForCausalLM
-
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(load_config(folder))
-        model.tie_weights()
-        return model, []
 
     def encode(self, examples: Sequence[Example], processor: Any, max_length: int) -> list[dict[str, Any]]:
         """Rows with one label per token; `cut` and `lost` count truncated tokens of prompt and answer."""

@@ -12,7 +12,6 @@ from zoo.cards.snippets import base_arguments, literal
 from zoo.data.files import Example
 from zoo.errors import IncompatibleError, NotFoundError, UsageError
 from zoo.models.fingerprint import read_config
-from zoo.models.loading import load_weights
 from zoo.tasks.base import Task
 from zoo.tasks.image_text import captioned, images
 from zoo.tasks.image_text.captions import padded, tokens
@@ -59,6 +58,7 @@ class ImageTextRetrieval(Task):
 
     columns = ("image", "text")
     peft_type = None
+    auto_class = "AutoModel"
     pipeline_tag = "zero-shot-image-classification"
     targets = ("q_proj", "k_proj", "v_proj", "out_proj")
     primary_metric = "mean_recall"
@@ -137,24 +137,6 @@ class ImageTextRetrieval(Task):
         if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
             raise NotFoundError(f"{folder} has no processor for both images and texts.")
         return processor
-
-    def load_model(self, folder: Path, labels: Sequence[str], **options: Any) -> tuple[nn.Module, list[str]]:
-        from transformers import AutoModel
-
-        model, missing = load_weights(AutoModel, folder, self._config(folder), **options)
-        if missing:
-            raise IncompatibleError(
-                f"the base's weights are not those of a {type(model).__name__}: "
-                f"{len(missing)} tensors are missing, {min(missing)} among them."
-            )
-        return model, []
-
-    def empty_model(self, folder: Path, labels: Sequence[str]) -> tuple[nn.Module, list[str]]:
-        import torch
-        from transformers import AutoModel
-
-        with torch.device("meta"):
-            return AutoModel.from_config(self._config(folder)), []
 
     def blank(self, tokens: int, length: int) -> dict[str, Tensor]:
         import torch
@@ -320,18 +302,24 @@ with torch.no_grad():
             "is harder."
         ]
 
-    def _config(self, folder: Path) -> Any:
-        from transformers import AutoConfig
-
+    def model_config(self, folder: Path, labels: Sequence[str]) -> Any:
         kind = read_config(folder).get("model_type", "unnamed")
         if kind not in self.model_types:
             raise IncompatibleError(
                 f"{self.name} needs an image-text model ({', '.join(self.model_types)}), "
                 f"and {folder} holds a '{kind}' model."
             )
-        config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        config = super().model_config(folder, labels)
         self._side = config.vision_config.image_size
         return config
+
+    def fresh_modules(self, model: nn.Module, missing: Sequence[str]) -> list[str]:
+        if missing:
+            raise IncompatibleError(
+                f"the base's weights are not those of a {type(model).__name__}: "
+                f"{len(missing)} tensors are missing, {min(missing)} among them."
+            )
+        return []
 
 
 def _pairs(encoded: Sequence[Mapping[str, Any]]) -> Pairs:
