@@ -27,6 +27,7 @@ from .plugins.peft_method import TARGETS as TARGETS
 from .plugins.peft_method import PeftMethod as PeftMethod
 from .plugins.peft_method import Targets as Targets
 from .plugins.prompt_method import PromptMethod as PromptMethod
+from .plugins.run import Evaluation as Evaluation
 from .plugins.run import Run as Run
 from .plugins.run import TrainResult as TrainResult
 from .plugins.source import Kind as Kind
