@@ -1,4 +1,4 @@
-"""What pip installs: our wheel, used from an empty folder, and a stranger's method beside it."""
+"""What pip installs: our wheel, used from an empty folder, and a third-party method beside it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import ROOT, Result, run_process
 
-STRANGER = ROOT / "tests" / "strangers" / "zoo-bitfit"
+THIRD_PARTY = ROOT / "tests" / "strangers" / "zoo-bitfit"
 
 
 def pip(*args: object) -> None:
@@ -27,12 +27,12 @@ def pip(*args: object) -> None:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Our wheel and the stranger's package, installed by pip into a folder of their own."""
+    """Our wheel and a third party's package, installed by pip into a folder of their own."""
     folder = tmp_path_factory.mktemp("site")
     wheels = tmp_path_factory.mktemp("wheels")
     pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels, ROOT)
     pip("install", "--no-deps", "--target", folder, *wheels.glob("*.whl"))
-    pip("install", "--no-deps", "--no-build-isolation", "--target", folder, STRANGER)
+    pip("install", "--no-deps", "--no-build-isolation", "--target", folder, THIRD_PARTY)
     return folder
 
 
@@ -70,14 +70,14 @@ def test_the_wheel_carries_every_plugin_and_nothing_else(
     assert tops == {"zoo", "zoo_methods", "zoo_tasks", "zoo_sources", "zoo_bitfit.py", "bin"}
 
 
-def test_a_strangers_method_is_listed_with_its_package(zoo_installed: Callable[..., Result]) -> None:
+def test_a_third_party_method_is_listed_with_its_package(zoo_installed: Callable[..., Result]) -> None:
     line = next(
         line for line in zoo_installed("methods").out.splitlines() if line.startswith("strangers-bitfit")
     )
     assert line.split("\t")[-1] == "zoo-bitfit 0.3"
 
 
-def test_a_strangers_method_trains_cards_and_predicts_without_a_change_to_the_zoo(
+def test_a_third_party_method_trains_cards_and_predicts_without_a_change_to_the_zoo(
     zoo_installed: Callable[..., Result], tiny_bert: Path, reviews_csv: Path, tmp_path: Path
 ) -> None:
     trained = zoo_installed(

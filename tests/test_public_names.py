@@ -16,8 +16,8 @@ HEAVY = {"torch", "transformers", "peft", "datasets", "pandas", "sklearn", "scip
 FOR_USERS = {"train", "evaluate", "predict", "load", "Registry", "AdapterSpec", "AdapterRecord"}
 FOR_AUTHORS = {
     "Method", "PeftMethod", "PromptMethod", "Task", "TextClassification", "CausalLanguageModelling",
-    "ImageTextRetrieval", "Source", "Resolved", "Offer", "param", "hookimpl", "Run", "TrainResult", "Evaluation", "Metric",
-    "TARGETS", "Targets", "Layer", "layers_of", "restore", "PLUGIN_API",
+    "ImageTextRetrieval", "Source", "Resolved", "Offer", "param", "hookimpl", "Run", "TrainResult",
+    "Evaluation", "Metric", "TARGETS", "Targets", "Layer", "layers_of", "restore", "PLUGIN_API",
 }  # fmt: skip
 INTERNAL = {
     "said",

@@ -1,16 +1,16 @@
-"""Every error that a person can cause or meet, as one tree.
+"""Defines every error that a user can cause or meet, as one tree.
 
     ZooError                 exit 1   something failed
-    ├── UsageError           exit 2   the words of the command are wrong: option, name, value
+    ├── UsageError           exit 2   the command is wrong: an option, name or value
     │   ├── OptionError      exit 2   `-s key=value` does not fit the method's parameters
     │   └── DataError        exit 2   the rows cannot be trained on: empty, one class, not UTF-8
     ├── NotFoundError        exit 3   no such adapter, plugin, base, data set or file
-    │   └── UnreachableError exit 3   it may exist, but this machine cannot get to it
-    ├── AuthError            exit 4   the Hub wants a token
-    ├── IncompatibleError    exit 5   the adapter or the method does not fit, or a gate says no
+    │   └── UnreachableError exit 3   it may exist, but is not reachable from this machine
+    ├── AuthError            exit 4   the Hub asks for a token
+    ├── IncompatibleError    exit 5   the adapter or method does not fit, or a check failed
     ├── PluginError          exit 1   a plugin is broken, or two claim one name
     └── RegistryError        exit 1   registry.json cannot be read or written
-        └── LockedError      exit 1   another zoo holds the registry's lock
+        └── LockedError      exit 1   another process holds the registry's lock
 
 The message is one line that says what was wrong; `hint` says what to type next.
 """

@@ -1,1 +1,1 @@
-"""The zoo's own sources of bases and data, each found through its entry point like a stranger's."""
+"""The zoo's own sources of bases and data, each found through its entry point like a third party's."""

@@ -42,13 +42,13 @@ def train(
 def test_one_process_is_the_main_one_and_agrees_with_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert (
-        distributed.count(),
+        distributed.world_size(),
         distributed.is_main(),
-        distributed.any_of(True),
-        distributed.any_of(False),
+        distributed.any_process(True),
+        distributed.any_process(False),
     ) == (1, True, True, False)
     assert distributed.gather([1, 2]) == [1, 2]
-    distributed.wait()
+    distributed.barrier()
 
 
 def test_two_processes_make_the_adapter_of_one_that_accumulates_two_batches(

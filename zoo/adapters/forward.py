@@ -62,7 +62,7 @@ def forward(
     """
     import numpy as np
 
-    mine = range(distributed.mine(), len(encoded), distributed.count())
+    mine = range(distributed.rank(), len(encoded), distributed.world_size())
     found: list[tuple[int, np.ndarray]] = []
     with report.progress(title, len(mine)) as progress:
         for indexes, outputs, labels in batches(

@@ -1,1 +1,1 @@
-"""Knows the machine and the terminal: devices, processes, signals, progress and caches."""
+"""Knows the machine and the terminal: devices, processes, signals, messages and caches."""

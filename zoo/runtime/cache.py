@@ -1,4 +1,4 @@
-"""The user's cache folder: things that can be made again, so nothing here may fail a command."""
+"""Keeps files that can be made again in the user's cache folder; a failure here never fails a command."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def folder(name: str) -> Path | None:
-    """`$ZOO_CACHE/name`, or the one that the system keeps for caches; None where the user has none."""
+    """`$ZOO_CACHE/name`, or that folder of the user's cache; None where there is no such cache."""
     if given := os.environ.get("ZOO_CACHE"):
         parent = Path(os.path.expanduser(given)).absolute()
     else:
@@ -20,13 +20,13 @@ def folder(name: str) -> Path | None:
 
 
 def write(path: Path, make: Callable[[Path], object]) -> None:
-    """Have `make` write a file beside `path` and put it there: whole or not at all, and no matter if not."""
+    """Have `make` write a temporary file and move it to `path`; a failure leaves no file, no error."""
     beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         make(beside)
         os.replace(beside, path)
-    except Exception:  # no room, no permission, in the words of whoever writes
+    except Exception:  # a full disk, no permission: any library's exception
         pass
     finally:
         with suppress(OSError):
@@ -34,7 +34,7 @@ def write(path: Path, make: Callable[[Path], object]) -> None:
 
 
 def prune(parent: Path, most_bytes: int) -> None:
-    """Remove the longest unused files until the rest is no more than `most_bytes`."""
+    """Remove the least recently modified files until at most `most_bytes` are left."""
     with suppress(OSError):
         found = sorted(((path.stat(), path) for path in parent.iterdir()), key=lambda one: -one[0].st_mtime)
         total = 0

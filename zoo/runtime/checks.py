@@ -1,4 +1,4 @@
-"""Defines what came of a check, for every command that checks something.
+"""Defines the result of a check, for every command that checks something.
 
 `zoo check`, `verify`, `doctor`, `publish`, `data check` and `plugin check` all report a list of these.
 """
@@ -14,15 +14,15 @@ _SHOWN = 3
 
 
 class CheckResult(Struct, frozen=True):
-    """What one check found."""
+    """The result of one check."""
 
     name: str
     """Which check, or what was checked."""
     status: str
-    """`ok`, `warning`, `failed`, or `skipped` where something is missing to tell."""
+    """`ok`, `warning`, `failed`, or `skipped` where something that the check needs is missing."""
     detail: str
     fix: str = ""
-    """What to type next."""
+    """The command that fixes it, to type as it is."""
 
 
 def some(names: Sequence[str], separator: str = ", ") -> str:

@@ -1,4 +1,4 @@
-"""Words and progress on stderr: a live bar on a terminal, a line now and then in a log."""
+"""Prints messages and progress to stderr: a bar on a terminal, a line every ten seconds in a log."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ _LOG_EVERY = 10.0
 
 
 class Report:
-    """Says nothing: for use as a library.
+    """Takes messages and progress and prints nothing: the default where the zoo is used as a library.
 
     Args:
-        strict: rows that would be left out are an error instead.
+        strict: rows that cannot be used raise an error instead of being left out.
     """
 
     def __init__(self, strict: bool = False):
         self._strict = strict
 
     def say(self, line: str) -> None:
-        """A fact that the person should see: which base was used and why."""
+        """Print a fact, such as which base is used and why."""
 
     def warn(self, line: str) -> None:
-        """Something that may not be what the person wants."""
+        """Print a warning: something that may not be what the user wants."""
 
     def left_out(self, line: str) -> None:
-        """A warning that rows cannot be used; where the person is strict about that, an error.
+        """Warn that rows cannot be used and are left out; raise if `strict`.
 
         Raises:
-            DataError: the same line.
+            DataError: with the same message.
         """
         if self._strict:
-            raise DataError(line, "mend them, or leave out --strict")
+            raise DataError(line, "fix these rows, or run without --strict")
         self.warn(line)
 
     @contextmanager
     def progress(self, title: str, total: int) -> Iterator[Progress]:
-        """A bar of `total` steps; `advance` moves it."""
+        """Show progress over `total` steps; `advance` of what is yielded moves it."""
         yield Progress()
 
 
 class Progress:
     def advance(self, steps: int = 1, note: str = "") -> None:
-        """Move on; `note` is the live loss and metric."""
+        """Add finished steps; `note` is shown after the time, such as the current loss."""
 
 
 class StderrReport(Report):
-    """For the command line. rich is imported only when a bar is drawn on a terminal."""
+    """Prints for the command line. rich is imported only when a bar is drawn on a terminal."""
 
     def say(self, line: str) -> None:
         print(line, file=sys.stderr, flush=True)
@@ -97,7 +97,7 @@ class _Bar(Progress):
 
 
 class _Lines(Progress):
-    """`training 40/126, 2:10 elapsed, ETA 4:40, loss 0.41`, every ten seconds and at the end."""
+    """Prints `training 40/126, 2:10 elapsed, ETA 4:40, loss 0.41` every ten seconds and at the end."""
 
     def __init__(self, title: str, total: int):
         self._title, self._total, self._done = title, total, 0
@@ -120,7 +120,7 @@ class _Lines(Progress):
 
 
 def clock(seconds: float) -> str:
-    """`125.4` -> `2:05`."""
+    """Seconds as text: `125.4` -> `2:05`."""
     whole = round(seconds)
     hours, minutes = whole // 3600, whole % 3600 // 60
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

@@ -1,4 +1,4 @@
-"""What this machine can do, probed and never assumed."""
+"""Probes what this machine can do: its device, precision, memory and processor."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def device() -> torch.device:
 
 
 def has_bf16() -> bool:
-    """Is bf16 matrix work done by the hardware here? Emulated bf16 is slower than fp32."""
+    """Whether the hardware multiplies matrices in bf16; emulated bf16 is slower than fp32."""
     import torch
 
     if torch.cuda.is_available():
@@ -50,7 +50,7 @@ def choose_precision(asked: str) -> str:
 
 
 def peak_memory() -> int:
-    """Bytes: the GPU's highest allocation, or the process's highest resident set."""
+    """Peak memory in bytes: allocated on the GPU, or the resident set of the process on a CPU."""
     import torch
 
     if torch.cuda.is_available():
@@ -64,7 +64,7 @@ def peak_memory() -> int:
 
 
 def describe() -> str:
-    """`AMD EPYC, 2 threads` or `NVIDIA H200`."""
+    """The device as text: `AMD EPYC, 2 threads` or `NVIDIA H200`."""
     import torch
 
     if torch.cuda.is_available():
@@ -73,7 +73,7 @@ def describe() -> str:
 
 
 def cpu_name() -> str:
-    """As the system calls it. Asks nothing of torch."""
+    """The processor's name as the system gives it, without torch."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             for line in file:
@@ -85,7 +85,7 @@ def cpu_name() -> str:
 
 
 def keep_memory() -> None:
-    """Have freed memory used again by the next step instead of being given back and faulted in anew.
+    """Keep freed memory in the process for the next step instead of returning it to the system.
 
     A step frees and asks for the same large tensors, and on a CPU first touching fresh pages can cost more
     than the arithmetic on them. Only glibc knows the setting; elsewhere this does nothing.

@@ -1,4 +1,4 @@
-"""Several processes on one run (`torchrun`, `accelerate launch`): which one writes, and how they agree."""
+"""Knows the processes of one run (`torchrun`, `accelerate launch`): which one writes, and how they agree."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def count() -> int:
+def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def mine() -> int:
+def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
 def is_main() -> bool:
-    """The process that prints, saves and registers."""
-    return mine() == 0
+    """Whether this is the process that prints, saves and registers."""
+    return rank() == 0
 
 
-def wait() -> None:
-    """Until every process is here."""
-    if count() > 1:
+def barrier() -> None:
+    """Wait until every process has come to this point."""
+    if world_size() > 1:
         _state().wait_for_everyone()
 
 
-def any_of(here: bool) -> bool:
-    """Does it hold in any process? Every process gets the same answer."""
-    if count() == 1:
-        return here
-    return any(gather([here]))
+def any_process(value: bool) -> bool:
+    """Whether the value is true in any process: the same answer in all of them."""
+    if world_size() == 1:
+        return value
+    return any(gather([value]))
 
 
 def gather(rows: Sequence[Any]) -> list[Any]:
     """The rows of every process, in the order of the processes."""
-    if count() == 1:
+    if world_size() == 1:
         return list(rows)
     from accelerate.utils import gather_object
 

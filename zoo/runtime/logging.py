@@ -1,4 +1,4 @@
-"""Keep the libraries' loading bars, reports and notices to other developers off the person's screen."""
+"""Silences loading bars and notices of other libraries that a user cannot act on."""
 
 from __future__ import annotations
 

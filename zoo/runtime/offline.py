@@ -1,4 +1,4 @@
-"""Keeps every client of the Hub offline for a while: whoever only looks at this machine fetches nothing."""
+"""Keeps the Hub's client offline for as long as only local files may be used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _VARIABLE = "HF_HUB_OFFLINE"
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Nothing is asked of the Hub within: its client reads the variable once, and keeps what it read."""
+    """Send nothing to the Hub within; its client reads the variable once, so that value is set too."""
     before = os.environ.get(_VARIABLE)
     os.environ[_VARIABLE] = "1"
     client = sys.modules.get("huggingface_hub.constants")

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, remembered: a library that catches everything must not turn a stop into a go-on."""
+"""Remembers Ctrl-C and SIGTERM, so that a library that catches every exception cannot swallow a stop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _asked = False
 
 
 def listen() -> None:
-    """Let both signals raise KeyboardInterrupt and be remembered. For the command line, once."""
+    """Make both signals raise KeyboardInterrupt and be remembered. The command line calls it once."""
     global _asked
     _asked = False
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -17,10 +17,10 @@ def listen() -> None:
 
 
 def check() -> None:
-    """Raise again what was swallowed. Called between the stages of a run.
+    """Raise again an interrupt that was swallowed. Called between the stages of a run.
 
     Raises:
-        KeyboardInterrupt: the person has asked to stop.
+        KeyboardInterrupt: the user has asked to stop.
     """
     if _asked:
         raise KeyboardInterrupt

@@ -83,7 +83,7 @@ def train(
     )
     if distributed.is_main():
         _remember(work, settled, resume)
-    distributed.wait()
+    distributed.barrier()
 
     from zoo.models.precision import silence_dropout
 
@@ -120,7 +120,7 @@ def train(
         ) from stop
     evaluate_seconds += time.monotonic() - start
     if not distributed.is_main():
-        distributed.wait()
+        distributed.barrier()
         return registry.get(made.name)
 
     folder = _save(run, base_id, work / "made")
@@ -135,7 +135,7 @@ def train(
     (folder / render.FILE).write_text(render.render(record), encoding="utf-8")
     signals.check()
     record = registry.add(record, folder)
-    distributed.wait()
+    distributed.barrier()
     shutil.rmtree(work, ignore_errors=True)
     return record
 

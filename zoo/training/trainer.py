@@ -110,7 +110,7 @@ def _train(run: Run, above: feature_cache.Above, checkpoint: Path | None) -> Tra
             f"the same command with --name {run.spec.name} --resume goes on from there",
         )
     # a packed row does not say how many examples it holds
-    seen = len(run.train) * run.spec.epochs if run.spec.packing else live.seen * distributed.count()
+    seen = len(run.train) * run.spec.epochs if run.spec.packing else live.seen * distributed.world_size()
     return TrainResult(
         steps=output.global_step,
         loss=live.mean_loss,
@@ -171,10 +171,10 @@ def _make_trainer(run: Run, above: feature_cache.Above, live: Live) -> Any:
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
             live.progress.advance(note=live.step_end())
-            live.stopping = distributed.any_of(live.stopping)
+            live.stopping = distributed.any_process(live.stopping)
             if live.stopping:
                 control.should_save = control.should_training_stop = True
-            elif distributed.any_of(time.monotonic() - self.saved > CHECKPOINT_SECONDS):
+            elif distributed.any_process(time.monotonic() - self.saved > CHECKPOINT_SECONDS):
                 control.should_save = True
             return control
 
