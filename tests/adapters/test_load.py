@@ -23,7 +23,7 @@ from zoo.models.shared_base import Bases, options_key
 from zoo.plugins import manager
 from zoo.registry.schema import AdapterRecord
 from zoo.registry.store import Registry, dump
-from zoo.runtime.console import Report
+from zoo.runtime.console import RecordingReport, Report
 from zoo.tasks.text_classification import TextClassification
 from zoo.training import pipeline
 
@@ -338,15 +338,6 @@ def test_changed_rows_are_known_before_anything_is_measured(mine: Registry, coun
 # which base it is
 
 
-class Heard(Report):
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-
-    def warn(self, line: str) -> None:
-        self.lines.append(line)
-
-
 @pytest.fixture
 def copy_of_base(tiny_models: dict[str, Path], tmp_path: Path) -> Path:
     return shutil.copytree(tiny_models["bert"], tmp_path / "me" / "my-bert")
@@ -369,10 +360,10 @@ def rebase(registry: Registry, name: str, **changes: Any) -> None:
 
 
 def test_the_right_base_under_another_path_passes_without_a_word(mine: Registry, copy_of_base: Path) -> None:
-    heard = Heard()
+    heard = RecordingReport()
     there = Adapters(["lora-1"], mine, base=str(copy_of_base), report=heard)
     assert (logits(there, "lora-1") == logits(Adapters(["lora-1"], mine), "lora-1")).all()
-    assert heard.lines == []
+    assert heard.warnings == []
     assert there["lora-1"].base_id.location == f"path:{copy_of_base}"
 
 
@@ -416,10 +407,10 @@ def test_another_base_is_used_aloud_and_noted_once(
     third = alter(shutil.copytree(copy_of_base, tmp_path / "third"), embeddings__LayerNorm__bias=1)
     before = mine.get("lora-1").flags
     for base in (copy_of_base, copy_of_base, third):
-        heard = Heard()
+        heard = RecordingReport()
         Adapters(["lora-1"], mine, base=str(base), allow_other=True, report=heard).load("lora-1")
-        assert len(heard.lines) == 1
-        assert "It is used all the same" in heard.lines[0]
+        assert len(heard.warnings) == 1
+        assert "It is used all the same" in heard.warnings[0]
     flags = mine.get("lora-1").flags[len(before) :]
     assert [flag.partition(", weights")[0] for flag in flags] == [
         "used on another base than its own: local:my-bert",
@@ -448,10 +439,10 @@ def test_another_base_must_have_the_shapes_all_the_same(mine: Registry, tmp_path
 
 def test_a_base_that_nobody_hashed_is_used_and_said_to_be_unchecked(mine: Registry) -> None:
     rebase(mine, "lora-1", weights={})
-    heard = Heard()
+    heard = RecordingReport()
     Adapters(["lora-1"], mine, report=heard).load("lora-1")
-    assert len(heard.lines) == 1
-    assert "cannot be checked" in heard.lines[0]
+    assert len(heard.warnings) == 1
+    assert "cannot be checked" in heard.warnings[0]
 
 
 def test_a_base_that_nobody_recorded_must_be_named(mine: Registry, copy_of_base: Path) -> None:

@@ -13,18 +13,9 @@ from zoo import AdapterSpec
 from zoo.data.dataset import Dataset, open_dataset
 from zoo.errors import DataError, NotFoundError
 from zoo.plugins import manager, source
-from zoo.runtime.console import Report
+from zoo.runtime.console import RecordingReport, Report
 
 Zoo = Callable[..., Result]
-
-
-class Heard(Report):
-    def __init__(self) -> None:
-        super().__init__()
-        self.warned: list[str] = []
-
-    def warn(self, line: str) -> None:
-        self.warned.append(line)
 
 
 def opened(data: Path, report: Report | None = None, **settings: Any) -> Dataset:
@@ -154,26 +145,26 @@ def test_held_out_labels_have_the_ids_of_the_training_labels(tmp_path: Path) -> 
 def test_labels_are_numbers_or_words_or_both(
     labels: tuple[object, ...], names: list[str], tmp_path: Path
 ) -> None:
-    heard = Heard()
+    heard = RecordingReport()
     found = opened(labelled(tmp_path / "rows.csv", *labels), heard)
     assert found.labels == names
-    assert heard.warned == []
+    assert heard.warnings == []
     assert {row["label"] for row in found.train} == set(range(len(names)))
 
 
 def test_numbers_among_words_are_classes_of_their_own_and_that_is_said(tmp_path: Path) -> None:
-    heard = Heard()
+    heard = RecordingReport()
     found = opened(labelled(tmp_path / "rows.csv", 1, "spam", 0, "ham"), heard)
     assert found.labels == ["0", "1", "ham", "spam"]
-    (warning,) = heard.warned
+    (warning,) = heard.warnings
     assert "numbers (0, 1) and words (ham, spam)" in warning
 
 
 def test_rows_without_a_label_are_left_out_with_their_count(tmp_path: Path) -> None:
-    heard = Heard()
+    heard = RecordingReport()
     found = opened(labelled(tmp_path / "rows.csv", 0, 1, 0, 1, 0, ""), heard)
     assert found.id.n_train_available + found.id.n_held_out == 50
-    assert heard.warned == [
+    assert heard.warnings == [
         f"10 rows of {tmp_path / 'rows.csv'} have no label and are left out (first: train row 6)."
     ]
 

@@ -15,19 +15,10 @@ import pytest
 from tests.hub.local_hub import LocalHub
 from zoo.errors import AuthError, IncompatibleError, NotFoundError, UnreachableError, UsageError, ZooError
 from zoo.hub import client as door
-from zoo.runtime.console import Report
+from zoo.runtime.console import RecordingReport
 
 TOKEN = "hf_canaryCanaryCanaryCanaryCanary1234"
 REPO = "me/adapter"
-
-
-class Heard(Report):
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
 
 
 @pytest.fixture
@@ -139,9 +130,9 @@ def test_a_token_that_cannot_be_a_header_is_not_shown(
 def test_what_passes_is_tried_again_and_said(served: LocalHub, waits: list[float]) -> None:
     served.fail("GET", REPO, status=502)
     served.fail("GET", REPO, cut="before")
-    heard = Heard()
+    heard = RecordingReport()
     assert door.retrying(ask, "looking", heard).id == REPO
-    assert [line.split(" Again in ")[0].split(" (")[0] for line in heard.lines] == [
+    assert [line.split(" Again in ")[0].split(" (")[0] for line in heard.messages] == [
         "looking: the Hub failed",
         "looking: the Hub cannot be reached",
     ]
@@ -150,7 +141,7 @@ def test_what_passes_is_tried_again_and_said(served: LocalHub, waits: list[float
 
 def test_it_gives_up_after_the_last_attempt(served: LocalHub, waits: list[float]) -> None:
     rule = served.fail("GET", REPO, status=503, times=None)
-    assert door.status_of(caught(lambda: door.retrying(ask, "looking", Heard()))) == 503
+    assert door.status_of(caught(lambda: door.retrying(ask, "looking", RecordingReport()))) == 503
     assert rule.hits == door.ATTEMPTS
     assert len(waits) == door.ATTEMPTS - 1
 
@@ -158,13 +149,13 @@ def test_it_gives_up_after_the_last_attempt(served: LocalHub, waits: list[float]
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 412])
 def test_an_answer_is_not_asked_for_again(served: LocalHub, waits: list[float], status: int) -> None:
     rule = served.fail("GET", REPO, status=status, times=None)
-    caught(lambda: door.retrying(ask, "looking", Heard()))
+    caught(lambda: door.retrying(ask, "looking", RecordingReport()))
     assert (rule.hits, waits) == (1, [])
 
 
 def test_a_date_to_wait_for_is_waited_for(served: LocalHub, waits: list[float]) -> None:
     served.fail("GET", REPO, status=503, headers={"Retry-After": formatdate(time.time() + 30, usegmt=True)})
-    door.retrying(ask, "looking", Heard())
+    door.retrying(ask, "looking", RecordingReport())
     assert 25 < waits[0] <= 30
 
 
@@ -172,9 +163,9 @@ def test_no_connection_at_all_is_waited_for_only_by_the_patient(
     served: LocalHub, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    caught(lambda: door.retrying(ask, "looking", Heard(), patient=False))
+    caught(lambda: door.retrying(ask, "looking", RecordingReport(), patient=False))
     assert waits == []
-    caught(lambda: door.retrying(ask, "looking", Heard()))
+    caught(lambda: door.retrying(ask, "looking", RecordingReport()))
     assert len(waits) == door.ATTEMPTS - 1
 
 
@@ -187,7 +178,7 @@ def test_what_has_landed_is_not_sent_again(served: LocalHub, waits: list[float])
         return "sent"
 
     served.fail("GET", REPO, cut="after", times=None)
-    assert door.retrying(send, "sending", Heard(), landed=lambda: "landed") == "landed"
+    assert door.retrying(send, "sending", RecordingReport(), landed=lambda: "landed") == "landed"
     assert len(sent) == 1
 
 
@@ -197,12 +188,12 @@ def test_the_clients_own_retries_are_said_without_its_addresses(
     served.fail("POST", "/preupload/", status=500)
     from huggingface_hub import CommitOperationAdd
 
-    heard = Heard()
+    heard = RecordingReport()
     with door.spoken(heard):
         door.client().preupload_lfs_files(REPO, [CommitOperationAdd("a.txt", b"x")])
-    assert heard.lines[0] == "the Hub's client: HTTP Error 500 thrown"
-    assert len(heard.lines) == 2
-    assert "http" not in " ".join(heard.lines)
+    assert heard.messages[0] == "the Hub's client: HTTP Error 500 thrown"
+    assert len(heard.messages) == 2
+    assert "http" not in " ".join(heard.messages)
 
 
 def test_the_client_does_not_wait_for_ever() -> None:

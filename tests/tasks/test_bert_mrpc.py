@@ -16,7 +16,7 @@ from zoo.data.files import Division
 from zoo.errors import DataError, UsageError
 from zoo.plugins import manager, source
 from zoo.registry.store import Registry
-from zoo.runtime.console import Report
+from zoo.runtime.console import RecordingReport, Report
 from zoo.tasks.text_classification import TextClassification
 from zoo.training import pipeline
 
@@ -53,18 +53,6 @@ def task() -> TextClassification:
     found = manager.load_task("bert-mrpc")
     assert isinstance(found, TextClassification)
     return found
-
-
-class Heard(Report):
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
-
-    def warn(self, line: str) -> None:
-        self.lines.append(f"Warning: {line}")
 
 
 def opened(data: Path, report: Report | None = None, **settings: Any) -> Dataset:
@@ -109,12 +97,12 @@ def used(trained: Path, zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> Zoo:
 
 
 def test_the_official_files_are_read_with_their_mark_and_their_quotes(tmp_path: Path) -> None:
-    heard = Heard()
+    heard = RecordingReport()
     found = opened(write_official(tmp_path / "train.tsv", pairs()), heard)
     assert every(found.division) == {(f'"{one}', two, int(label)) for one, two, label in pairs()}
     assert found.labels == ["not_equivalent", "equivalent"]
     said = "columns: #1 String is the sentence1, #2 String is the sentence2, Quality is the label"
-    assert said in heard.lines
+    assert said in heard.messages
 
 
 def test_the_folder_of_the_official_files_is_a_train_and_a_test_split(tmp_path: Path) -> None:
@@ -170,10 +158,10 @@ def test_words_for_labels_have_the_tasks_order_so_that_f1_is_that_of_equivalent(
 def test_pairs_with_an_empty_side_are_left_out_with_their_count(tmp_path: Path) -> None:
     rows = [(one, "" if index in (3, 5) else two, label) for index, (one, two, label) in enumerate(pairs())]
     rows[9] = ("  ", *rows[9][1:])
-    heard = Heard()
+    heard = RecordingReport()
     found = opened(write_csv(tmp_path / "p.csv", rows, header="sentence1,sentence2,label"), heard)
     assert len(every(found.division)) == 57
-    warning = next(line for line in heard.lines if line.startswith("Warning:"))
+    warning = heard.warnings[0]
     assert "3 rows" in warning
     assert "lack a text of the pair" in warning
     assert "first: train row 4" in warning
@@ -193,10 +181,10 @@ def test_pairs_with_one_text_in_common_are_different_rows(task: TextClassificati
 def test_a_folder_of_rows_without_a_header_is_read_by_where_the_label_stands(tmp_path: Path) -> None:
     path = tmp_path / "pairs.tsv"
     path.write_text("".join(f"{label}\t{one}\t{two}\n" for one, two, label in pairs()))
-    heard = Heard()
+    heard = RecordingReport()
     assert every(opened(path, heard).division) == {(one, two, int(label)) for one, two, label in pairs()}
     assert any(
-        "has no header; its columns are taken to be label, sentence1, sentence2" in x for x in heard.lines
+        "has no header; its columns are taken to be label, sentence1, sentence2" in x for x in heard.messages
     )
 
 

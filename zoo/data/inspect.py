@@ -11,7 +11,7 @@ from zoo.data.dataset import divide_rows, frames_of, known_columns, place
 from zoo.data.files import Example
 from zoo.errors import DataError
 from zoo.registry.schema import AdapterSpec
-from zoo.runtime.console import Report
+from zoo.runtime.console import RecordingReport
 from zoo.runtime.logging import quiet_libraries
 
 if TYPE_CHECKING:
@@ -85,21 +85,6 @@ class Checked:
         return next((finding for finding in self.findings if finding.stops), None)
 
 
-class _Heard(Report):
-    """Keeps what a task says of the rows."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.said: list[str] = []
-        self.warned: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.said.append(line)
-
-    def warn(self, line: str) -> None:
-        self.warned.append(line)
-
-
 def check(
     task: Task,
     spec: AdapterSpec,
@@ -116,16 +101,16 @@ def check(
     Raises:
         ZooError: there are no rows to check.
     """
-    heard = _Heard()
+    told = RecordingReport()
     columns = known_columns(task, spec.columns)
-    frames = frames_of(task, data, spec, heard, eval_data)
-    found: dict[str, Any] = {"task": task.name, "data": str(data), "understood": heard.said}
+    frames = frames_of(task, data, spec, told, eval_data)
+    found: dict[str, Any] = {"task": task.name, "data": str(data), "understood": told.messages}
     shapes = {name: (list(map(str, frame.columns)), len(frame)) for name, frame in frames.items()}
     try:
-        splits, names = task.examples(frames, columns, place(data), heard)
+        splits, names = task.examples(frames, columns, place(data), told)
     except DataError as error:
         bare = [Split(name, *shape) for name, shape in shapes.items()]
-        return Checked(**found, splits=bare, findings=[*_warnings(heard), _stop(error)])
+        return Checked(**found, splits=bare, findings=[*_warnings(told), _stop(error)])
     tokens = _tokens(task, splits, base) if base else {}
     base_name = str(base) if base else None
     found["splits"] = [
@@ -139,7 +124,7 @@ def check(
         )
         for name, shape in shapes.items()
     ]
-    findings = [*_warnings(heard), *_copies(task, splits, found), *_label_findings(splits, names, data)]
+    findings = [*_warnings(told), *_copies(task, splits, found), *_label_findings(splits, names, data)]
     limit = spec.max_length or task.max_length
     cut = [length > limit for lengths in tokens.values() for length in lengths]
     if any(cut):
@@ -163,8 +148,8 @@ def check(
     )
 
 
-def _warnings(heard: _Heard) -> list[Finding]:
-    return [Finding(line) for line in heard.warned]
+def _warnings(told: RecordingReport) -> list[Finding]:
+    return [Finding(line) for line in told.warnings]
 
 
 def _stop(error: DataError) -> Finding:

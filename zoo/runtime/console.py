@@ -46,6 +46,21 @@ class Report:
         yield Progress()
 
 
+class RecordingReport(Report):
+    """Keeps what it is told, for a caller that decides itself what to show."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+        self.warnings: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.messages.append(line)
+
+    def warn(self, line: str) -> None:
+        self.warnings.append(line)
+
+
 class Progress:
     def advance(self, steps: int = 1, note: str = "") -> None:
         """Add finished steps; `note` is shown after the time, such as the current loss."""

@@ -19,7 +19,7 @@ from tests.records import add_record
 from zoo.errors import DataError, IncompatibleError, UsageError
 from zoo.registry.schema import AdapterSpec
 from zoo.registry.store import Registry
-from zoo.runtime.console import Report
+from zoo.runtime.console import RecordingReport, Report
 from zoo.tasks.causal_lm import chat_template
 from zoo.tasks.causal_lm.chat_template import IGNORED, Encoded, fit
 from zoo.tasks.causal_lm.conversations import Message
@@ -607,23 +607,12 @@ def test_a_file_without_conversations_is_refused_in_words(
 def test_rows_that_are_left_out_are_counted_by_reason(data: Path) -> None:
     import pandas as pd
 
-    class Heard(Report):
-        lines: list[str]
-
-        def __init__(self) -> None:
-            self.lines = []
-
-        def say(self, line: str) -> None:
-            self.lines.append(line)
-
-        warn = say
-
     rows = [{"prompt": "a", "completion": "b"}, {"prompt": "", "completion": "b"}, {"prompt": "a"}] * 2
-    heard = Heard()
+    heard = RecordingReport()
     splits, labels = Task().examples({"train": pd.DataFrame(rows)}, {}, "chat.json", heard)
     assert (len(splits["train"]), labels) == (2, [])
-    assert heard.lines == [
-        "chat.json holds conversations in the prompt and completion form",
+    assert heard.messages == ["chat.json holds conversations in the prompt and completion form"]
+    assert heard.warnings == [
         "conversations of chat.json are left out: 2 with an empty message (first: train row 2); "
         "2 without a list of messages (first: train row 3).",
     ]

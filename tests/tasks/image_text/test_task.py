@@ -20,23 +20,12 @@ from zoo.plugins.manager import load_method, load_task
 from zoo.plugins.source import resolve
 from zoo.registry.schema import AdapterSpec
 from zoo.registry.store import Registry
-from zoo.runtime.console import Report
+from zoo.runtime.console import RecordingReport, Report
 from zoo.tasks.image_text.images import made
 from zoo.testing import write_pictures
 from zoo.training import pipeline
 
 Zoo = Callable[..., Result]
-
-
-class Said(Report):
-    """Keeps what a person would have been told."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-
-    def warn(self, line: str) -> None:
-        self.lines.append(line)
 
 
 def write_folder(
@@ -141,12 +130,12 @@ def test_metadata_may_be_jsonl_or_parquet(tmp_path: Path, name: str) -> None:
 def test_folders_named_after_splits_are_splits_and_share_no_picture(tmp_path: Path) -> None:
     for split in ("train", "test"):
         write_folder(tmp_path / "data" / split, numbered(), pictures=12 if split == "train" else 3)
-    said = Said()
+    said = RecordingReport()
     with (tmp_path / "data" / "test" / "metadata.csv").open("w", encoding="utf-8") as file:
         file.write("file_name,text\n0.png,other words\n1.png,and others\n")
     splits = read(tmp_path / "data", said)
     assert [len(splits["train"]), len(splits["test"])] == [10, 2]
-    assert "2 pictures of the train split" in said.lines[0]
+    assert "2 pictures of the train split" in said.warnings[0]
 
 
 def test_a_table_with_pictures_in_its_cells_is_read_as_the_datasets_library_writes_it(tmp_path: Path) -> None:
@@ -181,9 +170,9 @@ def test_pictures_that_cannot_be_opened_are_named_and_counted(tmp_path: Path) ->
     folder = write_folder(tmp_path / "data", [*rows, ("0.png", " "), ("gone.png", "away")])
     (folder / "torn.png").write_bytes(made(1)[:200])
     (folder / "note.png").write_text("words", encoding="utf-8")
-    said = Said()
+    said = RecordingReport()
     assert len(read(folder, said)["train"]) == 12
-    text = "\n".join(said.lines)
+    text = "\n".join(said.warnings)
     assert "1 rows of" in text
     assert "4 pictures of" in text
     assert "gone.png (there is no such file), missing.png (there is no such file), note.png" in text
