@@ -14,7 +14,7 @@ from tests.conftest import Result
 from zoo.errors import IncompatibleError
 from zoo.plugins import manager
 from zoo.plugins import params as options
-from zoo.testing import check_method
+from zoo.testing import broken, check_method
 
 METHODS = ("prompt", "p-tuning", "prefix")
 TEXTS = (
@@ -78,8 +78,8 @@ def test_each_way_to_make_a_prompt_keeps_the_promises_of_a_method(
     name: str, family: str, params: dict[str, str], tiny_models: dict[str, Path], reviews_csv: Path
 ) -> None:
     task = manager.load_task("bert-imdb")
-    findings = check_method(manager.load_method(name), task, tiny_models[family], reviews_csv, params)
-    assert not [finding for finding in findings if finding.state == "BROKEN"]
+    results = check_method(manager.load_method(name), task, tiny_models[family], reviews_csv, params)
+    assert broken(results) == []
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -10,7 +10,7 @@ import pytest
 from zoo.errors import IncompatibleError, OptionError
 from zoo.plugins import manager
 from zoo.plugins import params as options
-from zoo.testing import check_method
+from zoo.testing import broken, check_method
 
 
 def attached(name: str, base: Path, **given: Any) -> Any:
@@ -40,10 +40,10 @@ def test_ia3_scales_keys_values_and_what_enters_the_feed_forward_output(
 def test_ia3_keeps_its_promises_on_modules_that_were_asked_for(
     params: dict[str, str], tiny_bert: Path, reviews_csv: Path
 ) -> None:
-    findings = check_method(
+    results = check_method(
         manager.load_method("ia3"), manager.load_task("bert-imdb"), tiny_bert, reviews_csv, params
     )
-    assert not [finding for finding in findings if finding.state == "BROKEN"]
+    assert broken(results) == []
 
 
 def test_a_feed_forward_module_that_is_no_target_is_refused(tiny_bert: Path) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from zoo.cli.output import json_option, print_json, print_rows
+from zoo.cli.output import json_option, print_checks, print_json
 from zoo.errors import IncompatibleError, NotFoundError, UsageError, did_you_mean
 from zoo.plugins import manager
 from zoo.plugins.params import split_pairs
+from zoo.runtime.checks import failures
 
 
 @click.group(name="plugin")
@@ -62,20 +63,14 @@ def check_command(
 
     Exit code 5 if one is broken.
     """
-    from zoo.testing import broken, check_plugin
+    from zoo.testing import check_plugin
 
     params = split_pairs(pairs)
-    findings = check_plugin(kind or _kind_of(name), name, task=task, base=base, data=data, params=params)
-    rows = [(one.state, one.task, one.promise, one.happened) for one in findings]
-    header = ("state", "task", "promise", "what happened")
-    if as_json:
-        print_json([dict(zip(("state", "task", "promise", "happened"), row, strict=True)) for row in rows])
-    else:
-        print_rows(header, rows)
-    wrong = broken(findings)
-    if wrong:
-        said = "; ".join(f"{promise} ({happened})" for promise, happened in wrong)
-        raise IncompatibleError(f"'{name}' breaks {len(wrong)} of its {len(findings)} promises: {said}.")
+    results = check_plugin(kind or _kind_of(name), name, task=task, base=base, data=data, params=params)
+    (print_json if as_json else print_checks)(results)
+    if wrong := failures(results):
+        details = "; ".join(f"{one.name} ({one.detail})" for one in wrong)
+        raise IncompatibleError(f"'{name}' breaks {len(wrong)} of its {len(results)} promises: {details}.")
 
 
 def _kind_of(name: str) -> str:

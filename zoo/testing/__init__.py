@@ -13,7 +13,7 @@ from zoo.testing.data import CAPTIONS, CONVERSATIONS, reviews, write_conversatio
 from zoo.testing.method_checks import check_method
 from zoo.testing.models import ENCODERS, FAMILIES, TinyModels, save_tiny_model
 from zoo.testing.plugin_checks import check_plugin
-from zoo.testing.promises import Finding, broken
+from zoo.testing.promises import broken
 from zoo.testing.task_checks import check_task
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "CONVERSATIONS",
     "ENCODERS",
     "FAMILIES",
-    "Finding",
     "TinyModels",
     "broken",
     "check_method",

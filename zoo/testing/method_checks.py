@@ -14,8 +14,9 @@ from zoo.errors import IncompatibleError
 from zoo.plugins.method import Method
 from zoo.plugins.params import describe, parse
 from zoo.runtime import device
+from zoo.runtime.checks import FAILED, OK, CheckResult
 from zoo.testing.bench import Bench, make_bench, power_failure_after_checkpoint, read_data, values
-from zoo.testing.promises import BrokenError, Finding, Findings, RefusedError, expect, may_refuse
+from zoo.testing.promises import BrokenError, Promises, RefusedError, expect, may_refuse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +34,7 @@ _SUFFIXES = (".safetensors", ".json")
 
 def check_method(
     method: Method, task: Task, base: Path, data: Path, params: Mapping[str, Any] | None = None
-) -> list[Finding]:
+) -> list[CheckResult]:
     """Every promise of a method on one task, kept or not.
 
     Args:
@@ -41,41 +42,41 @@ def check_method(
         data: what `--data` would name.
         params: as `-s` gives them; the rest are the defaults.
     """
-    findings = Findings()
-    _check_words(method, findings)
-    findings.task = task.name
+    results = Promises()
+    _check_words(method, results)
+    results.task = task.name
     with tempfile.TemporaryDirectory() as folder:
         try:
             bench = make_bench(method, task, base, read_data(task, data), Path(folder), params or {})
         except Exception as error:
-            findings.note("it can be set up", "BROKEN", f"{type(error).__name__}: {error}")
-            return findings
-        with findings.promise("it works on the task, or refuses in words"):
+            results.note("it can be set up", FAILED, f"{type(error).__name__}: {error}")
+            return results
+        with results.promise("it works on the task, or refuses in words"):
             _check_refusal(bench)
-        if findings[-1].state == "kept":
-            _check_life(bench, findings)
-    return findings
+        if results[-1].status == OK:
+            _check_life(bench, results)
+    return results
 
 
-def _check_words(method: Method, findings: Findings) -> None:
-    with findings.promise("it says what it is: a name, a line of summary, a learning rate, a format"):
+def _check_words(method: Method, results: Promises) -> None:
+    with results.promise("it says what it is: a name, a line of summary, a learning rate, a format"):
         for name in ("name", "summary", "format"):
             value = getattr(method, name, None)
             expect(isinstance(value, str) and bool(value), f"{name} is {value!r}")
             expect("\n" not in str(value), f"{name} has more than one line")
         rate = method.learning_rate
         expect(isinstance(rate, float) and 0 < rate < math.inf, f"learning_rate is {rate!r}")
-    with findings.promise("its parameters have defaults, and read them back as a command types them"):
+    with results.promise("its parameters have defaults, and read them back as a command types them"):
         if not dataclasses.is_dataclass(method.Params):
             raise BrokenError(f"Params is {method.Params!r}, not a dataclass")
         made = parse(method.Params, {}, method.name)
         typed = {name: _typed(value) for name, value in vars(made).items() if value is not None}
         again = parse(method.Params, typed, method.name)
         expect(made == again, f"{made} became {again}")
-    with findings.promise("each parameter is explained: `param(default, help)`"):
+    with results.promise("each parameter is explained: `param(default, help)`"):
         bare = [name for name, _, _, help in describe(method.Params) if not help]
         expect(not bare, f"nothing is said of {', '.join(bare)}")
-    with findings.promise("what its card says is Python"):
+    with results.promise("what its card says is Python"):
         compile(method.usage(), "usage", "exec")
 
 
@@ -95,46 +96,46 @@ def _check_refusal(bench: Bench) -> None:
         attach_without_weights(bench.method, bench.params, bench.task, bench.base, bench.dataset.labels)
 
 
-def _check_life(bench: Bench, findings: Findings) -> None:
+def _check_life(bench: Bench, results: Promises) -> None:
     """In the order in which things happen; without a trained run there is nothing left to check."""
     run: Any = None
-    with findings.promise("it trains what it counts without weights, and that is something"):
+    with results.promise("it trains what it counts without weights, and that is something"):
         run = bench.run("whole")
         _check_count(bench, run)
     if run is None:
         return
     before = values(run.model)
-    with findings.promise("it trains by the zoo's engine to a finite loss"):
+    with results.promise("it trains by the zoo's engine to a finite loss"):
         result = bench.train(run)
         expect(math.isfinite(result.loss), f"the loss is {result.loss}")
-    if findings[-1].state != "kept":
+    if results[-1].status != OK:
         return
     after = values(run.model)
-    with findings.promise("training changes every tensor that has requires_grad, and no other"):
+    with results.promise("training changes every tensor that has requires_grad, and no other"):
         _check_changed(before, after)
-    with findings.promise("a head without pretrained weights is trained with it"):
+    with results.promise("a head without pretrained weights is trained with it"):
         _check_head(bench, before, after)
     outputs = bench.outputs(run.model, run.held_out, run.budget)
     saved = bench.folder / "saved"
     saved.mkdir()
-    with findings.promise("save writes safetensors and json, nothing else"):
+    with results.promise("save writes safetensors and json, nothing else"):
         bench.method.save(run.model, saved, bench.base_id)
         _check_files(saved)
-    with findings.promise("save writes every number that is trained"):
+    with results.promise("save writes every number that is trained"):
         _check_saved(bench, run, saved)
-    with findings.promise(f"restore on a fresh base gives equal outputs (to {TOLERANCE:g})"):
+    with results.promise(f"restore on a fresh base gives equal outputs (to {TOLERANCE:g})"):
         model = bench.restored(saved)
         _compare(bench.outputs(model, run.held_out, run.budget), outputs, TOLERANCE)
     if bench.method.format == "peft":
-        with findings.promise(f"plain peft loads it to equal outputs, row by row (to {TOLERANCE:g})"):
+        with results.promise(f"plain peft loads it to equal outputs, row by row (to {TOLERANCE:g})"):
             # in padded batches PEFT itself is wrong about prompts before a decoder that classifies
             _compare(bench.outputs(_by_peft(bench, saved), run.held_out, budget=1), outputs, TOLERANCE)
-    with findings.promise("a run that was stopped and resumed ends where one that was not ends"):
+    with results.promise("a run that was stopped and resumed ends where one that was not ends"):
         _check_resume(bench, after)
-    with findings.promise(f"it merges into the base's own weights (to {MERGE_TOLERANCE:g}), or says why not"):
+    with results.promise(f"it merges into the base's own weights (to {MERGE_TOLERANCE:g}), or says why not"):
         _check_merge(bench, run, saved)
     if device.has_bf16():
-        with findings.promise("it trains in bf16 too, and what is trained stays float32"):
+        with results.promise("it trains in bf16 too, and what is trained stays float32"):
             _check_bf16(bench)
 
 

@@ -14,11 +14,12 @@ from zoo.errors import PluginError, UsageError
 from zoo.plugins import manager
 from zoo.plugins.method import Method
 from zoo.plugins.source import Source
+from zoo.runtime.checks import CheckResult
 from zoo.tasks.base import Task
 from zoo.testing.data import reviews, write_conversations, write_csv, write_pictures
 from zoo.testing.method_checks import check_method
 from zoo.testing.models import TinyModels
-from zoo.testing.promises import Finding, Findings, expect
+from zoo.testing.promises import Promises, expect
 from zoo.testing.task_checks import check_task
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def check_plugin(
     base: Path | None = None,
     data: Path | None = None,
     params: Mapping[str, Any] | None = None,
-) -> list[Finding]:
+) -> list[CheckResult]:
     """Every promise of an installed plugin, kept or not.
 
     Args:
@@ -52,23 +53,23 @@ def check_plugin(
         NotFoundError: no plugin, or no task, has that name.
         UsageError: a base and data are needed.
     """
-    findings = Findings()
+    results = Promises()
     made = None
-    with findings.promise(f"it imports, declares its plugin API and makes a {kind}"):
+    with results.promise(f"it imports, declares its plugin API and makes a {kind}"):
         made = _load(kind, name)
     if made is None:
-        return findings
-    with findings.promise("importing it loads none of torch, transformers, peft, datasets, pandas, numpy"):
+        return results
+    with results.promise("importing it loads none of torch, transformers, peft, datasets, pandas, numpy"):
         _check_light(manager.find(kind)[name])
     with tempfile.TemporaryDirectory() as folder:
         samples = _Samples(Path(folder), base, data)
         if isinstance(made, Method):
             for one in [manager.load_task(task)] if task else _task_of_each_kind(samples):
                 found = check_method(made, one, *samples.of(one), params)
-                findings += [finding for finding in found if finding not in findings]
+                results += [result for result in found if result not in results]
         elif isinstance(made, Task):
-            findings += check_task(made, *samples.of(made))
-    return findings
+            results += check_task(made, *samples.of(made))
+    return results
 
 
 def _load(kind: str, name: str) -> Any:

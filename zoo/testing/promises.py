@@ -1,26 +1,13 @@
-"""What a plugin promises, and what was found of each promise."""
+"""Runs the checks of a plugin: each promise becomes a CheckResult, and one that is refused is skipped."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from zoo.errors import IncompatibleError
 from zoo.plugins.method import one_line
-
-
-@dataclass(frozen=True)
-class Finding:
-    promise: str
-    state: str
-    """`kept`, `BROKEN`, `refused` (the plugin says why it does not do this, as it may) or `skipped`."""
-    happened: str = ""
-    task: str = ""
-    """On which task, where the promise is about one."""
-
-    def __str__(self) -> str:
-        return f"{self.state}: {self.promise}" + (f" ({self.happened})" if self.happened else "")
+from zoo.runtime.checks import FAILED, OK, SKIPPED, CheckResult, failures
 
 
 class BrokenError(Exception):
@@ -31,8 +18,8 @@ class RefusedError(Exception):
     """The plugin says in words that it does not do this."""
 
 
-class Findings(list[Finding]):
-    """Collected one after the other: what a promise raises is what happened to it."""
+class Promises(list[CheckResult]):
+    """The results so far; a result's name is the promise, after the task that it was checked on."""
 
     def __init__(self, task: str = ""):
         super().__init__()
@@ -44,25 +31,21 @@ class Findings(list[Finding]):
         try:
             yield
         except RefusedError as reason:
-            self.note(promise, "refused", str(reason))
+            self.note(promise, SKIPPED, str(reason))
         except BrokenError as error:
-            self.note(promise, "BROKEN", str(error))
-        except (Exception, SystemExit) as error:  # a stranger's code may raise anything
-            self.note(promise, "BROKEN", f"{type(error).__name__}: {one_line(error)}")
+            self.note(promise, FAILED, str(error))
+        except (Exception, SystemExit) as error:  # third-party code may raise anything
+            self.note(promise, FAILED, f"{type(error).__name__}: {one_line(error)}")
         else:
-            self.note(promise, "kept")
+            self.note(promise, OK)
 
-    def note(self, promise: str, state: str, happened: str = "") -> None:
-        self.append(Finding(promise, state, happened, self.task))
+    def note(self, promise: str, status: str, detail: str = "") -> None:
+        self.append(CheckResult(f"{self.task}: {promise}" if self.task else promise, status, detail))
 
 
-def broken(findings: Sequence[Finding]) -> list[tuple[str, str]]:
+def broken(results: Iterable[CheckResult]) -> list[tuple[str, str]]:
     """(promise, what happened) of each that was broken: `assert broken(check_method(...)) == []`."""
-    return [
-        (f"{one.task}: {one.promise}" if one.task else one.promise, one.happened)
-        for one in findings
-        if one.state == "BROKEN"
-    ]
+    return [(one.name, one.detail) for one in failures(results)]
 
 
 def expect(kept: bool, otherwise: str) -> None:

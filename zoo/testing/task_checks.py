@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from zoo.adapters import forward
 from zoo.errors import DataError
 from zoo.registry.schema import Metric
+from zoo.runtime.checks import OK, CheckResult, failures
 from zoo.runtime.console import Report
 from zoo.runtime.logging import quiet_libraries
 from zoo.tasks.base import Task
 from zoo.testing.bench import read_data, seed
-from zoo.testing.promises import Finding, Findings, expect
+from zoo.testing.promises import Promises, expect
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +30,7 @@ _ROUNDING = 1e-6
 _ROWS = 4
 
 
-def check_task(task: Task, base: Path, data: Path) -> list[Finding]:
+def check_task(task: Task, base: Path, data: Path) -> list[CheckResult]:
     """Every promise of a task, kept or not.
 
     Args:
@@ -37,36 +38,36 @@ def check_task(task: Task, base: Path, data: Path) -> list[Finding]:
         data: what `--data` would name.
     """
     quiet_libraries()
-    findings = Findings()
-    with findings.promise("it says what it is: a name, a line of summary, bases, data, columns, a metric"):
+    results = Promises()
+    with results.promise("it says what it is: a name, a line of summary, bases, data, columns, a metric"):
         _check_words(task)
-    with findings.promise("data without a usable row is refused in words"):
+    with results.promise("data without a usable row is refused in words"):
         _check_no_rows(task)
-    with findings.promise("it makes examples of the data, each with a key that stays the same"):
+    with results.promise("it makes examples of the data, each with a key that stays the same"):
         bench = _Bench(task, base, data)
         _check_examples(bench)
-    if findings[-1].state != "kept":
-        return findings
-    with findings.promise("it encodes each example by itself, with its length, and none too long"):
+    if results[-1].status != OK:
+        return results
+    with results.promise("it encodes each example by itself, with its length, and none too long"):
         _check_encoding(bench)
-    with findings.promise("the model without weights has the shapes of the one with weights"):
+    with results.promise("the model without weights has the shapes of the one with weights"):
         _check_empty_model(bench)
-    with findings.promise("a batch has labels, a row of them an example"):
+    with results.promise("a batch has labels, a row of them an example"):
         _check_collate(bench)
-    if any(one.state == "BROKEN" for one in findings):
-        return findings  # what comes now needs a model that takes a batch
-    with findings.promise("the loss is a finite mean, or the sum divided by the items it is told"):
+    if failures(results):
+        return results  # what comes now needs a model that takes a batch
+    with results.promise("the loss is a finite mean, or the sum divided by the items it is told"):
         _check_loss(bench)
-    with findings.promise("an example's results are the same alone and padded in a batch"):
+    with results.promise("an example's results are the same alone and padded in a batch"):
         _check_padding(bench)
-    with findings.promise("it measures its primary metric with n and an interval, and so its baselines"):
+    with results.promise("it measures its primary metric with n and an interval, and so its baselines"):
         _check_measure(bench)
-    with findings.promise("what is not data gives results too: the inputs of `probe`"):
+    with results.promise("what is not data gives results too: the inputs of `probe`"):
         _check_probe(bench)
     if type(task).predict is Task.predict:  # else it has another way to what `zoo predict` prints
-        with findings.promise("its predictions are one an input, and can be printed as JSON"):
+        with results.promise("its predictions are one an input, and can be printed as JSON"):
             _check_predictions(bench)
-    return findings
+    return results
 
 
 class _Bench:
@@ -144,7 +145,7 @@ def _check_no_rows(task: Task) -> None:
 
 def _check_examples(bench: _Bench) -> None:
     rows = bench.dataset.train
-    expect(bool(rows) and bool(bench.dataset.held_out), "no rows to train on, or none to judge by")
+    expect(bool(rows) and bool(bench.dataset.held_out), "no rows to train on, or none to evaluate on")
     for row in rows:
         key = bench.task.key(row)
         expect(isinstance(key, str) and bool(key), f"a key is {key!r}")
