@@ -359,14 +359,6 @@ def rebase(registry: Registry, name: str, **changes: Any) -> None:
     registry.replace(msgspec.structs.replace(record, base=msgspec.structs.replace(record.base, **changes)))
 
 
-def test_the_right_base_under_another_path_passes_without_a_word(mine: Registry, copy_of_base: Path) -> None:
-    heard = RecordingReport()
-    there = Adapters(["lora-1"], mine, base=str(copy_of_base), report=heard)
-    assert (logits(there, "lora-1") == logits(Adapters(["lora-1"], mine), "lora-1")).all()
-    assert heard.warnings == []
-    assert there["lora-1"].base_id.location == f"path:{copy_of_base}"
-
-
 def test_a_base_that_has_moved_is_found_by_its_id(
     mine: Registry, copy_of_base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,8 @@ class Family:
     """The body's tensors by the config alone; raises KeyError where that lacks a size."""
     transposed: bool = False
     """Matrices are (in, out): transformers' Conv1D."""
+    targets: tuple[str, ...] = ()
+    """Modules to adapt where PEFT has no default of its own."""
     reserved_positions: int = 0
     """Positions up to the padding index, which no token of a text takes."""
 
@@ -165,7 +167,13 @@ FAMILIES = {
     "bert": Family("bert", ("classifier",), _IN_BERT, _bert),
     **dict.fromkeys(("roberta", "xlm-roberta", "camembert"), _ROBERTA),
     "electra": Family("electra", layers=_IN_BERT),
-    "distilbert": Family("distilbert", ("classifier", "pre_classifier"), _IN_DISTILBERT, _distilbert),
+    "distilbert": Family(
+        "distilbert",
+        ("classifier", "pre_classifier"),
+        _IN_DISTILBERT,
+        _distilbert,
+        targets=("q_lin", "v_lin"),
+    ),
     **{name: Family(name) for name in ("albert", "deberta", "mpnet", "xlnet")},
     "deberta-v2": Family("deberta"),
     **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), _DECODER),
@@ -174,7 +182,8 @@ FAMILIES = {
     "phi3": Family("", ("score",)),
     "gpt2": Family("", ("score",), None, _gpt2, transposed=True),
     **dict.fromkeys(("openai-gpt", "imagegpt", "decision_transformer"), Family(transposed=True)),
-    "clip": Family(layers=_IN_CLIP),
+    "clip": Family(layers=_IN_CLIP, targets=("q_proj", "k_proj", "v_proj", "out_proj")),
 }
 """By model type, never by guesswork."""
 BODIES = tuple(dict.fromkeys(one.body for one in FAMILIES.values() if one.body))
+TARGETS_THAT_PEFT_LACKS = {name: list(one.targets) for name, one in FAMILIES.items() if one.targets}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zoo.errors import IncompatibleError, OptionError
+from zoo.models.families import TARGETS_THAT_PEFT_LACKS
 from zoo.plugins.method import Method, one_line
 from zoo.plugins.params import param, parse
 
@@ -26,11 +27,6 @@ TARGETS: Targets = param(
     None, f"modules to adapt, or {ALL_LINEAR}; none: the task's, or the usual ones of the model type"
 )
 """The parameter that most methods of PEFT share: `targets: Targets = TARGETS`."""
-_TARGETS_THAT_PEFT_LACKS = {
-    "clip": ["q_proj", "k_proj", "v_proj", "out_proj"],
-    "distilbert": ["q_lin", "v_lin"],
-}
-"""By model type, where PEFT has no default of its own."""
 _RANKS = ("init_r", "r")
 """What PEFT's configs call the rank that an update starts with."""
 
@@ -56,7 +52,7 @@ class PeftMethod(Method):
     """Parameter -> field of PEFT's config, where they differ; None: it is no field of PEFT's config."""
     peft_fixed: ClassVar[Mapping[str, bool]] = {}
     """Switches of PEFT's config that tell the method from others of its type: `{"use_dora": True}`."""
-    default_targets: ClassVar[dict[str, list[str]]] = _TARGETS_THAT_PEFT_LACKS
+    default_targets: ClassVar[dict[str, list[str]]] = TARGETS_THAT_PEFT_LACKS
     """Modules to adapt, by model type, where PEFT has no default for the method."""
     bounded_rank: bool = True
     """A rank above the smaller side of a matrix is refused: the update could not have it."""
