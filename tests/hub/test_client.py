@@ -64,7 +64,7 @@ def ask() -> Any:
         (404, "RepoNotFound", UnreachableError, "the Hub has no such repository, or it is private."),
         (404, "RevisionNotFound", NotFoundError, f"'{REPO}' has no such revision on the Hub."),
         (412, "", ZooError, f"'{REPO}' was changed by somebody else meanwhile (HTTP 412)."),
-        (413, "", IncompatibleError, f"the Hub does not take '{REPO}' (HTTP 413): too much"),
+        (413, "", IncompatibleError, f"the Hub does not accept '{REPO}' (HTTP 413): too much"),
         (429, "", UnreachableError, "the Hub has had too many requests (HTTP 429)."),
         (500, "", UnreachableError, "the Hub failed (HTTP 500)."),
     ],

@@ -219,7 +219,7 @@ def test_files_of_the_version_before_that_this_one_has_not_go_and_those_of_other
     registry.replace(msgspec.structs.replace(record, files=files))
     done = zoo("publish", NAME, "--yes")
     assert done.code == 0, done.err
-    assert "taken away, for this version has none: tokenizer_config.json" in done.err
+    assert "deleted, because this version has none: tokenizer_config.json" in done.err
     assert commits(hub)[0] == SENT - {"tokenizer_config.json"} | {"picture.png"}
 
 

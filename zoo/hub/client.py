@@ -1,7 +1,7 @@
-"""The one door to the Hub's client: its exceptions in our words, its waiting bounded, its log said aloud.
+"""Calls the Hub's client with bounded waits, retries and log lines, and turns its exceptions into ZooErrors.
 
-The client retries downloads and uploads of files, and nothing else: `retrying` does it for the rest. What
-becomes a message has every token struck out, in the exceptions behind it too, which `--debug` shows.
+The client itself retries transfers of files (`http_backoff`, by URL) and nothing else: `retrying` does it for
+whole calls. Messages have every token struck out, in the exceptions behind them too, which `--debug` shows.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 HUB_TIMEOUT = 10.0
-"""Seconds for the first word of the Hub: a machine without network must not wait for minutes."""
+"""Seconds to connect, and for short answers: a machine without network must not wait for minutes."""
 ATTEMPTS = 5
 WAIT = 1.0
 """Seconds before the second attempt; twice as many before each further one."""
 LONGEST_WAIT = 120.0
-"""Seconds that the Hub may ask for (Retry-After) before we give up instead."""
+"""Seconds that a Retry-After header may ask for; above, there is no further attempt."""
 _ANSWER_TIMEOUT = 300.0
 """Seconds for a whole answer: a commit of many large files takes the Hub minutes."""
-_PASSING = (408, 429, 500, 502, 503, 504)
-_NOT_PASSING = ("LocalProtocolError", "UnsupportedProtocol", "TooManyRedirects", "DecodingError")
-"""What the HTTP library raises for requests that will never do."""
+_TRANSIENT = (408, 429, 500, 502, 503, 504)
+_PERMANENT = ("LocalProtocolError", "UnsupportedProtocol", "TooManyRedirects", "DecodingError")
+"""Exceptions of the HTTP library for requests that no attempt will make valid."""
 _ILLEGAL = "Illegal header value"
-_LONGEST_SAID = 200
-"""Characters of what the Hub says that a message repeats."""
+_LONGEST_QUOTE = 200
+"""Characters of the Hub's own message that ours repeats."""
 
 T = TypeVar("T")
 
 
 def client() -> HfApi:
-    """The Hub's client, which by itself would wait for an answer for ever."""
+    """The Hub's client, with timeouts: by default it waits for an answer without end."""
     from huggingface_hub import HfApi, get_session
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
@@ -58,10 +58,10 @@ def client() -> HfApi:
 
 
 def said(repo: str, error: BaseException) -> ZooError:
-    """The client's many exceptions, each as the one line that a person needs. `repo` may be empty."""
+    """The ZooError for an exception of the client, about `repo` unless that is empty."""
     from huggingface_hub import errors
 
-    _strike_out(error)
+    _redact(error)
     what = f"'{repo}'" if repo else "this"
     status = status_of(error)
     if isinstance(error, ZooError):
@@ -69,7 +69,7 @@ def said(repo: str, error: BaseException) -> ZooError:
     if isinstance(error, errors.GatedRepoError):
         return AuthError(
             f"{what} is gated: its owner must grant access first.",
-            "ask on its page on the Hub, then hf auth login",
+            "ask for access on its page on the Hub, then hf auth login",
         )
     if isinstance(error, errors.RevisionNotFoundError):
         return NotFoundError(f"{what} has no such revision on the Hub.")
@@ -82,7 +82,7 @@ def said(repo: str, error: BaseException) -> ZooError:
             "the Hub wants a token, and this machine has none.", "hf auth login, or set HF_TOKEN"
         )
     if isinstance(error, errors.HFValidationError):
-        return UsageError(f"{what} is no repository of the Hub: OWNER/NAME.")
+        return UsageError(f"{what} is not a repository id of the Hub: OWNER/NAME.")
     if status in (401, 403):
         return AuthError(f"the Hub refuses {what} (HTTP {status}).", "hf auth login")
     if status == 412:
@@ -90,7 +90,7 @@ def said(repo: str, error: BaseException) -> ZooError:
             f"{what} was changed by somebody else meanwhile (HTTP 412).", "the same command again"
         )
     if status in (400, 409, 413, 422):
-        return IncompatibleError(f"the Hub does not take {what} (HTTP {status}): {_words(error)}.")
+        return IncompatibleError(f"the Hub does not accept {what} (HTTP {status}): {_server_message(error)}.")
     if status == 429:
         asked = _retry_after(error)
         wait = f" and asks to wait {asked:,.0f} s" if asked else ""
@@ -113,30 +113,44 @@ def retrying(
     landed: Callable[[], T | None] | None = None,
     patient: bool = True,
 ) -> T:
-    """`call`, and again after what passes: too many requests, a failing server, a cut connection.
+    """The result of `call`, repeated after transient failures: 429, a failing server, a lost connection.
 
-    `landed` answers whether an earlier attempt did its work although its answer was lost: it is asked before
-    `call` is made again. Not `patient` gives up at once where no connection comes about at all.
+    `landed` is asked before each repetition, and after the last: it returns the result of an attempt that
+    succeeded although its answer was lost. Unless `patient`, a connection that fails is not tried again.
 
     Raises:
-        Exception: the client's own, after the last attempt: `said` puts it in words.
+        Exception: the client's own, of the last attempt; `said` turns it into a ZooError.
     """
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            if attempt > 1 and landed is not None and (found := landed()) is not None:
-                return found
-            return call()
-        except Exception as error:
-            wait = _wait(error, attempt)
-            if wait is None or (not patient and _never_connected(error)):
-                raise
-            if attempt == ATTEMPTS:
-                if landed is not None and (found := landed()) is not None:
-                    return found
-                raise
-            report.say(f"{what}: {said('', error)} Again in {wait:.0f} s ({attempt} of {ATTEMPTS - 1}).")
-            time.sleep(wait)
-    raise AssertionError("every attempt returns or raises")
+    from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+
+    def error_of(state: RetryCallState) -> BaseException:
+        assert state.outcome is not None
+        return state.outcome.exception() or AssertionError("only failures are waited for")
+
+    def attempt() -> T:
+        is_first = retry.statistics["attempt_number"] == 1
+        found = None if is_first or landed is None else landed()
+        return call() if found is None else found
+
+    def report_wait(state: RetryCallState) -> None:
+        error, number = said("", error_of(state)), state.attempt_number
+        report.say(f"{what}: {error} Again in {state.upcoming_sleep:.0f} s ({number} of {ATTEMPTS - 1}).")
+
+    def give_up(state: RetryCallState) -> T:
+        if landed is not None and (found := landed()) is not None:
+            return found
+        raise error_of(state)
+
+    retry = Retrying(
+        stop=stop_after_attempt(ATTEMPTS),
+        retry=retry_if_exception(
+            lambda error: _wait(error, 1) is not None and (patient or not _never_connected(error))
+        ),
+        wait=lambda state: _wait(error_of(state), state.attempt_number) or 0.0,
+        before_sleep=report_wait,
+        retry_error_callback=give_up,
+    )
+    return retry(attempt)
 
 
 def status_of(error: BaseException) -> int | None:
@@ -150,7 +164,7 @@ def status_of(error: BaseException) -> int | None:
 
 @contextmanager
 def spoken(report: Report) -> Iterator[None]:
-    """What the client logs of its own retries becomes lines of ours, without addresses: some are signed."""
+    """Report what the client logs of its own retries, without URLs: some are signed."""
     logger = logging.getLogger("huggingface_hub")
     before, propagate = logger.handlers[:], logger.propagate
     logger.handlers, logger.propagate = [_Spoken(report)], False
@@ -180,7 +194,7 @@ def _wait(error: BaseException, attempt: int) -> float | None:
     if any(isinstance(one, ZooError | errors.OfflineModeIsEnabled) for one in _causes(error)):
         return None
     status = status_of(error)
-    if status not in _PASSING and not (status is None and _is_cut(error)):
+    if status not in _TRANSIENT and not (status is None and _is_cut(error)):
         return None
     asked = _retry_after(error)
     if asked is not None:
@@ -195,25 +209,22 @@ def _retry_after(error: BaseException) -> float | None:
         if not (value := str(headers.get("Retry-After", ""))):
             continue
         try:
-            return float(value) if value.isdigit() else _seconds_until(value)
+            if value.isdigit():
+                return float(value)
+            return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
         except ValueError:
             return None
     return None
 
 
-def _seconds_until(date: str) -> float:
-    then: float = parsedate_to_datetime(date).timestamp()
-    return max(0.0, then - time.time())
-
-
 def _is_cut(error: BaseException) -> bool:
-    """Was there no answer, or one that broke off or came from something else than the Hub?"""
+    """Was there no answer, a broken one, or one that did not come from the Hub?"""
     from huggingface_hub import errors
 
     http: Any = errors
     # the client reads the answer to the card's check as JSON before it looks at the status
     cut = (http.HTTPError, http.LocalEntryNotFoundError, ConnectionError, TimeoutError, json.JSONDecodeError)
-    return any(isinstance(one, cut) for one in _causes(error)) and not _names(error, _NOT_PASSING)
+    return any(isinstance(one, cut) for one in _causes(error)) and not _names(error, _PERMANENT)
 
 
 def _never_connected(error: BaseException) -> bool:
@@ -221,12 +232,12 @@ def _never_connected(error: BaseException) -> bool:
 
 
 def _names(error: BaseException, names: tuple[str, ...]) -> bool:
-    """Is one of the causes so called? The HTTP library, and so the class, depends on the client's version."""
+    """Does one of the causes have such a class name? The HTTP library depends on the client's version."""
     return any(type(one).__name__ in names for one in _causes(error))
 
 
-def _words(error: BaseException) -> str:
-    """What the server says of a refusal."""
+def _server_message(error: BaseException) -> str:
+    """The server's own message of a refusal."""
     for one in _causes(error):
         if text := getattr(one, "server_message", None):
             return _line(text)
@@ -235,18 +246,18 @@ def _words(error: BaseException) -> str:
 
 def _line(text: str) -> str:
     line = " ".join(clean(redact(text)).split()).rstrip(".")
-    return line if len(line) <= _LONGEST_SAID else f"{line[:_LONGEST_SAID]}..."
+    return line if len(line) <= _LONGEST_QUOTE else f"{line[:_LONGEST_QUOTE]}..."
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The exception and what it was raised from; what was merely being handled is no cause."""
+    """The exception and those it was raised from; those merely being handled are left out."""
     one: BaseException | None = error
     while one is not None:
         yield one
         one = one.__cause__
 
 
-def _strike_out(error: BaseException) -> None:
+def _redact(error: BaseException) -> None:
     """A server may repeat the token that it refuses, and a library the header that it cannot send."""
     waiting: list[BaseException | None] = [error]
     seen: set[int] = set()
@@ -255,11 +266,11 @@ def _strike_out(error: BaseException) -> None:
         if one is None or id(one) in seen:
             continue
         seen.add(id(one))
-        one.args = tuple(_struck_out(value) if isinstance(value, str) else value for value in one.args)
+        one.args = tuple(_redacted(value) if isinstance(value, str) else value for value in one.args)
         waiting += [one.__cause__, one.__context__]
 
 
-def _struck_out(text: str) -> str:
-    """The header that cannot be sent is the token, written as Python writes bytes, not known to `redact`."""
+def _redacted(text: str) -> str:
+    """A header that cannot be sent holds the token as a bytes literal, which `redact` does not know."""
     before, illegal, _ = redact(text).partition(_ILLEGAL)
     return f"{before}{illegal}" if illegal else before

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -11,14 +10,12 @@ from zoo.adapters.integrity import changed_files
 from zoo.cards.redact import is_hub_id
 from zoo.cards.validate import NO_BLOCK, differs, validate
 from zoo.errors import ZooError
-from zoo.hub.client import HUB_TIMEOUT, client, retrying, said, status_of
+from zoo.hub.client import status_of
+from zoo.hub.repo import find_model
 from zoo.models.fingerprint import canonical, is_among
 from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId
 from zoo.runtime.checks import FAILED, OK, WARNING, CheckResult, some
 from zoo.runtime.console import Report
-
-if TYPE_CHECKING:
-    from huggingface_hub import ModelInfo
 
 _SERVER_FAILS = 500
 """HTTP statuses below it are answers."""
@@ -62,38 +59,20 @@ def check_base(record: AdapterRecord, asserted: str | None, report: Report) -> t
     revision = base.revision if same else None
     named = msgspec.structs.replace(base, id=name, revision=revision)
     try:
-        oids, commit = _on_hub(name, revision, report)
+        found = find_model(name, revision, report)
     except ZooError as error:
         answered = (status_of(error) or _SERVER_FAILS) < _SERVER_FAILS
         detail = f"{name}, not compared with the Hub's weights: {str(error).rstrip('.')}"
         return named, CheckResult("base", FAILED if answered and not same else WARNING, detail, ask)
     if not base.weights:
         return named, CheckResult("base", WARNING, f"{name}, of which no hashes were recorded to compare")
-    if is_among(base, oids):
-        found = msgspec.structs.replace(named, revision=commit)
-        detail = f"{name}, whose weights on the Hub at {commit[:10]} are the same"
-        return found, CheckResult("base", OK, detail)
+    if is_among(base, {file.sha256 for file in found.files.values() if file.sha256}):
+        detail = f"{name}, whose weights on the Hub at {(found.commit or '')[:10]} are the same"
+        return msgspec.structs.replace(named, revision=found.commit), CheckResult("base", OK, detail)
     detail = f"the weights of {name} on the Hub are not those that it was trained on"
     if not same:
         return named, CheckResult("base", FAILED, detail, ask)
     return msgspec.structs.replace(named, revision=None), CheckResult("base", WARNING, detail)
-
-
-def _on_hub(repo: str, revision: str | None, report: Report) -> tuple[set[str], str]:
-    """The sha256 of every large file of a model, and its commit.
-
-    Raises:
-        ZooError: the Hub does not say.
-    """
-
-    def ask() -> ModelInfo:
-        return client().model_info(repo, revision=revision, files_metadata=True, timeout=HUB_TIMEOUT)
-
-    try:
-        info = retrying(ask, f"looking for '{repo}'", report, patient=False)
-    except Exception as error:
-        raise said(repo, error) from error
-    return {file.lfs.sha256 for file in info.siblings or [] if file.lfs}, info.sha or ""
 
 
 def check_unchanged(record: AdapterRecord, folder: Path) -> CheckResult:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zoo.adapters import find_base
 from zoo.adapters.formats import PICKLED, WEIGHTS, check_has_weights
 from zoo.cards.redact import is_hub_id
 from zoo.errors import IncompatibleError, NotFoundError, UsageError, ZooError
-from zoo.hub.client import HUB_TIMEOUT, client, retrying, said, spoken
+from zoo.hub.client import client, said, spoken
 from zoo.hub.import_adapter import Taken, check_new_name, convert_weights, enter, plain_name, staging
 from zoo.hub.infer_record import Asserted
-from zoo.models.fingerprint import LocalWeights, sha256
+from zoo.hub.repo import HubFile, find_model
+from zoo.models.fingerprint import LocalWeights
 from zoo.models.safetensors_header import named
 from zoo.registry.schema import UNKNOWN, AdapterRecord, HubId
 from zoo.registry.store import RECORD_FILE, Registry
@@ -25,23 +24,11 @@ from zoo.runtime.console import Report
 from zoo.security.gates import CONFIG_FILE, check_file_name, incoming
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi
+    pass
 
 
 _ROOM = 1.1
 """Times the size of the files: what must be free on the disk."""
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A file as the Hub announces it."""
-
-    name: str
-    size: int
-    sha256: str | None
-    """Of a file in LFS."""
-    blob: str | None
-    """git's hash, of any other."""
 
 
 def pull(
@@ -69,21 +56,24 @@ def pull(
     if here is not None:  # a commit never changes: no need to ask
         return Taken(here, is_new=False)
     check_new_name(name, registry)
-    with _Client(repo, report) as hub:
-        repo, commit, files = hub.listing(revision)
+    with spoken(report):
+        model = find_model(repo, revision, report)
+        repo, commit = model.repo, model.commit or ""
+        if not is_hub_id(repo) or not commit.isalnum():
+            raise IncompatibleError(f"the Hub's description of '{named(reference)}' is not valid.")
         here = _have(registry, repo, commit, name)
         if here is not None:
             return Taken(here, is_new=False)
-        wanted = _wanted(repo, files, convert)
+        wanted = _wanted(repo, model.files, convert)
         total = sum(file.size for file in wanted)
-        report.say(f"{repo} at {commit[:12]}: {len(wanted)} of {len(files)} files, {total:,} bytes")
+        report.say(f"{repo} at {commit[:12]}: {len(wanted)} of {len(model.files)} files, {total:,} bytes")
         with staging(registry) as work:
             if shutil.disk_usage(work).free < total * _ROOM:
                 raise ZooError(f"{registry.folder} has no room for {total:,} bytes.", "zoo rm NAME")
             made = work / "made"
             made.mkdir()
             for file in wanted:
-                hub.fetch(file, commit, work / "fetched", made)
+                _fetch(repo, commit, file, work / "fetched", made)
             if convert:
                 (made / PICKLED).rename(work / PICKLED)
                 convert_weights(work / PICKLED, made)
@@ -95,7 +85,7 @@ def pull(
                 origin=f"hub:{repo}@{commit}",
                 asserted=asserted or Asserted(),
                 where=repo,
-                hub=HubId(repo=repo, revision=commit, url=f"{hub.endpoint}/{repo}"),
+                hub=HubId(repo=repo, revision=commit, url=f"{client().endpoint}/{repo}"),
             )
 
 
@@ -140,15 +130,14 @@ def _have(registry: Registry, repo: str, commit: str | None, name: str | None) -
     return None
 
 
-def _wanted(repo: str, files: list[Listed], convert: bool) -> list[Listed]:
+def _wanted(repo: str, files: Mapping[str, HubFile], convert: bool) -> list[HubFile]:
     """What is fetched of a repository: an adapter's files, or those of a whole model with a record.
 
     Raises:
         NotFoundError: it holds no adapter.
         IncompatibleError: a file's name is hostile, or its weights are pickled or another tool's.
     """
-    names = set(incoming(file.name for file in files))
-    everything = {file.name for file in files}
+    names, everything = set(incoming(files)), set(files)
     if CONFIG_FILE in names or WEIGHTS[1] in names:
         # beside an adapter some keep the whole model that it was merged into
         names = {name for name in names if not name.startswith("model")}
@@ -160,7 +149,7 @@ def _wanted(repo: str, files: list[Listed], convert: bool) -> list[Listed]:
         if PICKLED not in everything:
             raise UsageError(f"{repo} has no {PICKLED} to convert.", "leave out --convert-bin")
         names.add(PICKLED)
-    return [file for file in files if file.name in names]
+    return [file for name, file in files.items() if name in names]
 
 
 def _no_adapter(repo: str, names: set[str]) -> NotFoundError:
@@ -175,79 +164,24 @@ def _no_adapter(repo: str, names: set[str]) -> NotFoundError:
     return NotFoundError(f"{repo} holds no adapter: it has no {CONFIG_FILE}.", "zoo search")
 
 
-class _Client(AbstractContextManager["_Client"]):
-    """The Hub's client for one repository, its exceptions in our words."""
+def _fetch(repo: str, commit: str, file: HubFile, work: Path, made: Path) -> None:
+    """Download a file into `made`, once it has the announced size and hash.
 
-    def __init__(self, repo: str, report: Report):
-        self._repo, self._report = repo, report
-        self._api: HfApi = client()
-        self._aloud = spoken(report)
-        self.endpoint = self._api.endpoint
-
-    def __enter__(self) -> _Client:
-        self._aloud.__enter__()
-        return self
-
-    def __exit__(self, *what: Any) -> None:
-        self._aloud.__exit__(*what)
-
-    def listing(self, revision: str | None) -> tuple[str, str, list[Listed]]:
-        """The repository's id as the Hub has it, the commit, and its files with their sizes.
-
-        Raises:
-            ZooError: what `said` makes of the client's exceptions.
-        """
-        try:
-            info = retrying(
-                lambda: self._api.model_info(
-                    self._repo, revision=revision, timeout=HUB_TIMEOUT, files_metadata=True
-                ),
-                "asking the Hub",
-                self._report,
-                patient=False,
-            )
-        except Exception as error:
-            raise said(self._repo, error) from error
-        if not is_hub_id(info.id) or not info.sha or not info.sha.isalnum():
-            raise IncompatibleError(f"the Hub describes {self._repo} as what it cannot be.")
-        files = []
-        for one in info.siblings or []:
-            lfs = one.lfs.sha256 if one.lfs else None
-            files.append(Listed(one.rfilename, one.size or 0, lfs, one.blob_id))
-        return info.id, info.sha, files
-
-    def fetch(self, file: Listed, commit: str, work: Path, made: Path) -> None:
-        """Into `made`, once its content is what was announced.
-
-        Raises:
-            IncompatibleError: it is something else.
-            ZooError: what `said` makes of the client's exceptions.
-        """
-        check_file_name(file.name)
-        try:
-            path = Path(self._api.hf_hub_download(self._repo, file.name, revision=commit, local_dir=work))
-        except OSError as error:
-            if "onsistency check" not in str(error):  # the client's word for less, or more, than announced
-                raise said(self._repo, error) from error
-            raise IncompatibleError(
-                f"{self._repo}: {file.name} has not the size that was announced."
-            ) from error
-        except Exception as error:
-            raise said(self._repo, error) from error
-        if path.stat().st_size != file.size:
-            raise IncompatibleError(
-                f"{self._repo}: {file.name} has {path.stat().st_size:,} bytes; {file.size:,} were announced.",
-                "the same command again; if it stays, tell its owner",
-            )
-        if file.sha256 not in (None, sha256(path)) or (not file.sha256 and file.blob != _blob(path)):
-            raise IncompatibleError(
-                f"{self._repo}: {file.name} is not what was announced: its hash differs.",
-                "the same command again; if it stays, tell its owner",
-            )
-        path.rename(made / file.name)
-
-
-def _blob(path: Path) -> str:
-    """git's hash of a file."""
-    content = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    Raises:
+        IncompatibleError: it has another.
+        ZooError: the Hub failed.
+    """
+    check_file_name(file.name)
+    again = "the same command again; if it stays, tell its owner"
+    try:
+        path = Path(client().hf_hub_download(repo, file.name, revision=commit, local_dir=work))
+    except Exception as error:
+        if isinstance(error, OSError) and "onsistency check" in str(error):  # the client compares sizes too
+            raise IncompatibleError(f"{repo}: {file.name} has not the announced size.", again) from error
+        raise said(repo, error) from error
+    if path.stat().st_size != file.size:
+        found = f"{path.stat().st_size:,} bytes; {file.size:,} were announced"
+        raise IncompatibleError(f"{repo}: {file.name} has {found}.", again)
+    if not file.is_same(path):
+        raise IncompatibleError(f"{repo}: {file.name} has not the announced hash.", again)
+    path.rename(made / file.name)

@@ -1,28 +1,85 @@
-"""A repository on the Hub as it is now: who sees it, its branches and pull requests, a commit's files."""
+"""Asks the Hub for a repository's state: visibility, branches, pull requests, and the files of a commit."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from zoo.errors import NotFoundError
-from zoo.hub.client import HUB_TIMEOUT, client, retrying
+from zoo.hub.client import HUB_TIMEOUT, client, retrying, said
 from zoo.models.fingerprint import sha256
 from zoo.registry.schema import FileId
 from zoo.registry.store import RECORD_FILE
 from zoo.runtime.console import Report
 
-if TYPE_CHECKING:
-    from huggingface_hub import ModelInfo, RepoFile
-
 T = TypeVar("T")
 
 _LARGEST_RECORD = 1 << 24
 """Bytes of a zoo.json that is looked into."""
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file as the Hub lists it."""
+
+    name: str
+    size: int
+    sha256: str | None
+    """Of a file in LFS."""
+    blob: str | None
+    """git's SHA-1, of any other."""
+
+    def is_same(self, path: Path) -> bool:
+        """Does a local file have this size and hash?"""
+        if path.stat().st_size != self.size:
+            return False
+        if self.sha256:
+            return sha256(path) == self.sha256
+        content = path.read_bytes()
+        blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
+        return blob.hexdigest() == self.blob
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """A model repository at one commit."""
+
+    repo: str
+    """Its id as the Hub spells it."""
+    commit: str | None
+    private: bool
+    files: dict[str, HubFile]
+
+
+def model_at(repo: str, revision: str | None = None) -> HubModel:
+    """A repository at a revision, its default branch where that is None.
+
+    Raises:
+        Exception: the client's own.
+    """
+    info = client().model_info(repo, revision=revision, files_metadata=True, timeout=HUB_TIMEOUT)
+    files = {
+        one.rfilename: HubFile(one.rfilename, one.size or 0, one.lfs.sha256 if one.lfs else None, one.blob_id)
+        for one in info.siblings or []
+    }
+    return HubModel(info.id, info.sha, bool(info.private), files)
+
+
+def find_model(repo: str, revision: str | None, report: Report) -> HubModel:
+    """`model_at`, asked again while the Hub fails.
+
+    Raises:
+        ZooError: there is none, or the Hub does not answer.
+    """
+    try:
+        return retrying(lambda: model_at(repo, revision), f"looking for '{repo}'", report, patient=False)
+    except Exception as error:
+        raise said(repo, error) from error
 
 
 class Remote:
@@ -33,59 +90,48 @@ class Remote:
         self.patient = True
         self._report = report
 
-    def info(self, revision: str | None = None) -> ModelInfo | None:
+    def model(self, revision: str | None = None) -> HubModel | None:
         """None where there is no such repository."""
         from huggingface_hub.errors import RepositoryNotFoundError
 
-        def ask() -> ModelInfo | None:
+        def ask() -> HubModel | None:
             try:
-                return client().model_info(self.repo, revision=revision, timeout=HUB_TIMEOUT)
+                return model_at(self.repo, revision)
             except RepositoryNotFoundError:
                 return None
 
         return self._ask(ask, f"looking at '{self.repo}'")
 
-    def create(self, private: bool) -> ModelInfo:
+    def create(self, private: bool) -> HubModel:
         self._ask(
             lambda: client().create_repo(self.repo, private=private, exist_ok=True), f"making '{self.repo}'"
         )
         self._report.say(f"made the {'private' if private else 'public'} repository '{self.repo}'")
-        found = self.info()
+        found = self.model()
         if found is None:
             raise NotFoundError(f"the Hub does not show '{self.repo}', which it has just made.")
         return found
 
-    def head(self, branch: str, main: str | None) -> str | None:
-        """The commit of a branch, which is made from `main` if it is not there."""
+    def branch(self, name: str, main: HubModel) -> HubModel:
+        """The branch's last commit; the branch starts from `main` if it does not exist."""
         from huggingface_hub.errors import RevisionNotFoundError
 
         try:
-            found = self.info(branch)
+            return self.model(name) or main
         except RevisionNotFoundError:
             self._ask(
-                lambda: client().create_branch(self.repo, branch=branch, exist_ok=True),
-                f"making branch '{branch}'",
+                lambda: client().create_branch(self.repo, branch=name, exist_ok=True),
+                f"making branch '{name}'",
             )
-            self._report.say(f"made the branch '{branch}'")
+            self._report.say(f"made the branch '{name}'")
             return main
-        return found.sha if found else None
 
-    def tree(self, commit: str | None) -> dict[str, RepoFile]:
-        from huggingface_hub import RepoFile
-
-        if commit is None:
-            return {}
-        listed = self._ask(
-            lambda: list(client().list_repo_tree(self.repo, recursive=True, revision=commit)),
-            "listing the files",
-        )
-        return {entry.path: entry for entry in listed if isinstance(entry, RepoFile)}
-
-    def recorded(self, there: Mapping[str, RepoFile], commit: str | None) -> list[str]:
-        """The files that a commit's own record names; none where it has no record that can be read."""
-        if RECORD_FILE not in there or there[RECORD_FILE].size > _LARGEST_RECORD:
+    def recorded(self, model: HubModel) -> list[str]:
+        """The files that the record in a repository names; none where no record can be read."""
+        record = model.files.get(RECORD_FILE)
+        if record is None or record.size > _LARGEST_RECORD:
             return []
-        path = client().hf_hub_download(self.repo, RECORD_FILE, revision=commit)  # itself tries again
+        path = client().hf_hub_download(self.repo, RECORD_FILE, revision=model.commit)  # retries by itself
         try:
             return sorted(msgspec.json.decode(Path(path).read_bytes(), type=_Listed).files)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -106,13 +152,3 @@ class Remote:
 
 class _Listed(msgspec.Struct):
     files: dict[str, FileId]
-
-
-def is_same(there: RepoFile, path: Path) -> bool:
-    """Is a file on the Hub, by its hash, this one?"""
-    if there.size != path.stat().st_size:
-        return False
-    if there.lfs:
-        return bool(there.lfs.sha256 == sha256(path))
-    content = path.read_bytes()
-    return bool(there.blob_id == hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest())

@@ -1,4 +1,4 @@
-"""One commit on the Hub with all files of a folder, or none: the core's `zoo_publish`.
+"""Uploads all files of a folder in one commit, or none: the core's `zoo_publish`.
 
 The Hub applies a commit whole. What may be lost is its answer, so the remote is asked what it holds before
 anything is sent a second time; and the commit names its parent, so that what somebody else sends meanwhile is
@@ -10,18 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zoo import __version__
 from zoo.errors import Interrupted, UnreachableError, UsageError
 from zoo.hub.client import client, retrying, said, spoken, status_of
-from zoo.hub.repo import Remote, is_same
+from zoo.hub.repo import HubModel, Remote
 from zoo.plugins.hookspecs import hookimpl
 from zoo.registry.schema import AdapterRecord, HubId
 from zoo.runtime.console import Report
-
-if TYPE_CHECKING:
-    from huggingface_hub import ModelInfo, RepoFile
 
 _MAIN = "main"
 _STALE, _SERVER_FAILS = 412, 500
@@ -86,20 +83,20 @@ class Upload:
 
     def _publish(self, record: AdapterRecord) -> HubId:
         remote, target = self._remote, self._target
-        info = remote.info()
-        if info is None:
-            info, self._made = remote.create(private=not target.public), True
-        self._check_visibility(info)
-        head = info.sha if self._branch == _MAIN else remote.head(self._branch, info.sha)
-        there = remote.tree(head)
-        stale = [name for name in remote.recorded(there, head) if name in there and name not in self._files]
+        main = remote.model()
+        if main is None:
+            main, self._made = remote.create(private=not target.public), True
+        self._check_visibility(main)
+        there = main if self._branch == _MAIN else remote.branch(self._branch, main)
+        recorded = remote.recorded(there)
+        stale = [name for name in recorded if name in there.files and name not in self._files]
         if self._is_whole(there, stale):
-            return self._at(head)
+            return self._at(there.commit)
         before = remote.pull_requests() if target.create_pr else {}
         for number, proposed in before.items():
-            if self._is_whole(remote.tree(proposed), stale):
+            if self._is_whole(remote.model(proposed), stale):
                 return self._at(proposed, number)
-        place = self._commit(record, head, stale, before)
+        place = self._commit(record, there.commit, stale, before)
         self.changed = True
         return place
 
@@ -112,7 +109,7 @@ class Upload:
         additions = [CommitOperationAdd(name, path) for name, path in self._files.items()]
         operations: list[Any] = [*additions, *map(CommitOperationDelete, stale)]
         if stale:
-            self._report.say(f"taken away, for this version has none: {', '.join(stale)}")
+            self._report.say(f"deleted, because this version has none: {', '.join(stale)}")
         # the client tries each file again by itself
         client().preupload_lfs_files(repo, additions, revision=self._branch, create_pr=pr, free_memory=False)
         message = self._target.message or f"Publish {record.name} with adapter-zoo {__version__}"
@@ -143,39 +140,40 @@ class Upload:
 
         return retrying(commit, "the commit", self._report, landed=landed)
 
-    def _check_visibility(self, info: ModelInfo) -> None:
+    def _check_visibility(self, model: HubModel) -> None:
         """
         Raises:
             UsageError: everybody would see what was not said to be public.
         """
         repo = self._remote.repo
-        if not info.private and not self._target.public:
+        if not model.private and not self._target.public:
             raise UsageError(
                 f"'{repo}' is public, and publishing is private unless asked for.",
                 "--public, or another repository",
             )
-        if info.private and self._target.public:
+        if model.private and self._target.public:
             self._report.warn(f"'{repo}' is private and stays so; its settings on the Hub change that")
 
-    def _is_whole(self, there: Mapping[str, RepoFile], stale: list[str]) -> bool:
-        """Is it all there as we have it, and what we have no longer is not?"""
-        return not any(name in there for name in stale) and all(
-            name in there and is_same(there[name], path) for name, path in self._files.items()
+    def _is_whole(self, there: HubModel | None, stale: list[str]) -> bool:
+        """Does the Hub have all of our files as they are, and none of the stale ones?"""
+        files = there.files if there else {}
+        return not any(name in files for name in stale) and all(
+            name in files and files[name].is_same(path) for name, path in self._files.items()
         )
 
     def _landed(self, head: str | None, stale: list[str], before: Mapping[int, str]) -> HubId | None:
-        """Where the commit is whose answer was lost, if it is anywhere."""
+        """Where the commit is whose answer was lost, if it was applied."""
         remote = self._remote
-        remote.patient = False  # who asks this asks again
+        remote.patient = False  # the caller repeats
         if self._target.create_pr:
             new = {
                 number: commit for number, commit in remote.pull_requests().items() if number not in before
             }
             places = [self._at(commit, number) for number, commit in sorted(new.items())]
         else:
-            info = remote.info(self._branch)
-            places = [self._at(info.sha)] if info and info.sha != head else []
-        found = next((one for one in places if self._is_whole(remote.tree(one.revision), stale)), None)
+            now = remote.model(self._branch)
+            places = [self._at(now.commit)] if now and now.commit != head else []
+        found = next((one for one in places if self._is_whole(remote.model(one.revision), stale)), None)
         self._unsure = False
         return found
 
@@ -188,7 +186,7 @@ class Upload:
         return HubId(repo=self._remote.repo, revision=commit or "", url=url)
 
     def _state(self) -> str:
-        """What a person must know of the remote when it went wrong."""
+        """The state of the remote after a failure."""
         if self._unsure:
             return "Whether the commit arrived is not known."
         return f"'{self._remote.repo}' {'was made, and is empty' if self._made else 'is as it was'}."
