@@ -21,6 +21,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a thread a worker: tiny models have n
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests import warm_process
+from zoo.registry.schema import AdapterSpec
 from zoo.registry.store import Registry
 from zoo.testing import ENCODERS
 from zoo.testing import reviews as reviews
@@ -48,6 +49,30 @@ def pytest_runtest_setup() -> None:
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
     return Registry(tmp_path / "registry" / "registry.json")
+
+
+def tiny_spec(
+    method: str, base: Path, data: Path, *, task: str = "bert-imdb", **settings: Any
+) -> AdapterSpec:
+    """A run of a second that learns something."""
+    quick = {"epochs": 1.0, "batch_tokens": 128, "precision": "fp32"}
+    return AdapterSpec(method=method, task=task, base=str(base), data=str(data), **{**quick, **settings})
+
+
+@pytest.fixture(scope="session")
+def trained_bert(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    """`lora`, `head` and `full` on `base/` in the registry's folder. A test that changes them copies it."""
+    from zoo.training import pipeline
+
+    folder = tmp_path_factory.mktemp("trained")
+    base = shutil.copytree(tiny_models["bert"], folder / "base")
+    data = write_csv(folder / "reviews.csv", reviews())
+    registry = Registry(folder / "registry.json")
+    for method in ("lora", "head", "full"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("ZOO_CACHE", str(folder / "cache"))
+            pipeline.train(tiny_spec(method, base, data, name=method, learning_rate=0.01), registry)
+    return registry
 
 
 @pytest.fixture

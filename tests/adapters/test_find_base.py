@@ -11,9 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.conftest import Result, reviews, write_csv
+from tests.conftest import Result, reviews, tiny_spec, write_csv
 from tests.records import make_record
-from zoo import AdapterSpec
 from zoo.adapters import find_base
 from zoo.models.fingerprint import identify
 from zoo.plugins import source
@@ -92,19 +91,8 @@ def trained(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("trained")
     base = shutil.copytree(tiny_models["bert"], folder / "base")
     rows = write_csv(folder / "reviews.csv", reviews())
-    spec = AdapterSpec(
-        name="mine",
-        method="lora",
-        task="bert-imdb",
-        base=str(base),
-        data=str(rows),
-        epochs=1.0,
-        learning_rate=0.01,
-        batch_tokens=128,
-        precision="fp32",
-    )
     registry = Registry(folder / "registry" / "registry.json")
-    pipeline.train(spec, registry)
+    pipeline.train(tiny_spec("lora", base, rows, name="mine", learning_rate=0.01), registry)
     return registry
 
 
@@ -137,6 +125,7 @@ def test_a_base_in_other_files_is_the_same_base_to_every_command(
     record = mine.get("mine")  # and where the recorded folder itself was sharded
     moved = msgspec.structs.replace(record.base, location=f"path:{there}")
     mine.replace(msgspec.structs.replace(record, base=moved))
+    assert zoo("card", "mine", "--write").code == 0
     assert "shards" not in zoo("doctor").out
     assert zoo("check", "mine").out.count("exact") == 1
 

@@ -12,9 +12,8 @@ import msgspec
 import pytest
 from safetensors.torch import load_file, save_file
 
-from tests.conftest import Result, reviews, write_csv
+from tests.conftest import Result, reviews, tiny_spec, write_csv
 from tests.records import make_record
-from zoo import AdapterSpec
 from zoo.adapters.integrity import changed_files, missing_head
 from zoo.models.fingerprint import file_ids, identify
 from zoo.plugins.source import resolve
@@ -32,17 +31,10 @@ def trained(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFacto
     """A LoRA on a DistilBERT, whose head is two modules."""
     folder = tmp_path_factory.mktemp("trained")
     registry = Registry(folder / "registry" / "registry.json")
-    settings: dict[str, Any] = {
-        "epochs": 1.0,
-        "learning_rate": 0.01,
-        "batch_tokens": 128,
-        "precision": "fp32",
-    }
-    base, rows = tiny_models["distilbert"], write_csv(folder / "reviews.csv", reviews())
-    spec = AdapterSpec(
-        name="mine", method="lora", task="bert-imdb", base=str(base), data=str(rows), **settings
+    rows = write_csv(folder / "reviews.csv", reviews())
+    pipeline.train(
+        tiny_spec("lora", tiny_models["distilbert"], rows, name="mine", learning_rate=0.01), registry
     )
-    pipeline.train(spec, registry)
     return registry
 
 

@@ -13,9 +13,9 @@ import msgspec
 import pytest
 import torch
 
-from tests.conftest import Result, reviews, write_csv
+from tests.conftest import Result, reviews, tiny_spec, write_csv
 from tests.records import data
-from zoo import AdapterSpec, Method, Task
+from zoo import Method, Task
 from zoo.adapters import evaluate, load
 from zoo.adapters.load import Adapters
 from zoo.errors import IncompatibleError, NotFoundError, UnreachableError
@@ -39,18 +39,10 @@ def trained(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFacto
     data = write_csv(folder / "reviews.csv", reviews())
     registry = Registry(folder / "registry.json")
     for seed, name in enumerate(ALL):
-        spec = AdapterSpec(
-            name=name,
-            method=name.partition("-")[0],
-            task="bert-imdb",
-            base=str(tiny_models["roberta" if name == "lora-other" else "bert"]),
-            data=str(data),
-            epochs=1.0,
-            learning_rate=0.01,
-            batch_tokens=128,
-            max_length=6 if name == "lora-short" else None,
-            precision="fp32",
-            seed=seed,
+        base = tiny_models["roberta" if name == "lora-other" else "bert"]
+        length = 6 if name == "lora-short" else None
+        spec = tiny_spec(
+            name.partition("-")[0], base, data, name=name, max_length=length, seed=seed, learning_rate=0.01
         )
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("ZOO_CACHE", str(folder / "cache" / name))  # each encodes for itself

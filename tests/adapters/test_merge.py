@@ -12,51 +12,26 @@ import pytest
 import torch
 from torch import nn
 
-from tests.conftest import Result, reviews, write_csv
-from zoo import AdapterSpec
+from tests.conftest import Result
 from zoo.adapters import probe
 from zoo.plugins import manager
 from zoo.registry.store import Registry
-from zoo.training import pipeline
 
 Zoo = Callable[..., Result]
 TEXTS = ("a moving and honest film", "I hated every minute")
 
 
-@pytest.fixture(scope="module")
-def trained(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Registry:
-    folder = tmp_path_factory.mktemp("trained")
-    data = write_csv(folder / "reviews.csv", reviews())
-    registry = Registry(folder / "registry.json")
-    for method in ("lora", "head", "full"):
-        spec = AdapterSpec(
-            name=method,
-            method=method,
-            task="bert-imdb",
-            base=str(tiny_models["bert"]),
-            data=str(data),
-            epochs=1.0,
-            learning_rate=0.01,
-            batch_tokens=128,
-            precision="fp32",
-        )
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("ZOO_CACHE", str(folder / "cache"))
-            pipeline.train(spec, registry)
-    return registry
-
-
 @pytest.fixture
-def merge(zoo: Zoo, trained: Registry, tmp_path: Path) -> Zoo:
+def merge(zoo: Zoo, trained_bert: Registry, tmp_path: Path) -> Zoo:
     def run(name: str, *more: object) -> Result:
-        return zoo("merge", name, "-o", tmp_path / "merged", "--registry", trained.path, *more)
+        return zoo("merge", name, "-o", tmp_path / "merged", "--registry", trained_bert.path, *more)
 
     return run
 
 
 @pytest.mark.parametrize("name", ["lora", "head", "full"])
 def test_plain_transformers_reads_the_merged_folder_and_says_the_same(
-    merge: Zoo, zoo: Zoo, trained: Registry, tmp_path: Path, name: str
+    merge: Zoo, zoo: Zoo, trained_bert: Registry, tmp_path: Path, name: str
 ) -> None:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -68,17 +43,17 @@ def test_plain_transformers_reads_the_merged_folder_and_says_the_same(
     batch = AutoTokenizer.from_pretrained(tmp_path / "merged")(list(TEXTS), padding=True, return_tensors="pt")
     with torch.inference_mode():
         found = model(**batch).logits.softmax(-1)
-    said = zoo("predict", name, *TEXTS, "--registry", trained.path, "--json").json
+    said = zoo("predict", name, *TEXTS, "--registry", trained_bert.path, "--json").json
     for row, one in zip(found, said, strict=True):
         assert list(one["probabilities"].values()) == pytest.approx(row.tolist(), abs=1e-5)
     assert list(one["probabilities"]) == [model.config.id2label[index] for index in range(2)]
 
 
 def test_the_zoo_predicts_and_evaluates_with_the_merged_folder(
-    merge: Zoo, zoo: Zoo, trained: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    merge: Zoo, zoo: Zoo, trained_bert: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert merge("lora").code == 0
-    said = zoo("predict", "lora", *TEXTS, "--registry", trained.path, "--json").json
+    said = zoo("predict", "lora", *TEXTS, "--registry", trained_bert.path, "--json").json
     again = zoo("predict", tmp_path / "merged", *TEXTS, "--json")
     assert again.code == 0, again.err
     for one, two in zip(said, again.json, strict=True):
@@ -140,7 +115,7 @@ def test_a_merged_folder_brings_a_probe_of_its_own_and_verifies(merge: Zoo, zoo:
     assert merge("lora", "--dtype", "bfloat16").code == 0
     result = zoo("verify", tmp_path / "merged", "--json")
     assert result.code == 0, result.err
-    assert {"effect", "adapter", "head"} <= {one["check"] for one in result.json[0]["findings"]}
+    assert {"effect", "adapter", "head"} <= {one["name"] for one in result.json[0]["results"]}
 
 
 def test_a_merged_folder_names_the_base_that_it_was_merged_into(

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import reviews, write_csv
-from zoo import AdapterSpec
+from tests.conftest import reviews, tiny_spec, write_csv
 from zoo.adapters import probe as probing
 from zoo.adapters.verify import verify
 from zoo.errors import ZooError
@@ -23,11 +22,6 @@ from zoo.testing import write_conversations, write_pictures
 from zoo.training import pipeline
 
 
-def spec(method: str, task: str, base: Path, data: Path, **settings: Any) -> AdapterSpec:
-    chosen = {"epochs": 1.0, "batch_tokens": 128, "precision": "fp32", "learning_rate": 0.01, **settings}
-    return AdapterSpec(method=method, task=task, base=str(base), data=str(data), **chosen)
-
-
 @pytest.fixture
 def rows(tmp_path: Path) -> Path:
     return write_csv(tmp_path / "reviews.csv", reviews())
@@ -36,7 +30,7 @@ def rows(tmp_path: Path) -> Path:
 def test_a_run_leaves_a_small_probe_that_the_record_hashes_and_does_not_count(
     tiny_bert: Path, rows: Path, registry: Registry
 ) -> None:
-    record = pipeline.train(spec("lora", "bert-imdb", tiny_bert, rows), registry)
+    record = pipeline.train(tiny_spec("lora", tiny_bert, rows, learning_rate=0.01), registry)
     path = registry.adapter_folder(record.name) / probing.FILE
     assert record.files[probing.FILE].bytes == path.stat().st_size < 100_000
     assert record.cost.adapter_bytes == record.files["adapter_model.safetensors"].bytes
@@ -46,7 +40,7 @@ def test_a_run_leaves_a_small_probe_that_the_record_hashes_and_does_not_count(
     assert found is not None
     assert found.examples is not None
     assert found.examples[0]["text"]
-    again = pipeline.train(spec("lora", "bert-imdb", tiny_bert, rows), registry)
+    again = pipeline.train(tiny_spec("lora", tiny_bert, rows, learning_rate=0.01), registry)
     assert again.files[probing.FILE] == record.files[probing.FILE]
 
 
@@ -55,7 +49,9 @@ def test_an_adapter_of_a_chat_model_verifies_and_keeps_a_part_of_its_logits(
     method: str, precision: str, tiny_models: dict[str, Path], registry: Registry, tmp_path: Path
 ) -> None:
     data = write_conversations(tmp_path / "conversations.jsonl")
-    given = spec(method, "tinyllama-chat", tiny_models["llama"], data, precision=precision)
+    given = tiny_spec(
+        method, tiny_models["llama"], data, task="tinyllama-chat", precision=precision, learning_rate=0.01
+    )
     record = pipeline.train(given, registry)
     path = registry.adapter_folder(record.name) / probing.FILE
     assert path.stat().st_size < 200_000
@@ -67,7 +63,9 @@ def test_an_adapter_of_pictures_and_texts_verifies(
     tiny_models: dict[str, Path], registry: Registry, tmp_path: Path
 ) -> None:
     data = write_pictures(tmp_path / "pictures")
-    given = spec("lora", "clip-retrieval", tiny_models["clip"], data, epochs=4.0)
+    given = tiny_spec(
+        "lora", tiny_models["clip"], data, task="clip-retrieval", epochs=4.0, learning_rate=0.01
+    )
     record = pipeline.train(given, registry)
     found = probing.read(registry.adapter_folder(record.name))
     assert found is not None
@@ -95,7 +93,7 @@ def test_a_run_whose_saved_adapter_says_something_else_fails_and_registers_nothi
 
     monkeypatch.setattr(method, "save", wrongly)
     with pytest.raises(ZooError, match="does not say what was trained: on the same texts logits differs"):
-        pipeline.train(spec("lora", "bert-imdb", tiny_bert, rows), registry)
+        pipeline.train(tiny_spec("lora", tiny_bert, rows, learning_rate=0.01), registry)
     assert registry.records() == {}
 
 
@@ -114,7 +112,7 @@ def test_the_trained_model_is_let_go_before_the_base_is_read_again(
         return found
 
     monkeypatch.setattr(TextClassification, "load_model", watched)
-    pipeline.train(spec("lora", "bert-imdb", tiny_bert, rows), registry)
+    pipeline.train(tiny_spec("lora", tiny_bert, rows, learning_rate=0.01), registry)
     assert alive == [0, 0]
 
 

@@ -13,54 +13,28 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.conftest import Result, reviews, write_csv
-from zoo import AdapterSpec
+from tests.conftest import Result
 from zoo.adapters import probe
 from zoo.adapters.verify import verify
 from zoo.models.fingerprint import file_ids
 from zoo.registry.store import Registry
 from zoo.runtime.checks import CheckResult, failures
-from zoo.training import pipeline
 
 Zoo = Callable[..., Result]
 WEIGHTS = "adapter_model.safetensors"
 
 
-@pytest.fixture(scope="module")
-def trained(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Registry:
-    folder = tmp_path_factory.mktemp("trained")
-    base = shutil.copytree(tiny_models["bert"], folder / "base")
-    data = write_csv(folder / "reviews.csv", reviews())
-    registry = Registry(folder / "registry.json")
-    for method in ("lora", "head", "full"):
-        spec = AdapterSpec(
-            name=method,
-            method=method,
-            task="bert-imdb",
-            base=str(base),
-            data=str(data),
-            epochs=1.0,
-            learning_rate=0.01,
-            batch_tokens=128,
-            precision="fp32",
-        )
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("ZOO_CACHE", str(folder / "cache"))
-            pipeline.train(spec, registry)
-    return registry
-
-
 @pytest.fixture
-def mine(trained: Registry, tmp_path: Path) -> Registry:
+def mine(trained_bert: Registry, tmp_path: Path) -> Registry:
     """A copy of the adapters that a test may damage; their base is the one of all tests."""
-    shutil.copytree(trained.path.parent / "adapters", tmp_path / "copy" / "adapters")
-    shutil.copy(trained.path, tmp_path / "copy" / "registry.json")
+    shutil.copytree(trained_bert.path.parent / "adapters", tmp_path / "copy" / "adapters")
+    shutil.copy(trained_bert.path, tmp_path / "copy" / "registry.json")
     return Registry(tmp_path / "copy" / "registry.json")
 
 
-def other_base(trained: Registry, folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+def other_base(trained_bert: Registry, folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
     """A copy of the base with other weights."""
-    shutil.copytree(trained.path.parent / "base", folder)
+    shutil.copytree(trained_bert.path.parent / "base", folder)
     weights = load_file(folder / "model.safetensors")
     change(weights)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
@@ -87,8 +61,8 @@ def failed(found: list[CheckResult]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", ["lora", "head", "full"])
-def test_an_adapter_as_it_was_trained_passes_every_check(name: str, trained: Registry) -> None:
-    found = verify(name, trained)
+def test_an_adapter_as_it_was_trained_passes_every_check(name: str, trained_bert: Registry) -> None:
+    found = verify(name, trained_bert)
     assert failed(found) == {}
     assert "probe" in {one.name for one in found}
 
@@ -150,26 +124,26 @@ def test_an_adapter_that_does_nothing_is_found_out_with_and_without_a_probe(mine
 
 
 def test_a_wrong_base_is_named_with_the_tensor_that_was_altered(
-    trained: Registry, mine: Registry, tmp_path: Path
+    trained_bert: Registry, mine: Registry, tmp_path: Path
 ) -> None:
     def alter(weights: dict[str, Any]) -> None:
         weights["encoder.layer.1.attention.self.query.weight"][3, 4] += 1e-3
 
-    base = other_base(trained, tmp_path / "other", alter)
+    base = other_base(trained_bert, tmp_path / "other", alter)
     words = failed(verify("lora", mine, base=str(base)))["base"]
     assert "'lora' was trained on local:base; path:" in words
     assert "tensors differs, encoder.layer.1.attention.self.query.weight." in words
 
 
 def test_the_right_weights_under_a_wrong_config_are_found_out_by_the_probe(
-    trained: Registry, tmp_path: Path
+    trained_bert: Registry, tmp_path: Path
 ) -> None:
-    base = shutil.copytree(trained.path.parent / "base", tmp_path / "other")
+    base = shutil.copytree(trained_bert.path.parent / "base", tmp_path / "other")
     config = json.loads((base / "config.json").read_text(encoding="utf-8"))
     (base / "config.json").write_text(json.dumps({**config, "hidden_act": "relu"}), encoding="utf-8")
     assert (
         "does not answer as its base did: backbone differs"
-        in failed(verify("lora", trained, base=str(base)))["base"]
+        in failed(verify("lora", trained_bert, base=str(base)))["base"]
     )
 
 
@@ -209,8 +183,8 @@ def test_metrics_are_measured_again_and_must_fall_within_their_intervals(mine: R
     assert "1.9000 to 2.1000" in failed(verify("lora", mine, metrics=True))["accuracy"]
 
 
-def test_several_are_verified_and_the_json_has_every_result(trained: Registry, zoo: Zoo) -> None:
-    result = zoo("verify", "lora", "head", "--registry", trained.path, "--json")
+def test_several_are_verified_and_the_json_has_every_result(trained_bert: Registry, zoo: Zoo) -> None:
+    result = zoo("verify", "lora", "head", "--registry", trained_bert.path, "--json")
     assert result.code == 0, result.err
     assert [one["name"] for one in result.json] == ["lora", "head"]
     assert {one["status"] for found in result.json for one in found["results"]} == {"ok"}

@@ -17,8 +17,7 @@ from typing import Any
 import pytest
 
 import zoo as package
-from tests.conftest import Result, reviews, write_csv
-from zoo import AdapterSpec
+from tests.conftest import Result, reviews, tiny_spec, write_csv
 from zoo.registry.store import Registry, dump
 from zoo.training import pipeline
 
@@ -37,17 +36,8 @@ def trained(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFacto
     data = write_csv(folder / "reviews.csv", reviews())
     registry = Registry(folder / "registry.json")
     for name, method, seed in (("first", "lora", 1), ("second", "head", 2)):
-        spec = AdapterSpec(
-            name=name,
-            method=method,
-            task="bert-imdb",
-            base=str(tiny_models["bert"]),
-            data=str(data),
-            epochs=2.0,
-            learning_rate=0.01,
-            batch_tokens=128,
-            precision="fp32",
-            seed=seed,
+        spec = tiny_spec(
+            method, tiny_models["bert"], data, name=name, epochs=2.0, seed=seed, learning_rate=0.01
         )
         pipeline.train(spec, registry)
     return folder
@@ -106,10 +96,9 @@ def test_list_of_nothing_is_a_header_and_says_where_it_looked(zoo: Zoo, tmp_path
 def test_list_finds_a_base_by_id_alias_hash_prefix_and_folder(
     zoo: Zoo, have: Path, tiny_bert: Path, tiny_models: dict[str, Path]
 ) -> None:
-    add_copies(
-        have,
-        other={"base": {"id": "google-bert/bert-base-cased", "weights": {"model.safetensors": "ab" * 32}}},
-    )
+    weights = {"model.safetensors": "ab" * 32}
+    other = {"id": "google-bert/bert-base-cased", "weights": weights, "tensors_sha256": None}
+    add_copies(have, other={"base": other})
     assert names(zoo("list", "--base", "google-bert/bert-base-cased")) == ["other"]
     assert names(zoo("list", "--base", "bert-base-cased")) == ["other"]
     assert names(zoo("list", "--base", "abababab")) == ["other"]

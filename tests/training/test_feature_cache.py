@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import FAMILIES
+from tests.conftest import FAMILIES, tiny_spec
 from tests.records import training
-from tests.training.test_pipeline import tiny_spec
 from zoo.plugins import manager
 from zoo.registry.schema import AdapterRecord
 from zoo.registry.store import Registry

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import FAMILIES, Result, reviews, write_csv
+from tests.conftest import FAMILIES, Result, reviews, tiny_spec, write_csv
 from zoo import AdapterSpec
 from zoo.adapters import load
 from zoo.plugins import manager
@@ -18,11 +18,6 @@ from zoo.training import pipeline
 
 METHODS = ("bottleneck", "full", "head", "lora")
 """One of each way to save; the grid has them all."""
-
-
-def tiny_spec(method: str, base: Path, data: Path, **settings: object) -> AdapterSpec:
-    chosen = {"epochs": 1.0, "batch_tokens": 128, "precision": "fp32", **settings}
-    return AdapterSpec(method=method, task="bert-imdb", base=str(base), data=str(data), **chosen)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

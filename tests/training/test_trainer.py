@@ -10,9 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.conftest import FAMILIES, Result
+from tests.conftest import FAMILIES, Result, tiny_spec
 from tests.records import training
-from tests.training.test_pipeline import tiny_spec
 from zoo.adapters import load as inference
 from zoo.errors import Interrupted, UsageError, ZooError
 from zoo.models import precision
