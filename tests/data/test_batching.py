@@ -146,23 +146,6 @@ def test_batches_for_evaluation_come_longest_first(lengths: list[int]) -> None:
     assert visited == sorted(lengths, reverse=True)
 
 
-@pytest.mark.parametrize("multiple", range(1, 9))
-@every_kind
-def test_the_number_of_batches_is_a_multiple_of_the_processes(lengths: list[int], multiple: int) -> None:
-    if len(lengths) < multiple:
-        with pytest.raises(UsageError, match=f"shared by {multiple}"):
-            TokenBudgetBatches(lengths, BUDGET, seed=1, multiple=multiple)
-        return
-    batches = TokenBudgetBatches(lengths, BUDGET, seed=1, multiple=multiple)
-    assert len(batches) % multiple == 0
-    assert len(batches) > 0
-    for number in range(2):
-        dealt = epoch(batches, number)
-        assert len(dealt) == len(batches)
-        assert all(dealt)
-        assert sorted(chain.from_iterable(dealt)) == list(range(len(lengths)))
-
-
 def test_any_lengths_and_budget_can_be_shared_by_any_number_of_processes() -> None:
     pick = random.Random(0)
     for _ in range(400):
@@ -188,19 +171,6 @@ def test_batches_of_one_example_each_are_joined_where_they_do_not_come_out_even(
         longest = [max(lengths[index] for index in batch) for batch in batches if len(batch) > 1]
         # the shortest are joined
         assert all(length < 100 + 2 * multiple for length in longest)
-
-
-def test_one_process_has_the_batches_of_no_processes_named() -> None:
-    lengths = LENGTHS["mixed"]
-    assert list(TokenBudgetBatches(lengths, BUDGET, 5, multiple=1)) == list(
-        TokenBudgetBatches(lengths, BUDGET, 5)
-    )
-
-
-def test_shared_batches_are_the_same_for_every_process_that_makes_them() -> None:
-    """Each process makes them all and takes its own."""
-    first, second = (TokenBudgetBatches(LENGTHS["mixed"], BUDGET, 5, multiple=3) for _ in range(2))
-    assert epoch(first, 2) == epoch(second, 2) != epoch(first, 1)
 
 
 @pytest.mark.parametrize("lengths", [[], [4]], ids=["none", "one"])
