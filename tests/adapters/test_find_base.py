@@ -116,7 +116,7 @@ def test_a_base_in_other_files_is_the_same_base_to_every_command(
     there = shard(location, tmp_path / "shards", files=files)
     assert zoo("list", "--base", f"{there}/").out.count("mine") == 1
     (line,) = zoo("check", "mine", "--base", there, "--json").json
-    assert (line["verdict"], line["reasons"]) == ("exact", [])
+    assert (line["fit"], line["detail"]) == ("exact", "")
     said = zoo("predict", "mine", "a fine film", "--base", there)
     assert (said.code, said.err) == (0, zoo("predict", "mine", "a fine film").err)
     done = zoo("verify", "mine", "--base", there)
@@ -138,7 +138,7 @@ def test_a_record_of_0_1_0_is_compared_by_tensors_where_its_base_is_still_local(
     there = shard(location, tmp_path / "shards", files=2)
     mine.replace(as_of_0_1_0(record, origin="hub:them/theirs@1"))
     (line,) = zoo("check", "mine", "--base", there, "--json").json
-    assert (line["verdict"], line["reasons"]) == ("exact", [])
+    assert (line["fit"], line["detail"]) == ("exact", "")
 
 
 def test_checksums_are_enough_for_an_adapter_made_here_and_that_is_said(
@@ -150,8 +150,8 @@ def test_checksums_are_enough_for_an_adapter_made_here_and_that_is_said(
     gone = msgspec.structs.replace(record.base, location="path:/nowhere/at/all", tensors_sha256=None)
     mine.replace(msgspec.structs.replace(record, base=gone))
     (line,) = zoo("check", "mine", "--base", there, "--json").json
-    assert line["verdict"] == "exact"
-    assert "by the checksums (CRC-32) of its" in line["reasons"][0]
+    assert line["fit"] == "exact"
+    assert "by the checksums (CRC-32) of its" in line["detail"]
     said = zoo("predict", "mine", "a fine film", "--base", there)
     assert said.code == 0
     assert "Warning:" in said.err
@@ -159,7 +159,7 @@ def test_checksums_are_enough_for_an_adapter_made_here_and_that_is_said(
 
     mine.replace(msgspec.structs.replace(mine.get("mine"), origin="hub:them/theirs@1"))
     (line,) = zoo("check", "mine", "--base", there, "--json").json
-    assert line["verdict"] == "fits"
+    assert line["fit"] == "fits"
     refused = zoo("predict", "mine", "a fine film", "--base", there)
     assert refused.code == 5
     assert "has the same checksum" in refused.error

@@ -1,4 +1,4 @@
-"""`zoo check`: verdicts, exit codes, candidates, and speed."""
+"""`zoo check`: fits, exit codes, candidates, and speed."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def test_an_adapter_that_does_not_fit_ends_with_5_and_says_why(
     done = zoo("check", "--json")
     assert done.code == 5
     (line,) = done.json
-    assert line["verdict"] == "does not fit"
-    assert line["reasons"][0].startswith("hidden 64 != 32 (bert.encoder.layer.0.attention.self.query.")
+    assert line["fit"] == "does not fit"
+    assert line["detail"].startswith("hidden 64 != 32 (bert.encoder.layer.0.attention.self.query.")
 
 
 def test_a_base_that_is_named_is_checked_and_no_other(
@@ -95,9 +95,9 @@ def test_without_a_base_every_known_one_is_tried(
     done = zoo("check", "one", "--json")
     found = {Path(line["base"].removeprefix("path:")): line for line in done.json}
     assert done.code == 0
-    assert found[tiny_bert]["verdict"] == "exact"
+    assert found[tiny_bert]["fit"] == "exact"
     assert found[tiny_bert]["is_own"]
-    assert found[tiny_models["roberta"]]["reasons"] == ["made for a bert, and this is a roberta"]
+    assert found[tiny_models["roberta"]]["detail"] == "made for a bert, and this is a roberta"
 
 
 def test_an_orphan_is_told_which_bases_it_fits(
@@ -108,9 +108,9 @@ def test_an_orphan_is_told_which_bases_it_fits(
     done = zoo("check", orphan, "--json")
     assert done.code == 0
     own, *others = done.json
-    assert (own["verdict"], own["is_own"]) == ("unknown", True)
-    assert "/home/someone/models/bert" in own["reasons"][0]
-    assert f"path:{tiny_bert}" in [line["base"] for line in others if line["verdict"] == "fits"]
+    assert (own["fit"], own["is_own"]) == ("unknown", True)
+    assert "/home/someone/models/bert" in own["detail"]
+    assert f"path:{tiny_bert}" in [line["base"] for line in others if line["fit"] == "fits"]
     made = fill(registry.work_folder("lost") / "made")
     registry.add(make_record("lost", base=make_base(id=UNKNOWN, location="", weights={})), made)
     assert "nobody recorded its base" in zoo("check", "lost").out
@@ -149,7 +149,7 @@ def test_damaged_weights_are_a_line_of_their_own_and_stop_nothing(
     done = zoo("check")
     assert done.code == 5
     assert [row[2] for row in rows(done)] == ["does not fit", "exact"]
-    assert said in rows(done)[0][3]
+    assert said in rows(done)[0][4]
 
 
 def test_names_that_are_nothing_are_not_found(zoo: Run, tmp_path: Path, tiny_bert: Path) -> None:

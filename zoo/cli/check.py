@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from zoo.cli.output import json_option, print_json, print_rows, registry_option
+from zoo.cli.output import json_option, print_checks, print_json, registry_option
 from zoo.registry.store import Registry
 
 
@@ -35,19 +35,18 @@ def check_command(
             report.Subject(name, registry.adapter_folder(name), record) for name, record in registry.each()
         ]
     if base is not None:
-        lines = [report.on_base(one, base) for one in subjects]
+        results = [report.on_base(one, base) for one in subjects]
     else:
-        lines = []
+        results = []
         recorded = [record.base for _, record in registry.each()] if names else []
         for one in subjects:
-            lines.append(report.on_own(one))
+            results.append(report.on_own(one))
             if names:
-                lines += report.on_others(one, recorded)
+                results += report.on_others(one, recorded)
     if as_json:
-        print_json(lines)
+        print_json(results)
     else:
-        header = ("name", "base", "verdict", "why")
-        print_rows(header, [(line.name, line.base, line.verdict, "; ".join(line.reasons)) for line in lines])
-    if not lines:
+        print_checks(results, "base", "fit")
+    if not results:
         click.echo(f"no adapter to check; looked in {registry.path}", err=True)
-    ctx.exit(report.exit_code(lines))
+    ctx.exit(report.exit_code(results))

@@ -6,28 +6,25 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from msgspec import Struct
-
 from zoo.adapters.compat import local_bases
 from zoo.adapters.compat.adapter_shapes import read_adapter
-from zoo.adapters.compat.check import CANNOT_TELL, DOES_NOT_FIT, EXACT, FITS, Verdict, check
+from zoo.adapters.compat.check import CANNOT_TELL, DOES_NOT_FIT, EXACT, FITS, check
 from zoo.errors import IncompatibleError, NotFoundError, ZooError
 from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId
 from zoo.registry.store import Registry
+from zoo.runtime.checks import FAILED, OK, SKIPPED, CheckResult, failures
 from zoo.security.gates import CONFIG_FILE
 
-_TOLD = (EXACT, FITS, DOES_NOT_FIT)
+_STATUS = {EXACT: OK, FITS: OK, DOES_NOT_FIT: FAILED, CANNOT_TELL: SKIPPED}
 
 
-class Line(Struct, frozen=True, kw_only=True):
-    """One adapter on one base."""
+class Fit(CheckResult, frozen=True, kw_only=True):
+    """One adapter, `name`, on one base; the detail says why."""
 
-    name: str
     base: str
     """Empty where nobody recorded one."""
-    verdict: str
+    fit: str
     """`exact`, `fits`, `does not fit` or `unknown`."""
-    reasons: list[str]
     is_own: bool
     """Is it the base that the adapter was made on, or was asked for?"""
 
@@ -86,28 +83,28 @@ def subject(name: str, registry: Registry) -> Subject:
     return Subject(name, found, record)
 
 
-def on_base(one: Subject, reference: str) -> Line:
+def on_base(one: Subject, reference: str) -> Fit:
     """
     Raises:
         NotFoundError: the base is not here.
     """
-    return _line(one, local_bases.folder_of(reference), reference, is_own=True)
+    return _check(one, local_bases.folder_of(reference), reference, is_own=True)
 
 
-def on_own(one: Subject) -> Line:
+def on_own(one: Subject) -> Fit:
     try:
         name, missing = one.base, read_adapter(one.folder).missing
     except ZooError as error:
-        return _said(one, "", error)
+        return _from_error(one, "", error)
     try:
         folder = one.own_folder()
     except ZooError as error:
         reasons = [str(error).rstrip("."), *([missing] if missing else [])]
-        return Line(name=one.name, base=name, verdict=CANNOT_TELL, reasons=reasons, is_own=True)
-    return _line(one, folder, name, is_own=True)
+        return _fit(one, name, CANNOT_TELL, reasons)
+    return _check(one, folder, name, is_own=True)
 
 
-def on_others(one: Subject, recorded: Iterable[BaseId]) -> Iterator[Line]:
+def on_others(one: Subject, recorded: Iterable[BaseId]) -> Iterator[Fit]:
     """On every base that this machine knows beside its own: what fits is a candidate."""
     try:
         read_adapter(one.folder)
@@ -116,33 +113,35 @@ def on_others(one: Subject, recorded: Iterable[BaseId]) -> Iterator[Line]:
     own = one.own_folder_or_none()
     for folder, name in local_bases.known(recorded).items():
         if folder != own:
-            yield _line(one, folder, name, is_own=False)
+            yield _check(one, folder, name, is_own=False)
 
 
-def exit_code(lines: Iterable[Line]) -> int:
+def exit_code(results: Iterable[Fit]) -> int:
     """5 where one does not fit, 3 where one cannot be told; an adapter that fits any base has one."""
-    fitting = {line.name for line in lines if line.verdict in (EXACT, FITS)}
-    asked = [line for line in lines if line.is_own]
-    if any(line.verdict == DOES_NOT_FIT for line in asked):
+    results = list(results)
+    fitting = {one.name for one in results if one.status == OK}
+    asked = [one for one in results if one.is_own]
+    if failures(asked):
         return IncompatibleError.exit_code
-    if any(line.verdict not in _TOLD and line.name not in fitting for line in asked):
+    if any(one.status == SKIPPED and one.name not in fitting for one in asked):
         return NotFoundError.exit_code
     return 0
 
 
-def _line(one: Subject, folder: Path, name: str, *, is_own: bool) -> Line:
+def _check(one: Subject, folder: Path, name: str, *, is_own: bool) -> Fit:
     try:
-        verdict = check(one.folder, folder, one.record, one.own_folder_or_none())
+        found = check(one.folder, folder, one.record, one.own_folder_or_none())
     except ZooError as error:
-        return _said(one, name, error, is_own=is_own)
-    return Line(name=one.name, base=name, verdict=verdict.state, reasons=_plain(verdict), is_own=is_own)
+        return _from_error(one, name, error, is_own=is_own)
+    return _fit(one, name, found.state, found.reasons, is_own=is_own)
 
 
-def _said(one: Subject, name: str, error: ZooError, *, is_own: bool = True) -> Line:
-    """A damaged file fits nothing; a lost one cannot be told about."""
+def _from_error(one: Subject, name: str, error: ZooError, *, is_own: bool = True) -> Fit:
+    """A damaged file fits nothing; of a missing one it is unknown."""
     state = DOES_NOT_FIT if isinstance(error, IncompatibleError) else CANNOT_TELL
-    return Line(name=one.name, base=name, verdict=state, reasons=[str(error).rstrip(".")], is_own=is_own)
+    return _fit(one, name, state, [str(error).rstrip(".")], is_own=is_own)
 
 
-def _plain(verdict: Verdict) -> list[str]:
-    return list(dict.fromkeys(verdict.reasons))
+def _fit(one: Subject, base: str, fit: str, reasons: Iterable[str], *, is_own: bool = True) -> Fit:
+    detail = "; ".join(dict.fromkeys(reasons))
+    return Fit(one.name, _STATUS[fit], detail, base=base, fit=fit, is_own=is_own)
