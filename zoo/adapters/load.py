@@ -1,4 +1,4 @@
-"""Adapters back from their folders, on their bases again."""
+"""Loads adapters from their folders onto their bases."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ class Adapters:
         if base.location not in self._identified:
             self._identified[base.location] = identify(base)
         found = self._identified[base.location]
-        record = self._judge(record, folder, base, found)
+        record = self._check_base(record, folder, base, found)
         key = (
             frozenset(found.weights.items()),
             found.config_sha256,
@@ -225,7 +225,9 @@ class Adapters:
         self._bases.announce(key)
         return Checked(record, config, method, task, params, folder, base, found, key)
 
-    def _judge(self, record: AdapterRecord, folder: Path, base: Resolved, found: BaseId) -> AdapterRecord:
+    def _check_base(
+        self, record: AdapterRecord, folder: Path, base: Resolved, found: BaseId
+    ) -> AdapterRecord:
         """Is it the adapter's own base? The record comes back, with a note where it is not."""
         weights = find_base.compare_weights(record, folder, base.folder, found)
         if weights.same is False:
@@ -253,7 +255,7 @@ class Adapters:
         return record
 
     def processor(self, name: str) -> Any:
-        """The adapter's own tokenizer or processor; strangers often keep an adapter without one."""
+        """The adapter's own tokenizer or processor; adapters made elsewhere often come without one."""
         one = self._checked[name]
         files = frozenset(
             (name, file.sha256)

@@ -1,4 +1,4 @@
-"""An adapter and its base made into one model, and the proof that it is the same: both answer a probe."""
+"""Merges an adapter into its base, and proves by a probe that the result is the same model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What transformers loads from a folder, and what it lets pass refused in words."""
+"""Loads models and tokenizers through transformers, and refuses with a sentence what it would let pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A loaded base that several adapters are put on in turn, each as if it had just come from disk.
+"""Shares a loaded base between adapters in turn, each as if it had just come from disk.
 
 Every adapter gets a module tree of its own. Its weights share the memory of the template, its heads, buffers
 and configs are copies. What a method does to the tree is its own affair; only a write into the shared memory
@@ -69,7 +69,7 @@ class _Template:
         memo: dict[int, Any] = {id(value): _alias(value) for value in self._shared}
         try:
             tree = copy.deepcopy(self.model, memo)
-        except Exception:  # a stranger's model may hold anything
+        except Exception:  # a third-party model may hold anything
             return None
         if not self._fingerprints:
             self._fingerprints = [_fingerprint(value) for value in self._shared]

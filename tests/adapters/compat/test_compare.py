@@ -274,7 +274,7 @@ def test_a_config_alone_tells_the_same_for_families_that_are_known(
         verdict = check(folder, base)
         assert verdict.state == state, verdict.reasons
         if state == "fits":
-            assert verdict.reasons[-1] == "judged by the base's config: its weights are not here"
+            assert verdict.reasons[-1] == "by the base's config alone: its weights are not here"
 
 
 def test_the_config_of_an_unknown_family_can_only_refuse(made: Zoo, tmp_path: Path) -> None:
@@ -377,7 +377,7 @@ def test_a_kind_of_parameter_that_is_not_known_is_said_not_to_be_judged(made: Zo
     save_file({**load_file(folder / WEIGHTS), name: np.zeros(3, np.float32)}, folder / WEIGHTS)
     verdict = check(folder, made.base("llama"))
     assert verdict.state == "fits"
-    assert verdict.reasons == ["the shape of lora_novel was not judged"]
+    assert verdict.reasons == ["the shape of lora_novel was not checked"]
 
 
 WEIGHTS = "adapter_model.safetensors"

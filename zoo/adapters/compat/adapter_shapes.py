@@ -1,4 +1,4 @@
-"""What the folder of an adapter says of itself, whoever made it: its config and the shapes of its tensors."""
+"""Reads the config of an adapter and the shapes of its tensors, whoever made it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a base is made of: its modules, the two sides of each matrix, the sizes that its config names.
+"""Reads what a base is made of: its modules, the two sides of each matrix, the sizes that its config names.
 
 Read from headers of safetensors and from config.json alone. A base whose weights are not on this disk is
 drawn up from its config where the family is known, and is else known by a few sizes only.

@@ -1,7 +1,7 @@
-"""Does this adapter fit that base: exactly, in shape, or not, and why.
+"""Tells whether an adapter fits a base: exactly, in shape, or not, and why.
 
 From the headers of safetensors files and from configs alone: no torch, no weight is read. What PEFT would
-refuse to load is refused here, in words; so is what it would load in part, with random numbers for the rest.
+refuse to load is refused here with a reason; so is what it would load in part, with the rest at random.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Verdict:
 def check(folder: Path, base: Path, record: AdapterRecord | None = None, own: Path | None = None) -> Verdict:
     """
     Args:
-        own: the base that the adapter was made on, where it is at hand: what pins no size is compared by it.
+        own: the base that the adapter was made on, where it is local: what pins no size is compared by it.
 
     Raises:
         NotFoundError: `folder` holds no adapter, or `base` no config.
@@ -53,7 +53,7 @@ def check(folder: Path, base: Path, record: AdapterRecord | None = None, own: Pa
         if weights.same:
             return Verdict(EXACT, [*found.remarks, *([weights.detail] if weights.detail else [])])
     if there.drawn:
-        found.remarks.append("judged by the base's config: its weights are not here")
+        found.remarks.append("by the base's config alone: its weights are not here")
     return Verdict(FITS, found.remarks)
 
 

@@ -1,4 +1,4 @@
-"""An adapter beside a base, module by module: what is not there, and which sizes differ."""
+"""Compares an adapter with a base, module by module: what is missing, and which sizes differ."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from zoo.adapters.compat.peft_shapes import (
     Pin,
     pins,
     sort_tensors,
-    unjudged,
+    unchecked,
 )
 from zoo.adapters.compat.target_modules import names_of_targets, targeted
 from zoo.adapters.integrity import missing_head
@@ -99,8 +99,8 @@ def _compare_module(
     found.touched.append(there)
     for pin in pins(parameters, config):
         _compare_pin(pin, module, sides, base, found)
-    for name in unjudged(parameters):
-        remark = f"the shape of {named(name)} was not judged"
+    for name in unchecked(parameters):
+        remark = f"the shape of {named(name)} was not checked"
         if remark not in found.remarks:
             found.remarks.append(remark)
     prompt, width = parameters.get("adaption_prompt"), base.sizes.get("hidden")
@@ -238,7 +238,7 @@ def _compare_targets(adapter: Adapter, base: Base, found: Findings) -> None:
     """Without tensors that name modules: those that the config names."""
     there = targeted(adapter.config, base.modules)
     if there is None:
-        found.remarks.append("which modules its config means was not judged")
+        found.remarks.append("which modules its config means was not checked")
         return
     found.touched += there
     names = names_of_targets(adapter.config)

@@ -1,8 +1,8 @@
-"""What the tensors of an adapter say of the modules that they were made for.
+"""Infers from the tensors of an adapter the sizes of the modules that they were made for.
 
 Every kind of PEFT leaves its mark in the names: `lora_A` is (rank, in), so it pins the inward side of its
 module. What pins nothing (a spectrum of a thousand frequencies) only needs its module to exist. As in the
-layers of peft 0.21; what a newer one adds is not judged, and that is said.
+layers of peft 0.21; what a newer one adds is not checked, and the report says so.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def pins(parameters: Mapping[str, Shape], config: Config) -> Iterator[Pin]:
     yield from _kronecker(parameters)
 
 
-def unjudged(parameters: Mapping[str, Shape]) -> list[str]:
+def unchecked(parameters: Mapping[str, Shape]) -> list[str]:
     """Parameters of a kind that this module does not know."""
     return [
         name

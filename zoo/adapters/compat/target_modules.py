@@ -1,4 +1,4 @@
-"""Which modules the config of an adapter means: PEFT's own rules, on names alone."""
+"""Selects the modules that the config of an adapter targets: PEFT's own rules, on names alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are adapters still what their records say: the files, the heads, the plugins that they need."""
+"""Checks that adapters are still what their records say: the files, the heads, the plugins they need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are bases still what adapters were trained on: recorded, on this disk, unchanged, and not moved on.
+"""Checks that bases are still what adapters were trained on: recorded, local, unchanged, not moved on.
 
 Thousands of adapters are of a few bases: each is looked at once, and is one result that names the adapters.
 """
@@ -81,7 +81,7 @@ def _base(
         elif asked is None:
             what = "the base is not on this disk, and the Hub was not asked for it"
             yield CheckResult(where, WARNING, what, _download(base))
-    except Exception as error:  # not found; and a stranger's source may raise anything
+    except Exception as error:  # not found; and a third-party source may raise anything
         yield CheckResult(where, FAILED, f"the base is not here: {one_line(error)}", check("FOLDER"))
     if folder is not None and folder.is_dir():
         changed = _changed(record, registry.adapter_folder(users[0]), folder, report, fast)
