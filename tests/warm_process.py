@@ -29,8 +29,10 @@ _servers: list[subprocess.Popen[str]] = []
 def run(args: list[str], env: dict[str, str], cwd: str) -> tuple[int, str, str]:
     """The exit code (negative: killed by that signal), stdout and stderr of `python -m zoo ARGS...`."""
     if not _servers:
+        env_of_all = {**os.environ, "PYTHONPATH": ""}  # a test may have set it; each fork gets its own
+        pipe: Any = subprocess.PIPE
         command = [sys.executable, __file__]
-        _servers.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        _servers.append(subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=env_of_all))
     (server,) = _servers
     assert server.stdin is not None
     assert server.stdout is not None
