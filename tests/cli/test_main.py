@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import zoo as package
-from tests.conftest import Result, reviews, tiny_spec, write_csv
+from tests.conftest import Result, reviews, run_process, tiny_spec, write_csv
 from zoo.registry.store import Registry, dump
 from zoo.training import pipeline
 
@@ -367,6 +367,19 @@ def test_the_schema_is_json_schema_of_what_is_in_a_record(zoo: Zoo) -> None:
     check(record, schema)
     top = schema["$defs"]["AdapterRecord"]
     assert {"name", "spec", "base", "data", "metrics", "files", "command"} <= set(top["required"])
+
+
+@pytest.mark.parametrize(
+    ("group", "first", "last"),
+    [("", "train", "doctor"), ("data", "check", "check"), ("plugin", "new", "check"),
+     ("registry", "rebuild", "schema")],
+)  # fmt: skip
+def test_a_group_without_a_command_prints_its_help_on_stdout(group: str, first: str, last: str) -> None:
+    done = run_process(*group.split())
+    assert (done.code, done.err) == (0, "")
+    assert done.out == run_process(*group.split(), "--help").out
+    commands = [line.split()[0] for line in done.out.partition("Commands:\n")[2].splitlines()]
+    assert {first, last} <= set(commands)
 
 
 def test_version_and_help_answer_and_name_every_command(zoo: Zoo) -> None:

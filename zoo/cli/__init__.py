@@ -18,28 +18,28 @@ if TYPE_CHECKING:
 
 _COMMANDS = {
     "train": ("zoo.cli.train", "Train an adapter: zoo train METHOD TASK."),
-    "list": ("zoo.cli.adapters", "The adapters that you have."),
-    "show": ("zoo.cli.adapters", "Everything on record about one adapter."),
-    "evaluate": ("zoo.cli.use", "Measure an adapter again, or on other data."),
-    "predict": ("zoo.cli.use", "What an adapter says of a text."),
-    "chat": ("zoo.cli.chat", "Talk to an adapter of a chat model."),
-    "merge": ("zoo.cli.merge", "An adapter and its base as one model."),
-    "card": ("zoo.cli.card", "The model card of an adapter, from its record."),
-    "search": ("zoo.cli.search", "Adapters on the Hub: by base, method, task."),
+    "list": ("zoo.cli.adapters", "List your adapters."),
+    "show": ("zoo.cli.adapters", "Show the record of an adapter."),
+    "evaluate": ("zoo.cli.use", "Evaluate an adapter again, or on other data."),
+    "predict": ("zoo.cli.use", "Predict with an adapter."),
+    "chat": ("zoo.cli.chat", "Chat with an adapter of a chat model."),
+    "merge": ("zoo.cli.merge", "Merge an adapter into its base."),
+    "card": ("zoo.cli.card", "Print or write the model card of an adapter."),
+    "search": ("zoo.cli.search", "Search the Hub by base, method or task."),
     "pull": ("zoo.cli.pull", "Fetch an adapter from the Hub: zoo pull REPO."),
-    "import": ("zoo.cli.pull", "Take in an adapter that others made: zoo import PATH."),
+    "import": ("zoo.cli.pull", "Import a PEFT adapter made elsewhere: zoo import PATH."),
     "publish": ("zoo.cli.publish", "Publish an adapter on the Hub."),
-    "verify": ("zoo.cli.verify", "Does an adapter still do what its record says."),
-    "check": ("zoo.cli.check", "Does an adapter fit a base, and which does it fit."),
+    "verify": ("zoo.cli.verify", "Check that an adapter still matches its record."),
+    "check": ("zoo.cli.check", "Check which bases an adapter fits."),
     "rm": ("zoo.cli.adapters", "Remove adapters from the registry and the disk."),
-    "methods": ("zoo.cli.plugins", "The ways to adapt a base."),
-    "tasks": ("zoo.cli.plugins", "What can be learned."),
-    "data": ("zoo.cli.data", "What a task makes of your rows."),
-    "sources": ("zoo.cli.plugins", "Where bases and data come from, and what is here now."),
-    "plugins": ("zoo.cli.plugins", "Every installed plugin, and which are broken."),
-    "plugin": ("zoo.cli.plugin", "Write a plugin, and check that it keeps its promises."),
-    "registry": ("zoo.cli.registry", "Care for registry.json."),
-    "doctor": ("zoo.cli.doctor", "What is wrong here, and what mends it."),
+    "methods": ("zoo.cli.plugins", "List the training methods."),
+    "tasks": ("zoo.cli.plugins", "List the tasks."),
+    "data": ("zoo.cli.data", "Check data before training on it."),
+    "sources": ("zoo.cli.plugins", "List the sources of bases and data."),
+    "plugins": ("zoo.cli.plugins", "List installed plugins, and which are broken."),
+    "plugin": ("zoo.cli.plugin", "Create and check plugins."),
+    "registry": ("zoo.cli.registry", "Maintain registry.json."),
+    "doctor": ("zoo.cli.doctor", "Check this installation, and say how to fix it."),
 }
 """Command -> its module, imported only when it is called, and its line in `zoo --help`."""
 
@@ -84,6 +84,8 @@ def main() -> None:
         if debug:
             raise
         _fail(str(error), error.hint, error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())  # a group without a command
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "zoo"
         _fail(error.format_message(), f"{path} --help", error.exit_code)
@@ -111,7 +113,7 @@ def main() -> None:
 
 
 def _fail(message: str, hint: str | None, code: int) -> None:
-    from zoo.security.secrets import (  # strangers' words and addresses with tokens get into messages
+    from zoo.security.secrets import (  # untrusted text and URLs with tokens get into messages
         clean,
         redact,
     )

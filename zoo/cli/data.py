@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.group(name="data")
 def data_command() -> None:
-    """Look at rows before training on them."""
+    """Check data before training on it."""
 
 
 @data_command.command(name="check")

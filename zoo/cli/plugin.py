@@ -15,7 +15,7 @@ from zoo.runtime.checks import failures
 
 @click.group(name="plugin")
 def plugin_command() -> None:
-    """Write a plugin, and check that it keeps its promises."""
+    """Create and check plugins."""
 
 
 @plugin_command.command(name="new")

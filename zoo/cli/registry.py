@@ -10,7 +10,7 @@ from zoo.registry.store import Registry
 
 @click.group(name="registry")
 def registry_command() -> None:
-    """Care for registry.json."""
+    """Maintain registry.json."""
 
 
 @registry_command.command(name="rebuild")
