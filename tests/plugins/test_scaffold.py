@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT, Result, run_process
+from tests.conftest import ROOT, Result
 from zoo.plugins import manager
 from zoo.plugins.scaffold import write_package
 
@@ -204,12 +204,6 @@ def test_the_from_scratch_lora_keeps_its_promises_on_clip(zoo: Zoo, on_path: Pat
     done = zoo("plugin", "check", "scratch-lora", "--task", "clip-retrieval", "--json")
     assert done.code == 0, done.err
     assert statuses(done) == {"ok"}
-
-
-def test_the_from_scratch_lora_is_listed_with_its_package(on_path: Path) -> None:
-    lines = run_process("methods").out.splitlines()
-    line = next(line for line in lines if line.startswith("scratch-lora\t"))
-    assert line.split("\t")[-1] == "zoo-scratch-lora 0.2"
 
 
 def test_the_from_scratch_lora_says_what_pefts_says_with_equal_weights(

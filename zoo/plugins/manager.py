@@ -129,14 +129,14 @@ def load_module(plugin: Plugin) -> ModuleType:
     """
     if plugin.claimed_by:
         # whichever is taken, somebody gets an adapter by a method that they did not mean
-        strangers = [_package(one) for one in plugin.claimed_by if _package(one) != _OWN]
+        others = [_package(one) for one in plugin.claimed_by if _package(one) != _OWN]
         raise PluginError(
             f"{plugin.kind} '{plugin.name}' is claimed by two packages: {plugin.distribution}.",
-            f"pip uninstall {strangers[-1]}",
+            f"pip uninstall {others[-1]}",
         )
     try:
         return importlib.import_module(plugin.module.partition(":")[0])
-    except (Exception, SystemExit) as error:  # a stranger's module may raise anything
+    except (Exception, SystemExit) as error:  # a third party's module may raise anything
         raise PluginError(f"{plugin} does not import: {type(error).__name__}: {one_line(error)}") from error
 
 
