@@ -396,7 +396,7 @@ def test_a_record_that_its_files_belie_is_not_believed(
     spoil(record)
     (folder / "zoo.json").write_text(json.dumps(record), encoding="utf-8")
     done = zoo("import", folder, "--json")
-    assert (done.code, "is not believed, and neither are its metrics" in done.err, said in done.err) == (
+    assert (done.code, "is not trusted, and neither are its metrics" in done.err, said in done.err) == (
         0,
         True,
         True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 import socket
@@ -26,7 +25,6 @@ from huggingface_hub import (
 )
 from huggingface_hub.errors import (
     EntryNotFoundError,
-    GatedRepoError,
     HfHubHTTPError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -47,7 +45,6 @@ library_name: peft
 # An adapter
 """
 FILES = {"adapter_model.safetensors": WEIGHTS, "adapter_config.json": b'{"r": 8}', "README.md": CARD.encode()}
-REPO_FILES = {".gitattributes", *FILES}
 
 
 @pytest.fixture(autouse=True)
@@ -144,25 +141,9 @@ def test_a_repository_is_created_private_and_seen_by_its_owner_only(me: HfApi, s
     assert stranger.model_info(REPO).private is False
 
 
-def test_creating_a_repository_twice_is_409_with_its_address(me: HfApi, hub: LocalHub) -> None:
-    me.create_repo(REPO)
-    assert status_of(lambda: me.create_repo(REPO)) == 409
-    again = me.create_repo(REPO, exist_ok=True)
-    assert (again.repo_id, str(again)) == (REPO, f"{hub.url}/{REPO}")
-
-
 def test_a_repository_is_created_for_an_organisation_of_ones_own_and_for_no_other(me: HfApi) -> None:
     assert me.create_repo("team/adapter").repo_id == "team/adapter"
     assert status_of(lambda: me.create_repo("other/adapter")) == 403
-
-
-def test_a_data_set_has_an_address_of_its_own(me: HfApi, hub: LocalHub, tmp_path: Path) -> None:
-    assert me.create_repo(REPO, repo_type="dataset").repo_type == "dataset"
-    me.upload_file(
-        path_or_fileobj=WEIGHTS, path_in_repo="a.parquet", repo_id=REPO, repo_type="dataset", token=MINE
-    )
-    assert fetch(hub, tmp_path, "a.parquet", repo_type="dataset") == WEIGHTS
-    assert not hub.store.has("models", REPO)
 
 
 def test_a_deleted_repository_is_gone(me: HfApi, stranger: HfApi) -> None:
@@ -176,39 +157,6 @@ def test_a_deleted_repository_is_gone(me: HfApi, stranger: HfApi) -> None:
 
 
 # commits
-
-
-def test_a_commit_holds_large_and_small_files_and_they_come_back(
-    me: HfApi, hub: LocalHub, tmp_path: Path
-) -> None:
-    me.create_repo(REPO)
-    done = publish(me)
-    assert done.oid == hub.commit(REPO) == me.model_info(REPO).sha
-    assert set(me.list_repo_files(REPO)) == REPO_FILES
-    folder = huggingface_hub.snapshot_download(REPO, endpoint=hub.url, token=MINE, cache_dir=tmp_path)
-    assert {name: (Path(folder) / name).read_bytes() for name in FILES} == FILES
-    listed: dict[str, Any] = {file.path: file for file in me.list_repo_tree(REPO)}
-    weights = listed["adapter_model.safetensors"]
-    assert weights.lfs.sha256 == hashlib.sha256(WEIGHTS).hexdigest()
-    assert (weights.size, listed["adapter_config.json"].lfs) == (len(WEIGHTS), None)
-
-
-def test_a_folder_is_uploaded_in_one_commit(me: HfApi, hub: LocalHub, tmp_path: Path) -> None:
-    for name, content in FILES.items():
-        (tmp_path / "made").mkdir(exist_ok=True)
-        (tmp_path / "made" / name).write_bytes(content)
-    me.create_repo(REPO)
-    me.upload_folder(repo_id=REPO, folder_path=tmp_path / "made", commit_message="All of it")
-    assert {name: hub.files(REPO)[name] for name in FILES} == FILES
-    assert [commit.title for commit in me.list_repo_commits(REPO)] == ["All of it", "initial commit"]
-
-
-def test_the_same_files_again_are_no_commit_and_no_upload(me: HfApi, hub: LocalHub) -> None:
-    me.create_repo(REPO)
-    first = publish(me)
-    hub.requests.clear()
-    assert publish(me).oid == first.oid
-    assert [path for method, path in hub.requests if method == "PUT" or "/commit/" in path] == []
 
 
 def test_large_content_that_the_repository_has_under_another_name_is_not_sent_again(
@@ -238,18 +186,6 @@ def test_a_file_is_large_by_its_name_or_its_size_and_never_when_empty(me: HfApi)
     assert len(me.list_repo_commits(REPO)) == 2
 
 
-def test_files_and_folders_are_deleted_by_a_commit(me: HfApi, hub: LocalHub) -> None:
-    me.create_repo(REPO)
-    me.create_commit(
-        REPO, operations=additions(**{"a/b": b"1", "a/c": b"2", "d": b"3"}), commit_message="Add"
-    )
-    operations = [CommitOperationDelete("a/"), CommitOperationDelete("d")]
-    me.create_commit(REPO, operations=operations, commit_message="Remove")
-    assert set(hub.files(REPO)) == {".gitattributes"}
-    with pytest.raises(EntryNotFoundError):
-        me.delete_file("d", REPO)
-
-
 def test_a_commit_with_one_wrong_part_changes_nothing(me: HfApi, hub: LocalHub) -> None:
     me.create_repo(REPO)
     before = hub.commit(REPO)
@@ -259,35 +195,6 @@ def test_a_commit_with_one_wrong_part_changes_nothing(me: HfApi, hub: LocalHub) 
         )
     assert hub.commit(REPO) == before
     assert set(hub.files(REPO)) == {".gitattributes"}
-
-
-def test_a_commit_on_a_parent_that_is_not_the_head_is_412(me: HfApi, hub: LocalHub) -> None:
-    me.create_repo(REPO)
-    old = hub.commit(REPO)
-    publish(me, parent_commit=old)
-    operations = additions(**{"late.txt": b"late"})
-    with pytest.raises(HfHubHTTPError, match="A commit has happened since") as caught:
-        me.create_commit(REPO, operations=operations, commit_message="Late", parent_commit=old)
-    assert caught.value.response.status_code == 412
-    assert "late.txt" not in hub.files(REPO)
-
-
-def test_a_pull_request_leaves_main_alone_and_can_be_read(me: HfApi, hub: LocalHub, tmp_path: Path) -> None:
-    me.create_repo(REPO)
-    before = hub.commit(REPO)
-    done = publish(me, create_pr=True)
-    assert done.pr_url == f"{hub.url}/{REPO}/discussions/1"
-    assert (done.pr_num, done.pr_revision) == (1, "refs/pr/1")
-    assert hub.commit(REPO) == before
-    assert fetch(hub, tmp_path, "adapter_model.safetensors", revision="refs/pr/1") == WEIGHTS
-    refs = me.list_repo_refs(REPO, include_pull_requests=True)
-    assert [ref.target_commit for ref in refs.pull_requests or []] == [done.oid]
-    more = additions(**{"more.txt": b"more"})
-    me.create_commit(REPO, operations=more, commit_message="More", revision="refs/pr/1")
-    assert "more.txt" in hub.files(REPO, "refs/pr/1")
-    assert [pull.title for pull in me.get_repo_discussions(REPO)] == ["Publish"]
-    events: list[Any] = me.get_discussion_details(REPO, 1).events
-    assert [event.summary for event in events] == ["More", "Publish"]
 
 
 def test_a_stranger_may_open_a_pull_request_but_not_commit(me: HfApi, stranger: HfApi) -> None:
@@ -317,16 +224,6 @@ def test_branches_and_tags_are_made_read_and_deleted(me: HfApi, hub: LocalHub, t
     with pytest.raises(RevisionNotFoundError):
         publish(me, revision="no-such-branch")
     assert hub.files(REPO, done.oid)["README.md"] == CARD.encode()
-
-
-def test_a_commit_outlives_later_ones(me: HfApi, hub: LocalHub, tmp_path: Path) -> None:
-    me.create_repo(REPO)
-    first = publish(me).oid
-    changed = additions(**{"adapter_config.json": b'{"r": 16}'})
-    me.create_commit(REPO, operations=changed, commit_message="Another rank")
-    assert fetch(hub, tmp_path, "adapter_config.json", revision=first) == b'{"r": 8}'
-    assert fetch(hub, tmp_path, "adapter_config.json") == b'{"r": 16}'
-    assert me.model_info(REPO, revision=first[:10]).sha == first
 
 
 def test_a_folder_is_served_pushed_to_and_edited(me: HfApi, hub: LocalHub) -> None:
@@ -420,28 +317,6 @@ def test_a_card_with_a_fault_is_refused_in_words(
     assert "README.md" not in hub.files(REPO)
 
 
-def test_a_card_with_results_is_accepted_and_the_client_reads_them(me: HfApi) -> None:
-    from huggingface_hub import EvalResult, ModelCardData
-
-    result = EvalResult(
-        task_type="text-classification",
-        dataset_type="stanfordnlp/imdb",
-        dataset_name="IMDB",
-        dataset_split="test",
-        dataset_revision="0" * 40,
-        metric_type="accuracy",
-        metric_value=0.88,
-    )
-    data = ModelCardData(license="mit", base_model="org/base", model_name="mine", eval_results=[result])
-    me.create_repo(REPO)
-    text = f"---\n{data.to_yaml()}\n---\n# Hi\n"
-    me.create_commit(REPO, operations=additions(**{"README.md": text.encode()}), commit_message="Card")
-    told = me.model_info(REPO)
-    assert told.card_data is not None
-    assert told.card_data.eval_results is not None
-    assert told.card_data.eval_results[0].metric_value == 0.88
-
-
 @pytest.mark.parametrize(
     ("card", "message"),
     [
@@ -459,39 +334,6 @@ def test_a_card_without_front_matter_or_licence_is_a_warning(
 
 
 # search
-
-
-def test_an_adapter_is_found_by_its_base_its_author_and_words_of_its_name(me: HfApi, hub: LocalHub) -> None:
-    me.create_repo(REPO)
-    publish(me)
-    hub.put("org/other", {"README.md": CARD.replace("bert-base-cased", "bert-large").encode()}, likes=9)
-    hub.put("org/model", {"config.json": b'{"model_type": "bert"}'}, downloads=5)
-
-    def ids(**options: Any) -> list[str]:
-        return [model.id for model in me.list_models(**options)]
-
-    assert ids(filter="base_model:adapter:google-bert/bert-base-cased") == [REPO]
-    assert ids(filter=["peft", "license:mit"], sort="likes") == ["org/other", REPO]
-    assert ids(filter="peft", author="org") == ["org/other"]
-    assert ids(search="ADAPT") == [REPO]
-    assert ids(sort="downloads", limit=1) == ["org/model"]
-    assert next(iter(me.list_models(search="org/model", full=True))).library_name == "transformers"
-    assert next(iter(me.list_models(author="me", cardData=True))).card_data == me.model_info(REPO).card_data
-    assert next(iter(me.list_models(author="me", expand=["sha"]))).sha == hub.commit(REPO)
-
-
-def test_a_list_of_1200_models_comes_in_pages_and_none_is_lost(me: HfApi, hub: LocalHub) -> None:
-    for number in range(1200):
-        hub.put(f"org/adapter-{number}", {"README.md": CARD.encode()})
-    hub.requests.clear()
-    found = [model.id for model in me.list_models(filter="base_model:adapter:google-bert/bert-base-cased")]
-    assert len(found) == len(set(found)) == 1200
-    assert len(hub.requests) == 2
-    hub.requests.clear()
-    assert len(list(me.list_models(limit=1100))) == 1100
-    hub.page, hub.requests = 100, []
-    assert len(list(me.list_models(limit=250))) == 250
-    assert len(hub.requests) == 3
 
 
 # downloads
@@ -513,59 +355,7 @@ def test_large_content_comes_from_another_host_without_the_token(
     assert session.get(f"{address}0").status_code == 403
 
 
-def test_a_gated_repository_is_its_owners_to_read(me: HfApi, hub: LocalHub, tmp_path: Path) -> None:
-    me.create_repo(REPO)
-    publish(me)
-    me.update_repo_settings(REPO, gated="auto")
-    with pytest.raises(GatedRepoError):
-        fetch(hub, tmp_path, "adapter_config.json", token=THEIRS)
-    assert fetch(hub, tmp_path, "adapter_config.json") == FILES["adapter_config.json"]
-
-
 # faults
-
-
-def test_an_error_is_answered_as_often_as_asked_for_then_no_more(me: HfApi, hub: LocalHub) -> None:
-    me.create_repo(REPO)
-    fault = hub.fail("POST", "/commit/", status=503, times=2)
-    assert status_of(lambda: publish(me)) == 503
-    assert status_of(lambda: publish(me)) == 503
-    assert publish(me).oid == hub.commit(REPO)
-    assert fault.hits == 2
-
-
-def test_a_rate_limit_carries_its_header_and_the_client_waits(me: HfApi, hub: LocalHub) -> None:
-    me.create_repo(REPO)
-    fault = hub.fail("POST", "*/preupload/main", status=429, headers={"Retry-After": "0"})
-    publish(me)
-    assert fault.hits == 1
-    hub.fail("POST", "/commit/", status=429, headers={"Retry-After": "7"})
-    with pytest.raises(HfHubHTTPError) as caught:
-        me.create_commit(REPO, operations=additions(**{"new": b"new"}), commit_message="New")
-    assert caught.value.response.headers["Retry-After"] == "7"
-
-
-def test_a_connection_cut_before_the_commit_leaves_the_repository_as_it_was(me: HfApi, hub: LocalHub) -> None:
-    me.create_repo(REPO)
-    before = hub.commit(REPO)
-    hub.fail("POST", "/commit/", cut="before")
-    with pytest.raises(Exception, match="disconnected"):
-        publish(me)
-    assert hub.commit(REPO) == before
-    assert publish(me).oid != before
-
-
-def test_a_connection_cut_after_the_commit_leaves_a_whole_commit_and_no_answer(
-    me: HfApi, hub: LocalHub
-) -> None:
-    me.create_repo(REPO)
-    hub.fail("POST", "/commit/", cut="after")
-    with pytest.raises(Exception, match="disconnected"):
-        publish(me)
-    made = hub.commit(REPO)
-    assert set(hub.files(REPO)) == REPO_FILES
-    assert publish(me).oid == made
-    assert len(me.list_repo_commits(REPO)) == 2
 
 
 def test_an_upload_that_fails_is_tried_again_by_the_client(me: HfApi, hub: LocalHub) -> None:
@@ -576,28 +366,12 @@ def test_an_upload_that_fails_is_tried_again_by_the_client(me: HfApi, hub: Local
     assert hub.files(REPO)["adapter_model.safetensors"] == WEIGHTS
 
 
-def test_what_somebody_commits_in_the_meantime_makes_the_parent_stale(me: HfApi, hub: LocalHub) -> None:
-    me.create_repo(REPO)
-    before = hub.commit(REPO)
-    hub.fail("POST", "/commit/", meanwhile=lambda: hub.put(REPO, {"theirs.txt": b"theirs"}))
-    assert status_of(lambda: publish(me, parent_commit=before)) == 412
-    assert set(hub.files(REPO)) == {"theirs.txt"}
-
-
 def test_a_slow_answer_is_slow_and_right(me: HfApi, hub: LocalHub) -> None:
     me.create_repo(REPO)
     hub.fail("GET", f"/api/models/{REPO}", delay=0.3)
     start = time.monotonic()
     assert me.model_info(REPO).id == REPO
     assert time.monotonic() - start >= 0.3
-
-
-def test_an_error_of_the_server_on_info_says_its_status(me: HfApi, hub: LocalHub) -> None:
-    me.create_repo(REPO)
-    hub.fail("GET", f"/api/models/{REPO}*", status=500, times=None, body=b"token hf_mine is bad")
-    assert status_of(lambda: me.model_info(REPO)) == 500
-    hub.faults.clear()
-    assert me.model_info(REPO).id == REPO
 
 
 def test_a_body_that_breaks_off_is_noticed_and_asked_for_again(
@@ -625,24 +399,6 @@ def test_any_name_is_listed_and_served(hub: LocalHub, name: str) -> None:
     assert [file.rfilename for file in api.model_info("org/odd").siblings or []] == [name]
     address = huggingface_hub.hf_hub_url("org/odd", name, endpoint=hub.url)
     assert get_session().get(address).content == b"evil"
-
-
-def test_content_and_size_and_hash_can_be_other_than_announced(hub: LocalHub, tmp_path: Path) -> None:
-    api = HfApi(endpoint=hub.url, token=False)
-    hub.put("org/odd", FILES)
-    hub.lie("org/odd", "adapter_model.safetensors", body=b"something else")
-    listed: dict[str, Any] = {file.path: file for file in api.list_repo_tree("org/odd")}
-    assert listed["adapter_model.safetensors"].lfs.sha256 == hashlib.sha256(WEIGHTS).hexdigest()
-    with pytest.raises(OSError, match="Consistency check failed"):
-        fetch(hub, tmp_path, "adapter_model.safetensors", "org/odd", token=False)
-    swapped = WEIGHTS[:-1] + b"X"
-    hub.lie("org/odd", "adapter_model.safetensors", body=swapped)
-    assert fetch(hub, tmp_path, "adapter_model.safetensors", "org/odd", token=False) == swapped
-    for name, oid in (("adapter_config.json", "0" * 40), ("adapter_model.safetensors", "0" * 64)):
-        hub.lie("org/odd", name, oid=oid, size=3)
-        address = huggingface_hub.hf_hub_url("org/odd", name, endpoint=hub.url)
-        told = huggingface_hub.get_hf_file_metadata(address, token=False)
-        assert (told.etag, told.size) == (oid, 3)
 
 
 def test_a_listing_names_files_that_are_not_there_and_hides_some_that_are(

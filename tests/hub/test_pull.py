@@ -90,7 +90,7 @@ def test_a_record_beside_other_weights_is_not_believed(
     hub.put(REPO, {**recorded(files, tmp_path), _WEIGHTS: bytes(changed)})
     done = zoo("pull", REPO, "--json")
     assert (
-        f"its zoo.json is not believed, and neither are its metrics: {_WEIGHTS} has another hash" in done.err
+        f"its zoo.json is not trusted, and neither are its metrics: {_WEIGHTS} has another hash" in done.err
     )
     assert (done.json["metrics"], done.json["spec"]["task"]) == ([], UNKNOWN)
 
@@ -129,9 +129,9 @@ def test_a_branch_is_pinned_to_its_commit(zoo: Zoo, hub: LocalHub, files: dict[s
     [
         ("them/nothing", 3, "no such repository, or it is private"),
         (f"{REPO}@nothing", 3, "has no such revision"),
-        ("not-a-repository", 2, "is no repository of the Hub"),
-        ("../../etc", 2, "is no repository of the Hub"),
-        (f"{REPO}@", 2, "is no repository of the Hub"),
+        ("not-a-repository", 2, "is not a repository id of the Hub"),
+        ("../../etc", 2, "is not a repository id of the Hub"),
+        (f"{REPO}@", 2, "is not a repository id of the Hub"),
     ],
 )
 def test_what_is_not_there_is_one_line(
@@ -312,7 +312,7 @@ def test_an_adapter_of_a_strangers_own_method_is_told_by_its_record_alone(
     assert zoo("pull", REPO, "--json").json["format"] == "zoo"
     hub.put("them/broken", {**own, "adapter.safetensors": files[_WEIGHTS] + b""[:0], "zoo.json": b"{}"})
     done = zoo("pull", "them/broken")
-    assert (done.code, "cannot be believed" in done.error) == (5, True)
+    assert (done.code, "cannot be trusted" in done.error) == (5, True)
 
 
 def test_a_pulled_adapter_is_verified_where_its_base_is_at_hand(

@@ -1,1 +1,1 @@
-"""Model cards: made from records, held against them, and kept where somebody wrote on them."""
+"""Knows model cards: rendered from records, compared with them, with a person's prose kept."""

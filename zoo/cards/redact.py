@@ -1,4 +1,4 @@
-"""A record as the world may see it: nothing in it tells where on the maker's disk things lie."""
+"""Makes a record public: no path of the maker's machine is left in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Python for a card that loads an adapter, in which no stranger's text is anything but a string."""
+"""Writes the Python of a card that loads an adapter; untrusted text appears in it only as string literals."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The Hugging Face Hub: adapters go there, are found there and come from there."""
+"""Publishes adapters to the Hugging Face Hub, searches for them there, and pulls and imports them."""

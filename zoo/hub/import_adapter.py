@@ -1,4 +1,4 @@
-"""Adapters that others made come in: judged, described and registered, all of it or nothing."""
+"""Imports adapters from elsewhere: checked, described and registered, or nothing is kept."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def take(
 
     Raises:
         NotFoundError: no folder, no config or no weights.
-        IncompatibleError: a gate said no, or it is another tool's.
+        IncompatibleError: a check failed, or it is another tool's.
     """
     check_new_name(name, registry)
     if path.is_file():
@@ -124,15 +124,15 @@ def enter(
     where: str,
     hub: HubId | None = None,
 ) -> Taken:
-    """Judge what lies in `made`, a folder that `staging` gave, and register it.
+    """Check the files in `made`, a folder that `staging` gave, and register it.
 
     Args:
         where: what the folder is called in messages: where its files came from.
 
     Raises:
-        IncompatibleError: a gate said no.
+        IncompatibleError: a check failed.
     """
-    record = _judged(made, report, asserted, where)
+    record = _checked_record(made, report, asserted, where)
     record = msgspec.structs.replace(record, name=name, origin=origin, hub=hub, files=recorded_files(made))
     for path in made.iterdir():
         path.chmod(0o644)
@@ -149,7 +149,7 @@ def check_new_name(name: str | None, registry: Registry) -> None:
 
 
 def plain_name(text: str) -> str:
-    """An adapter's name made of a stranger's: `my adapter (final)` -> `my-adapter-final`."""
+    """An adapter's name made from an untrusted one: `my adapter (final)` -> `my-adapter-final`."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:_LONGEST_NAME].rstrip("-._")
     try:
         return check_name(plain)
@@ -157,7 +157,7 @@ def plain_name(text: str) -> str:
         return f"adapter-{plain}".rstrip("-")
 
 
-def _judged(made: Path, report: Report, asserted: Asserted, where: str) -> AdapterRecord:
+def _checked_record(made: Path, report: Report, asserted: Asserted, where: str) -> AdapterRecord:
     try:
         remarks = check_incoming(made)
         _drop_unknown(made / CONFIG_FILE)
@@ -177,7 +177,7 @@ def _judged(made: Path, report: Report, asserted: Asserted, where: str) -> Adapt
 
 
 def _claim(made: Path) -> tuple[AdapterRecord | None, list[str]]:
-    """The record that is there and to be believed, or why it is not.
+    """The record in the folder if it can be trusted, or why it cannot.
 
     Raises:
         IncompatibleError: without it nothing tells what the files are.
@@ -189,9 +189,9 @@ def _claim(made: Path) -> tuple[AdapterRecord | None, list[str]]:
     except ZooError as error:
         reason = str(error).rstrip(".")
     if not (made / CONFIG_FILE).is_file():
-        raise IncompatibleError(f"{made / RECORD_FILE} cannot be believed: {reason}.")
+        raise IncompatibleError(f"{made / RECORD_FILE} cannot be trusted: {reason}.")
     (made / RECORD_FILE).unlink()
-    return None, [f"its {RECORD_FILE} is not believed, and neither are its metrics: {reason}"]
+    return None, [f"its {RECORD_FILE} is not trusted, and neither are its metrics: {reason}"]
 
 
 def _misfit(made: Path, record: AdapterRecord, *, insist: bool) -> list[str]:

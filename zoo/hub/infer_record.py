@@ -1,4 +1,4 @@
-"""What the files of an adapter tell of it where no record does. The rest is unknown, and said to be."""
+"""Infers a record from the files of an adapter that has none; what they do not tell is `unknown`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 _VERSION = re.compile(r"[\w.+@-]{1,40}")
 _NO_NAMES = re.compile(r"(\d*|default|model|snapshots|checkpoint-?\d*)", re.IGNORECASE)
 """Folders whose name says nothing of the model in them."""
-_NOBODY_KNOWS = BaseId(
+_UNKNOWN_BASE = BaseId(
     id=UNKNOWN, source=UNKNOWN, location="", model_type=UNKNOWN, config_sha256="", weights={}
 )
 
@@ -100,7 +100,7 @@ def describe(folder: Path, asserted: Asserted, report: Report) -> tuple[AdapterR
 
 
 def assert_on(record: AdapterRecord, asserted: Asserted, report: Report) -> AdapterRecord:
-    """A believed record with what the person knows better."""
+    """A trusted record with what the person asserts."""
     if asserted.task:
         manager.load_task(asserted.task)
         record = msgspec.structs.replace(
@@ -146,7 +146,7 @@ def _base(
     if not _is_id(told):
         from_card, at = _card_base(folder)
         if from_card is None:
-            return _NOBODY_KNOWS, None, [_base_remark(told)]
+            return _UNKNOWN_BASE, None, [_base_remark(told)]
         remarks.append(f"its base is the one that its card names, {from_card}")
         told, revision = from_card, at
     if not isinstance(revision, str) or not _COMMIT.fullmatch(revision):
@@ -180,7 +180,7 @@ def _hub_base(told: str, revision: str | None) -> BaseId:
     base_id = canonical(told)
     at = f"@{revision}" if revision else ""
     return msgspec.structs.replace(
-        _NOBODY_KNOWS, id=base_id, source="hub", location=f"hub:{base_id}{at}", revision=revision
+        _UNKNOWN_BASE, id=base_id, source="hub", location=f"hub:{base_id}{at}", revision=revision
     )
 
 

@@ -1,4 +1,4 @@
-"""An adapter of the registry, past every gate, to the Hub, and its address there into the registry."""
+"""Publishes an adapter of the registry once every check has passed, and records where it went."""
 
 from __future__ import annotations
 

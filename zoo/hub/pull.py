@@ -1,4 +1,4 @@
-"""Adapters from the Hub: listed, fetched at one commit, judged, registered; the base is left where it is."""
+"""Pulls adapters from the Hub: fetched at one commit, checked and registered; the base is not fetched."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def pull(
     Raises:
         NotFoundError: there is none, or the Hub cannot be reached.
         AuthError: it is gated, or the token is refused.
-        IncompatibleError: a gate said no.
+        IncompatibleError: a check failed.
     """
     repo, revision = parse(reference)
     here = _have(registry, repo, revision, name) if revision else None
@@ -111,12 +111,12 @@ def verify_locally(record: AdapterRecord, registry: Registry, report: Report) ->
 def parse(reference: str) -> tuple[str, str | None]:
     """
     Raises:
-        UsageError: it is no repository of the Hub.
+        UsageError: it is not a repository id of the Hub.
     """
     repo, at, revision = reference.removeprefix("hub:").partition("@")
     if not is_hub_id(repo) or (at and not revision.strip()) or not revision.isprintable():
         raise UsageError(
-            f"'{named(reference)}' is no repository of the Hub.", "zoo pull OWNER/NAME[@REVISION]"
+            f"'{named(reference)}' is not a repository id of the Hub.", "zoo pull OWNER/NAME[@REVISION]"
         )
     return repo, revision or None
 

@@ -1,4 +1,4 @@
-"""Adapters on the Hub, found by the tags of their cards: the base they sit on, the method, the task."""
+"""Searches the Hub for adapters by the tags of their cards: base, method, task."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LIBRARIES = ("adapter-zoo", "peft")
 _ON = "base_model:adapter:"
 _EXPAND = ("author", "cardData", "downloads", "lastModified", "pipeline_tag", "tags")
 _LONGEST = 200
-"""Characters of a stranger's word."""
+"""Characters of an untrusted field."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def _base(card: dict[str, Any], tags: list[str]) -> str:
 
 
 def _metric(info: ModelInfo) -> tuple[str, float | None]:
-    """Of the card's model-index, in whatever form a stranger wrote it."""
+    """Of the card's model-index, in whatever form its publisher wrote it."""
     for result in _results(info):
         value = getattr(result, "metric_value", None)
         if isinstance(value, int | float) and not isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""What a stranger's zoo.json claims, believed as far as what lies beside it bears it out."""
+"""Decides whether an untrusted zoo.json can be trusted: it must match the files beside it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NEEDED = {"peft": (CONFIG_FILE, WEIGHTS[0]), "zoo": (WEIGHTS[1],), "transformer
 
 
 def claimed(folder: Path) -> AdapterRecord:
-    """The record in a stranger's folder, with its text cleaned and no path of a machine in it.
+    """The record in an untrusted folder, with its text cleaned and no path of a machine in it.
 
     Raises:
         NotFoundError: there is none.
@@ -83,7 +83,7 @@ def _check_config(record: AdapterRecord, config: dict[str, Any]) -> None:
     try:
         method = manager.load_method(record.spec.method)
     except ZooError:
-        return  # a stranger's own method: nothing here knows its type
+        return  # a third-party method that is not installed: its type is unknown
     peft_type = method.peft_type if isinstance(method, PeftMethod) else None
     if peft_type and config.get("peft_type") != peft_type:
         kind = named(str(config.get("peft_type")))

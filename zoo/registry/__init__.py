@@ -1,4 +1,4 @@
-"""Knows the record of an adapter and the file that lists all of them."""
+"""Knows the record of an adapter and registry.json, which holds all of them."""
 
 import warnings
 

@@ -122,7 +122,7 @@ class Metric(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Sample(Struct, frozen=True, kw_only=True):
-    """What the model says to a held-out input, before and after."""
+    """A held-out input with the model's answers before and after training."""
 
     prompt: str
     expected: str
@@ -184,7 +184,7 @@ class AdapterRecord(Struct, frozen=True, kw_only=True):
     baselines: dict[str, list[Metric]]
     """`majority` (always the commonest label) and `untrained` (the base with a fresh head), same rows."""
     flags: list[str]
-    """Doubts in words: a metric that does not beat a baseline."""
+    """Warnings: a metric that does not beat a baseline."""
     cost: Cost
     training: Training | None
     """None where nobody recorded it."""

@@ -1,1 +1,1 @@
-"""What may come in and what may go out: strangers' files are judged before anything loads them."""
+"""Checks untrusted files before anything loads them, and our own before they are published."""

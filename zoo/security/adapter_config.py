@@ -1,4 +1,4 @@
-"""What a stranger's adapter_config.json may say before PEFT reads it.
+"""Checks an untrusted adapter_config.json before PEFT reads it.
 
 PEFT 0.21 hands some values on: it imports the module in `auto_mapping.parent_library` and in `megatron_core`,
 loads other adapters (`adapters` of X-LoRA, pickled ones too), another model (`shadow_model`) and files

@@ -1,8 +1,8 @@
-"""Pickled weights to safetensors, in a process of its own that can do nothing else.
+"""Converts pickled weights to safetensors in a sandboxed process.
 
-`torch.load(weights_only=True)` reads no code; but it is a reader of a hostile format, so it runs without this
-process's environment (no token), with little memory and time, and without further processes or files.
-What comes out is judged like any file of a stranger.
+`torch.load(weights_only=True)` runs no code; but it parses a hostile format, so it runs without this
+process's environment (no token), with little memory and time, and without further processes or files: no
+library offers that. The result is checked like any untrusted file.
 """
 
 from __future__ import annotations

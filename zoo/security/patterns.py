@@ -1,4 +1,4 @@
-"""How long may a stranger's regular expression take? Python cannot be told to give up on one."""
+"""Estimates how long an untrusted regular expression may take: Python cannot abort one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PLAIN = re.compile(r"[\w.-]*")
 def is_quick(pattern: str) -> bool:
     """Is it done in moments on any name? `(a+)+` takes minutes on thirty letters.
 
-    Judged by its parts: a repeat multiplies the ways to match, a repeat inside a repeat without end.
+    Estimated from its parts: a repeat multiplies the ways to match, a repeat inside a repeat without end.
     """
     if _PLAIN.fullmatch(pattern):
         return True

@@ -1,4 +1,4 @@
-"""What in a tokenizer's, processor's or model's files makes transformers run code or read other files."""
+"""Finds what in tokenizer, processor or model files makes transformers run code or read other files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of strangers as text and JSON, or named for what they are when they are something else."""
+"""Reads untrusted files as text and JSON, with an error that names what they are instead."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zoo.models.safetensors_header import named
 
 
 def read_json(path: Path) -> Any:
-    """JSON of strangers: no key twice, since readers differ in which they believe.
+    """Untrusted JSON: no key twice, since parsers differ in which they keep.
 
     Raises:
         IncompatibleError: it is something else; the message says what.

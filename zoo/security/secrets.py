@@ -1,4 +1,4 @@
-"""Tokens and keys: found before they leave, struck out before they are shown; and text fit for a screen."""
+"""Finds secrets before files are published, redacts them in messages, and removes control characters."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def redact(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """Text of strangers without control characters and terminal escapes, which go whole."""
+    """Untrusted text without control characters and terminal escapes."""
     return _CONTROLS.sub("", _ESCAPES.sub("", text))
 
 

@@ -1,6 +1,7 @@
-"""How much memory a run will need, reckoned from shapes alone: a model on the meta device takes none.
+"""Estimates the memory that a run needs from shapes alone: a model on the meta device takes none.
 
 An estimate, for choosing a machine: kernels have work space of their own, allocators keep what they freed.
+Ours because accelerate's estimator counts a full model, neither adapters nor the activations of a batch.
 """
 
 from __future__ import annotations
