@@ -25,7 +25,7 @@ Zoo = Callable[..., Result]
 GOOD, BAD = "I loved every minute again last night", "a dull and lifeless film in the cinema"
 HEADER = [
     *("name", "method", "task", "base", "metric", "value", "low", "high", "n"),
-    *("trainable", "parameters", "bytes", "created", "doubt"),
+    *("trainable", "parameters", "bytes", "created", "warning"),
 ]
 
 
@@ -82,7 +82,7 @@ def test_list_is_tab_separated_for_a_pipe_with_a_header_and_nothing_cut(zoo: Zoo
     assert found.out.splitlines()[0].split("\t") == HEADER
     row = next(row for row in rows_of(found) if row["name"] == long)
     assert row["base"] == "somebody/" + "b" * 80
-    assert row["doubt"] == "c" * 300
+    assert row["warning"] == "c" * 300
 
 
 def test_list_of_nothing_is_a_header_and_says_where_it_looked(zoo: Zoo, tmp_path: Path) -> None:
@@ -441,7 +441,7 @@ def test_a_long_list_on_a_terminal_is_in_columns_like_a_short_one(have: Path) ->
     short = on_a_terminal()
     add_copies(have, **{f"z{number:03}": {} for number in range(300)})
     long = on_a_terminal()
-    assert short[0].split() == ["name", "method", "task", "base", "measured", "trained", "doubt"]
+    assert short[0].split() == ["name", "method", "task", "base", "metric", "trainable", "warning"]
     assert long[: len(short)] == short
     assert len(long) == len(short) + 300
 

@@ -26,7 +26,7 @@ _SORTS = {
     "seconds": "cost.train_seconds",
 }
 """--sort -> the field of a record; of equals, the name decides."""
-_SHORT_HEADER = ("name", "method", "task", "base", "measured", "trained", "doubt")
+_SHORT_HEADER = ("name", "method", "task", "base", "metric", "trainable", "warning")
 _HEADER = (
     "name",
     "method",
@@ -41,7 +41,7 @@ _HEADER = (
     "parameters",
     "bytes",
     "created",
-    "doubt",
+    "warning",
 )
 
 
@@ -136,7 +136,7 @@ def show_command(registry: Registry, name: str, as_json: bool) -> None:
             for name, metrics in record.baselines.items()
             for m in metrics
         ),
-        *(("doubt", flag) for flag in record.flags),
+        *(("warning", flag) for flag in record.flags),
         ("size", f"{cost.adapter_bytes:,} bytes"),
         *_training_facts(record),
         *([("origin", record.origin)] if record.origin else []),
@@ -237,10 +237,10 @@ def _sort_key(sort: str, found: list[ListedRecord]) -> Callable[[ListedRecord], 
 def _short_row(one: ListedRecord, base: str) -> tuple[object, ...]:
     """What fits a screen; a pipe gets every column."""
     first = one.metrics[0] if one.metrics else None
-    measured = f"{first.name} {first.value:.3f} ({first.low:.3f} to {first.high:.3f})" if first else ""
-    doubt = "yes" if one.flags else ""
-    trained = f"{one.cost.trainable_parameters:,}"
-    return (one.name, one.spec.method, one.spec.task, base, measured, trained, doubt)
+    metric = f"{first.name} {first.value:.3f} ({first.low:.3f} to {first.high:.3f})" if first else ""
+    warning = "yes" if one.flags else ""
+    trainable = f"{one.cost.trainable_parameters:,}"
+    return (one.name, one.spec.method, one.spec.task, base, metric, trainable, warning)
 
 
 def _row(one: ListedRecord, base: str) -> tuple[object, ...]:
