@@ -35,7 +35,7 @@ def facts(result: Result) -> dict[str, list[str]]:
 
 
 def notes(result: Result) -> str:
-    return "\n".join(f"{finding['said']} {finding['hint']}" for finding in result.json["findings"])
+    return "\n".join(f"{one['detail']} {one['fix']}" for one in result.json["results"])
 
 
 def test_good_rows_are_described_in_lines(check: Zoo, tmp_path: Path) -> None:
@@ -49,8 +49,8 @@ def test_good_rows_are_described_in_lines(check: Zoo, tmp_path: Path) -> None:
     assert found["understood"] == ["columns: review is the text"]
     assert found["train characters"][0].startswith("median ")
     assert "tiny-bert" in found["train tokens"][0]
-    assert found["a run"][0].startswith("trains on 48 rows and judges by 12: held out of train")
-    assert found["note"] == ["nothing is wrong with these rows that can be seen without training"]
+    assert found["a run"][0].startswith("trains on 48 rows and evaluates on 12: held out of train")
+    assert found["rows"] == ["ok\tnothing is wrong that can be seen without training\t"]
 
 
 def test_the_numbers_are_those_of_the_rows(check: Zoo, tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_rows_that_cannot_be_trained_on_end_with_2_after_what_was_understood(
     assert facts(done)["train rows"][0].startswith("2, of which")
     as_json = check(data, "--json")
     assert as_json.code == 2
-    assert [finding["stops"] for finding in as_json.json["findings"]][-1]
+    assert as_json.json["results"][-1]["status"] == "failed"
 
 
 def test_a_file_that_cannot_be_read_is_one_line(check: Zoo, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.columns import column_options
-from zoo.cli.output import json_option, print_facts, print_json
+from zoo.cli.output import json_option, print_checks, print_facts, print_json
 
 if TYPE_CHECKING:
     from zoo.data.inspect import Checked, Lengths
@@ -40,6 +40,7 @@ def check_command(data: str | None, task_name: str, as_json: bool, **settings: A
     from zoo.errors import DataError, NotFoundError
     from zoo.plugins import manager, source
     from zoo.registry.schema import AdapterSpec
+    from zoo.runtime.checks import failures
     from zoo.runtime.console import Report, StderrReport
 
     task = manager.load_task(task_name)
@@ -59,8 +60,10 @@ def check_command(data: str | None, task_name: str, as_json: bool, **settings: A
         print_json(found)
     else:
         print_facts(_facts(found))
-    if found.problem:
-        raise DataError(found.problem.said, found.problem.hint)
+        click.echo()
+        print_checks(found.results)
+    if failed := failures(found.results):
+        raise DataError(failed[0].detail, failed[0].fix)
 
 
 def _facts(found: Checked) -> list[tuple[str, object]]:
@@ -82,13 +85,8 @@ def _facts(found: Checked) -> list[tuple[str, object]]:
             facts.append((f"{split.name} tokens", f"{_shown(split.tokens)}, for {found.base}"))
     if found.rule:
         facts.append(
-            ("a run", f"trains on {found.train:,} rows and judges by {found.held_out:,}: {found.rule}")
+            ("a run", f"trains on {found.train:,} rows and evaluates on {found.held_out:,}: {found.rule}")
         )
-    for finding in found.findings:
-        if not finding.stops:
-            facts.append(("note", f"{finding.said}" + (f" Next: {finding.hint}" if finding.hint else "")))
-    if not found.findings:
-        facts.append(("note", "nothing is wrong with these rows that can be seen without training"))
     return facts
 
 

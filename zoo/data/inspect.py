@@ -11,6 +11,7 @@ from zoo.data.dataset import divide_rows, frames_of, known_columns, place
 from zoo.data.files import Example
 from zoo.errors import DataError
 from zoo.registry.schema import AdapterSpec
+from zoo.runtime.checks import FAILED, OK, WARNING, CheckResult
 from zoo.runtime.console import RecordingReport
 from zoo.runtime.logging import quiet_libraries
 
@@ -22,21 +23,11 @@ _SAMPLE = 1000
 """Rows of a split, at most, whose tokens are counted: lengths need no more, and pictures take time."""
 _NO_LIMIT = 1_000_000
 _FEW = 5
-"""Rows of a label that are too few to learn it from, let alone to judge by."""
+"""Rows of a label that are too few to learn it from, let alone to evaluate on."""
 _MOST = 0.9
 """A share of one label at which accuracy says little."""
 _SHOWN = 60
 """Characters of a row that say which it is."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something about the rows that the person should know."""
-
-    said: str
-    hint: str | None = None
-    stops: bool = False
-    """Nothing can be trained on rows like these."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +69,8 @@ class Checked:
     """Inputs that come with more than one label."""
     leaked: int = 0
     """Training rows whose input is among the held-out rows too."""
-    findings: list[Finding] = field(default_factory=list)
-
-    @property
-    def problem(self) -> Finding | None:
-        return next((finding for finding in self.findings if finding.stops), None)
+    results: list[CheckResult] = field(default_factory=list)
+    """What is wrong with the rows; where one failed, nothing can be trained on them."""
 
 
 def check(
@@ -110,7 +98,7 @@ def check(
         splits, names = task.examples(frames, columns, place(data), told)
     except DataError as error:
         bare = [Split(name, *shape) for name, shape in shapes.items()]
-        return Checked(**found, splits=bare, findings=[*_warnings(told), _stop(error)])
+        return Checked(**found, splits=bare, results=[*_warnings(told), _failed(error)])
     tokens = _tokens(task, splits, base) if base else {}
     base_name = str(base) if base else None
     found["splits"] = [
@@ -124,12 +112,13 @@ def check(
         )
         for name, shape in shapes.items()
     ]
-    findings = [*_warnings(told), *_copies(task, splits, found), *_label_findings(splits, names, data)]
+    results = [*_warnings(told), *_check_copies(task, splits, found), *_check_labels(splits, names, data)]
     limit = spec.max_length or task.max_length
     cut = [length > limit for lengths in tokens.values() for length in lengths]
     if any(cut):
-        findings.append(
-            Finding(
+        results.append(
+            _warning(
+                "length",
                 f"{sum(cut) / len(cut):.1%} of the rows are longer than {limit} tokens and would be cut.",
                 "zoo train ... --max-length N, up to the positions of the base",
             )
@@ -137,23 +126,27 @@ def check(
     try:
         division = divide_rows(task, splits, spec, eval_data)
     except DataError as error:
-        return Checked(**found, base=base_name, findings=[*findings, _stop(error)])
+        return Checked(**found, base=base_name, results=[*results, _failed(error)])
     return Checked(
         **found,
         base=base_name,
         train=len(division.train),
         held_out=len(division.held_out),
         rule=division.rule,
-        findings=findings,
+        results=results or [CheckResult("rows", OK, "nothing is wrong that can be seen without training")],
     )
 
 
-def _warnings(told: RecordingReport) -> list[Finding]:
-    return [Finding(line) for line in told.warnings]
+def _warnings(told: RecordingReport) -> list[CheckResult]:
+    return [_warning("rows", line) for line in told.warnings]
 
 
-def _stop(error: DataError) -> Finding:
-    return Finding(str(error), error.hint, stops=True)
+def _warning(name: str, detail: str, fix: str = "") -> CheckResult:
+    return CheckResult(name, WARNING, detail, fix)
+
+
+def _failed(error: DataError) -> CheckResult:
+    return CheckResult("rows", FAILED, str(error), error.hint or "")
 
 
 def _tokens(task: Task, splits: Mapping[str, Sequence[Example]], base: Resolved) -> dict[str, list[int]]:
@@ -179,8 +172,10 @@ def _balance(rows: Sequence[Example], names: Sequence[str]) -> dict[str, int]:
     return {name: counts[index] for index, name in enumerate(names)}
 
 
-def _copies(task: Task, splits: Mapping[str, Sequence[Example]], found: dict[str, Any]) -> list[Finding]:
-    """Findings on rows that come more than once; their counts go into `found`."""
+def _check_copies(
+    task: Task, splits: Mapping[str, Sequence[Example]], found: dict[str, Any]
+) -> list[CheckResult]:
+    """Results on rows that come more than once; their counts go into `found`."""
     train = Counter((task.key(row), row.get("label")) for row in splits.get("train", ()))
     held_out = {task.key(row) for name, rows in splits.items() if name != "train" for row in rows}
     labels: dict[str, set[Any]] = defaultdict(set)
@@ -194,60 +189,69 @@ def _copies(task: Task, splits: Mapping[str, Sequence[Example]], found: dict[str
         "contradictions": len(torn),
         "leaked": len(leaked),
     }
-    findings = []
+    results = []
     if found["copies"]:
         first = next(key for (key, _), count in train.items() if count > 1)
-        findings.append(Finding(f"{found['copies']} training rows are copies of others, as {_shown(first)}."))
+        results.append(
+            _warning("copies", f"{found['copies']} training rows are copies of others, as {_shown(first)}.")
+        )
     if torn:
-        findings.append(
-            Finding(
+        results.append(
+            _warning(
+                "labels",
                 f"{len(torn)} inputs come with more than one label, as {_shown(torn[0])}.",
                 "settle on one label for each: nothing can learn both",
             )
         )
     if leaked:
-        findings.append(
-            Finding(
+        results.append(
+            _warning(
+                "held-out rows",
                 f"{len(leaked)} training rows are among the held-out rows too, as {_shown(leaked[0])}: "
-                "they are left out of the training."
+                "they are left out of the training.",
             )
         )
-    return findings
+    return results
 
 
-def _label_findings(
+def _check_labels(
     splits: Mapping[str, Sequence[Example]], names: Sequence[str], data: Resolved
-) -> list[Finding]:
+) -> list[CheckResult]:
     if not names:
         return []
-    findings = []
+    results = []
     counts = _balance(splits.get("train", ()), names)
     rare = {name: count for name, count in counts.items() if count < _FEW}
     if rare:
         said = ", ".join(f"'{name}' ({count})" for name, count in list(rare.items())[:_FEW])
-        findings.append(
-            Finding(
+        results.append(
+            _warning(
+                "labels",
                 f"too few training rows to learn a label from: {said}.",
                 "more rows of them, or one label for all that are rare",
             )
         )
     name, most = max(counts.items(), key=lambda one: one[1])
     if most >= _MOST * sum(counts.values()):
-        findings.append(
-            Finding(f"{most / sum(counts.values()):.0%} of the rows are '{name}': judge by F1, not accuracy.")
+        results.append(
+            _warning(
+                "labels",
+                f"{most / sum(counts.values()):.0%} of the rows are '{name}': look at F1, not accuracy.",
+            )
         )
     alike: dict[str, list[str]] = defaultdict(list)
     for name in names:
         alike["".join(filter(str.isalnum, name.casefold()))].append(name)
     for same in alike.values():
         if len(same) > 1:
-            findings.append(
-                Finding(
+            results.append(
+                _warning(
+                    "labels",
                     f"labels that may be meant to be one: {', '.join(map(repr, same))}.",
                     f"write them alike in {data.location.removeprefix('path:')}",
                 )
             )
-    return findings
+    return results
 
 
 def _shown(key: str) -> str:
