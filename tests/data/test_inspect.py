@@ -123,7 +123,7 @@ def test_labels_that_are_rare_lopsided_or_spelt_twice_are_said_with_what_to_do(
     assert done.code == 0, done.err
     said = notes(done)
     assert "too few training rows to learn a label from: 'ham' (2), 'spam' (2)" in said
-    assert "93% of the rows are 'Spam': judge by F1" in said
+    assert "93% of the rows are 'Spam': look at F1" in said
     assert "labels that may be meant to be one: 'Spam', 'spam'. write them alike" in said
 
 
