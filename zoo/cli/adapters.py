@@ -152,7 +152,7 @@ def _data_facts(data: DataId | None) -> list[tuple[str, object]]:
         return [("data", UNKNOWN)]
     return [
         ("data", f"{data.id}, from {data.package or data.location}"),
-        ("rows", f"{data.n_train:,} of {data.n_train_available:,} trained on; judged by: {data.split}"),
+        ("rows", f"{data.n_train:,} of {data.n_train_available:,} trained on; evaluated on: {data.split}"),
     ]
 
 

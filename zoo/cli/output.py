@@ -107,7 +107,7 @@ def print_facts(facts: Sequence[tuple[str, object]]) -> None:
 
 
 def printable(text: str) -> str:
-    """Text of a model or a stranger, with its lines and tabs and without what moves a cursor."""
+    """Untrusted text, with its lines and tabs and without what moves a cursor."""
     return "".join(c if c.isprintable() or c in "\n\t" else " " for c in text)
 
 
@@ -122,6 +122,6 @@ def _line(row: Sequence[object]) -> str:
 
 
 def _cell(value: object) -> str:
-    """Text of strangers may hold tabs, newlines and terminal escapes: none may break a line or a screen."""
+    """Untrusted text may hold tabs, newlines and terminal escapes: none may break a line or a screen."""
     text = "" if value is None else str(value)
     return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)

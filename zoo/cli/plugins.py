@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--base", metavar="ID|FOLDER", help="Count on this base instead; needs --task.")
 @json_option
 def methods_command(name: str | None, task: str | None, base: str | None, as_json: bool) -> None:
-    """The ways to adapt a base, or all that is known of one of them.
+    """List the training methods, or describe one of them.
 
     Counts are of the default parameters; those made before on a task's default base are shown again.
     """
@@ -41,7 +41,7 @@ def methods_command(name: str | None, task: str | None, base: str | None, as_jso
     for plugin, method in methods:
         try:
             rows.append(_method(plugin, method, tasks, counted))
-        except Exception as error:  # a stranger's `refuses` or Params may raise anything
+        except Exception as error:  # a third-party `refuses` or Params may raise anything
             said = f"{plugin} fails: {type(error).__name__}: {one_line(error)}"
             if name:
                 raise PluginError(said) from error
@@ -147,7 +147,7 @@ def _trains(row: dict[str, Any], task: str) -> str:
 @click.command(name="tasks")
 @json_option
 def tasks_command(as_json: bool) -> None:
-    """What can be learned, with the default bases and data in order of preference."""
+    """List the tasks, with their default bases and data in order of preference."""
     rows = [
         {
             "name": task.name,

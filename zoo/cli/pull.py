@@ -30,8 +30,8 @@ def _name_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def pull_command(registry: Registry, reference: str, name: str | None, as_json: bool) -> None:
     """Fetch the adapter REPO from the Hub and register it.
 
-    Only safetensors weights and plain files are fetched, and judged before anything loads them. The base is
-    not fetched; where it is at hand, the adapter is verified on it.
+    Only safetensors weights and plain files are fetched, and checked before anything loads them. The base is
+    not fetched; where it is local, the adapter is verified on it.
     """
     from zoo.hub.pull import pull
 
@@ -60,7 +60,7 @@ def import_command(
     convert_bin: bool,
     as_json: bool,
 ) -> None:
-    """Take in a PEFT adapter that the zoo did not make: a folder, or a repository of the Hub."""
+    """Import a PEFT adapter that the zoo did not make: a folder, or a repository of the Hub."""
     from zoo.hub.import_adapter import take
     from zoo.hub.infer_record import Asserted
     from zoo.hub.pull import pull

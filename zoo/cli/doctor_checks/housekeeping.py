@@ -125,7 +125,7 @@ def zoo_command(registry: Registry, *arguments: str) -> str:
 def again(registry: Registry, record: AdapterRecord) -> str:
     """The commands that make or fetch an adapter anew under its name.
 
-    They are put together here from its settings: a command that a stranger wrote down is not to be typed.
+    They are put together here from its settings: a command from an untrusted record is not to be typed.
     """
     remove = zoo_command(registry, "rm", "--yes", record.name)
     if record.hub is not None:
