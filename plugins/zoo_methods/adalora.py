@@ -13,27 +13,25 @@ if TYPE_CHECKING:
 zoo_api = 1
 
 
-@dataclass(frozen=True)
-class AdaloraParams:
-    target_r: int = param(8, "mean rank at the end", least=1)
-    init_r: int = param(12, "rank of every update at the start; above target_r", least=2)
-    alpha: int = param(32, "the update is scaled by alpha / init_r", least=1)
-    dropout: float = param(0.1, "on the adapter's own input", least=0, below=1)
-    orth_reg_weight: float = param(0.5, "weight of the penalty that keeps directions apart", least=0)
-    targets: Targets = TARGETS
-
-    def __post_init__(self) -> None:
-        if self.init_r <= self.target_r:
-            raise ValueError(f"init_r {self.init_r} is not above target_r {self.target_r}")
-
-
 class Adalora(PeftMethod):
     name, peft_type = "adalora", "ADALORA"
     peft_names = {"alpha": "lora_alpha", "dropout": "lora_dropout"}
     summary = "low-rank updates whose rank goes where it is needed"
     paper = "Zhang et al. 2023, arXiv:2303.10512"
-    Params = AdaloraParams
     learning_rate = 5e-3
+
+    @dataclass(frozen=True)
+    class Params:
+        target_r: int = param(8, "mean rank at the end", least=1)
+        init_r: int = param(12, "rank of every update at the start; above target_r", least=2)
+        alpha: int = param(32, "the update is scaled by alpha / init_r", least=1)
+        dropout: float = param(0.1, "on the adapter's own input", least=0, below=1)
+        orth_reg_weight: float = param(0.5, "weight of the penalty that keeps directions apart", least=0)
+        targets: Targets = TARGETS
+
+        def __post_init__(self) -> None:
+            if self.init_r <= self.target_r:
+                raise ValueError(f"init_r {self.init_r} is not above target_r {self.target_r}")
 
     def peft_fields(self, params: Any, task: Task) -> dict[str, Any]:
         return super().peft_fields(params, task) | {"total_step": 1}  # not known yet

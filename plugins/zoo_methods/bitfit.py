@@ -14,21 +14,17 @@ if TYPE_CHECKING:
 zoo_api = 1
 
 
-@dataclass(frozen=True)
-class BitFitParams:
-    targets: Targets = param(None, "modules whose biases are trained; none: all that have one")
-
-
 class BitFit(Method):
     name = "bitfit"
     summary = "only the biases are trained"
     paper = "Ben Zaken et al. 2021, arXiv:2106.10199"
-    Params = BitFitParams
-    learning_rate = 1e-3
     unmergeable = None
 
+    @dataclass(frozen=True)
+    class Params:
+        targets: Targets = param(None, "modules whose biases are trained; none: all that have one")
+
     def attach(self, model: nn.Module, params: Any, task: Task, head: Sequence[str]) -> nn.Module:
-        model.requires_grad_(False)
         owners = [name for name, module in model.named_modules() if getattr(module, "bias", None) is not None]
         has = list(dict.fromkeys(name.rpartition(".")[2] for name in owners))
         wanted = params.targets or has
@@ -41,11 +37,10 @@ class BitFit(Method):
                 f"bitfit does not fit this {model.config.model_type}: {reason}.",
                 f"-s targets={','.join(has)}" if has else "zoo train ln-tuning, which needs none",
             )
+        self.freeze(model, head)
         for name in owners:
             if any(f".{name}".endswith(f".{one}") for one in wanted):
                 model.get_submodule(name).bias.requires_grad_(True)
-        for name in head:
-            model.get_submodule(name).requires_grad_(True)
         return model
 
     def merge(self, model: nn.Module) -> nn.Module:

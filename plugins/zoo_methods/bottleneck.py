@@ -20,29 +20,24 @@ if TYPE_CHECKING:
 zoo_api = 1
 
 
-@dataclass(frozen=True)
-class BottleneckParams:
-    style: Literal["houlsby", "pfeiffer", "parallel"] = param(
-        "pfeiffer", "after both parts of a layer, at its end, or beside its feed-forward part"
-    )
-    reduction: int = param(16, "an adapter has the layer's width divided by this as units", least=1)
-    activation: Literal["relu", "gelu", "silu", "tanh"] = param("gelu", "between down and up")
-    scale: float | None = param(None, "factor of what is added; none: 4 for parallel, else 1", least=1e-3)
-    learn_scale: bool = param(False, "that factor is trained, one in each adapter")
-
-
 class Bottleneck(Method):
     name = "bottleneck"
     summary = "bottleneck adapters after or beside the parts of each layer"
     paper = "Houlsby et al. 2019, arXiv:1902.00751"
-    Params = BottleneckParams
-    learning_rate = 1e-3
-    unmergeable = "its adapters bend what passes, and no matrix does that"
+    unmergeable = "its adapters are not linear, so no matrix computes the same"
+
+    @dataclass(frozen=True)
+    class Params:
+        style: Literal["houlsby", "pfeiffer", "parallel"] = param(
+            "pfeiffer", "after both parts of a layer, at its end, or beside its feed-forward part"
+        )
+        reduction: int = param(16, "an adapter has the layer's width divided by this as units", least=1)
+        activation: Literal["relu", "gelu", "silu", "tanh"] = param("gelu", "between down and up")
+        scale: float | None = param(None, "factor of what is added; none: 4 for parallel, else 1", least=1e-3)
+        learn_scale: bool = param(False, "that factor is trained, one in each adapter")
 
     def attach(self, model: nn.Module, params: Any, task: Task, head: Sequence[str]) -> nn.Module:
-        model.requires_grad_(False)
-        for name in head:
-            model.get_submodule(name).requires_grad_(True)
+        self.freeze(model, head)
         for layer in layers_of(model):
             if params.reduction > layer.width:
                 raise IncompatibleError(
@@ -67,7 +62,7 @@ def _adapter_class() -> Any:
     from transformers.activations import ACT2FN
 
     class Adapter(nn.Module):
-        def __init__(self, width: int, params: BottleneckParams):
+        def __init__(self, width: int, params: Bottleneck.Params):
             super().__init__()
             self.down = nn.Linear(width, width // params.reduction)
             self.activation = ACT2FN[params.activation]

@@ -13,19 +13,17 @@ if TYPE_CHECKING:
 zoo_api = 1
 
 
-@dataclass(frozen=True)
-class C3aParams:
-    block_size: int | None = param(None, "divides both sides; none: the largest up to 64", least=1)
-    targets: Targets = TARGETS
-
-
 class C3a(PeftMethod):
     name = "c3a"
     summary = "block-circulant updates by Fourier transforms"
     paper = "Chen et al. 2024, arXiv:2407.19342"
-    Params = C3aParams
     learning_rate = 1e-1
     peft_type = "C3A"
+
+    @dataclass(frozen=True)
+    class Params:
+        block_size: int | None = param(None, "divides both sides; none: the largest up to 64", least=1)
+        targets: Targets = TARGETS
 
     def peft_fields(self, params: Any, task: Task) -> dict[str, Any]:
         # at zero, so that training begins at the base as it is

@@ -1,7 +1,5 @@
 """DoRA: LoRA of a weight's directions, their lengths trained apart (Liu et al. 2024, arXiv:2402.09353)."""
 
-from __future__ import annotations
-
 from zoo import Method, hookimpl
 from zoo_methods.lora import Lora
 

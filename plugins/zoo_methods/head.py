@@ -24,9 +24,7 @@ class Head(Method):
         return None if task.peft_type == "SEQ_CLS" else f"{task.name} has no classification head to train"
 
     def attach(self, model: nn.Module, params: Any, task: Task, head: Sequence[str]) -> nn.Module:
-        model.requires_grad_(False)
-        for name in head:
-            model.get_submodule(name).requires_grad_(True)
+        self.freeze(model, head)
         return model
 
     def merge(self, model: nn.Module) -> nn.Module:

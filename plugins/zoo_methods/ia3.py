@@ -16,28 +16,26 @@ _FEEDFORWARD = {"clip": ["mlp.fc2"], "distilbert": ["ffn.lin2"]}
 """By model type, where PEFT does not know them: what is scaled, and those of it whose input is."""
 
 
-@dataclass(frozen=True)
-class IA3Params:
-    targets: Targets = TARGETS
-    feedforward: Targets = param(
-        None, "those of the targets whose input is scaled, not their output; none: the model type's usual"
-    )
-
-    def __post_init__(self) -> None:
-        lost = sorted(set(self.feedforward or ()) - set(self.targets or ()))
-        if lost:
-            raise ValueError(f"feedforward names {', '.join(lost)}, which the targets do not")
-
-
 class IA3(PeftMethod):
     name = "ia3"
     summary = "trained vectors that scale keys, values and feed-forward activations"
     paper = "Liu et al. 2022, arXiv:2205.05638"
-    Params = IA3Params
     learning_rate = 1e-2
     peft_type = "IA3"
     default_targets = _TARGETS
     peft_names = {"feedforward": "feedforward_modules"}
+
+    @dataclass(frozen=True)
+    class Params:
+        targets: Targets = TARGETS
+        feedforward: Targets = param(
+            None, "those of the targets whose input is scaled, not their output; none: the model type's usual"
+        )
+
+        def __post_init__(self) -> None:
+            lost = sorted(set(self.feedforward or ()) - set(self.targets or ()))
+            if lost:
+                raise ValueError(f"feedforward names {', '.join(lost)}, which the targets do not")
 
     @staticmethod
     def targets(params: Any, task: Task) -> list[str] | None:

@@ -14,18 +14,15 @@ if TYPE_CHECKING:
 zoo_api = 1
 
 
-@dataclass(frozen=True)
-class LNTuningParams:
-    targets: Targets = param(None, "norm layers to train; none: all of them")
-
-
 class LNTuning(PeftMethod):
     name = "ln-tuning"
     summary = "only the norm layers are trained"
     paper = "Zhao et al. 2023, arXiv:2312.11420"
-    Params = LNTuningParams
-    learning_rate = 1e-3
     peft_type = "LN_TUNING"
+
+    @dataclass(frozen=True)
+    class Params:
+        targets: Targets = param(None, "norm layers to train; none: all of them")
 
     @staticmethod
     def targets(params: Any, task: Task) -> list[str] | None:

@@ -1,7 +1,5 @@
 """MiSS: one small matrix, repeated over the whole weight, is trained (Kang & Yin 2024, arXiv:2409.15371)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
@@ -9,21 +7,18 @@ from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
 zoo_api = 1
 
 
-@dataclass(frozen=True)
-class MissParams:
-    r: int = param(32, "rows of the repeated matrix: as many numbers as LoRA of half the rank", least=1)
-    dropout: float = param(0.0, "on the adapter's own input", least=0, below=1)
-    targets: Targets = TARGETS
-
-
 class Miss(PeftMethod):
     name = "miss"
     summary = "one small matrix, repeated over the weight"
     paper = "Kang & Yin 2024, arXiv:2409.15371"
-    Params = MissParams
-    learning_rate = 1e-3
     peft_type = "MISS"
     peft_names = {"dropout": "miss_dropout"}
+
+    @dataclass(frozen=True)
+    class Params:
+        r: int = param(32, "rows of the repeated matrix: as many numbers as LoRA of half the rank", least=1)
+        dropout: float = param(0.0, "on the adapter's own input", least=0, below=1)
+        targets: Targets = TARGETS
 
 
 @hookimpl

@@ -13,24 +13,22 @@ if TYPE_CHECKING:
 zoo_api = 1
 
 
-@dataclass(frozen=True)
-class OftParams:
-    oft_block_size: int | None = param(
-        None, "side of a rotated block; none: the largest divisor up to 32", least=2
-    )
-    dropout: float = param(0.0, "share of the blocks left out in a step", least=0, below=1)
-    cayley_neumann: bool = param(True, "rotations by five terms of a series (quicker), else by inversion")
-    targets: Targets = TARGETS
-
-
 class Oft(PeftMethod):
     name = "oft"
     summary = "trained rotations of the frozen weights"
     paper = "Qiu et al. 2023, arXiv:2306.07280"
-    Params = OftParams
     learning_rate = 2e-3
     peft_type = "OFT"
     peft_names = {"dropout": "module_dropout", "cayley_neumann": "use_cayley_neumann"}
+
+    @dataclass(frozen=True)
+    class Params:
+        oft_block_size: int | None = param(
+            None, "side of a rotated block; none: the largest divisor up to 32", least=2
+        )
+        dropout: float = param(0.0, "share of the blocks left out in a step", least=0, below=1)
+        cayley_neumann: bool = param(True, "rotations by five terms of a series (quicker), else by inversion")
+        targets: Targets = TARGETS
 
     def fit(self, config: Any, model: nn.Module) -> None:
         config.oft_block_size = self.block(config, model, "oft_block_size", 32, sides=(0,))

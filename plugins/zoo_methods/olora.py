@@ -1,7 +1,5 @@
 """OLoRA: LoRA that starts as an orthonormal part of the weight (Büyükakyüz 2024, arXiv:2406.01775)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -31,7 +31,6 @@ class Pissa(PeftMethod):
     summary = "LoRA that starts as the weight's principal part"
     paper = "Meng et al. 2024, arXiv:2404.02948"
     Params: type = PissaParams
-    learning_rate = 1e-3
     peft_type = "LORA"
     peft_names = {"iterations": None}
 

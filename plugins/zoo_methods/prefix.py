@@ -19,21 +19,19 @@ if TYPE_CHECKING:
 zoo_api = 1
 
 
-@dataclass(frozen=True)
-class PrefixParams:
-    num_virtual_tokens: int = param(20, "length of the prefix", least=1)
-    projection: bool = param(False, "a small network makes the prefix while it is trained")
-    encoder_hidden_size: int = param(128, "width of that network", least=1)
-
-
 class Prefix(PromptMethod):
     name = "prefix"
     summary = "prefix tuning: trained keys and values before the text, in every layer"
     paper = "Li & Liang 2021, arXiv:2101.00190"
-    Params = PrefixParams
     learning_rate = 1e-2
     peft_type = "PREFIX_TUNING"
     peft_names = {"projection": "prefix_projection"}
+
+    @dataclass(frozen=True)
+    class Params:
+        num_virtual_tokens: int = param(20, "length of the prefix", least=1)
+        projection: bool = param(False, "a small network makes the prefix while it is trained")
+        encoder_hidden_size: int = param(128, "width of that network", least=1)
 
     def peft_fields(self, params: Any, task: Task) -> dict[str, Any]:
         width = params.encoder_hidden_size if params.projection else None

@@ -18,23 +18,21 @@ if TYPE_CHECKING:
 zoo_api = 1
 
 
-@dataclass(frozen=True)
-class PromptParams:
-    num_virtual_tokens: int = param(20, "length of the prompt", least=1)
-    init: Literal["vocabulary", "random"] = param(
-        "vocabulary", "the prompt starts as words drawn from the vocabulary, or as noise"
-    )
-    init_text: str | None = param(None, "the prompt starts as this text, repeated or cut to its length")
-
-
 class Prompt(PromptMethod):
     name = "prompt"
     summary = "prompt tuning: trained vectors before the text"
     paper = "Lester et al. 2021, arXiv:2104.08691"
-    Params = PromptParams
     learning_rate = 3e-2
     peft_type = "PROMPT_TUNING"
     peft_names = {"init": "prompt_tuning_init", "init_text": "prompt_tuning_init_text"}
+
+    @dataclass(frozen=True)
+    class Params:
+        num_virtual_tokens: int = param(20, "length of the prompt", least=1)
+        init: Literal["vocabulary", "random"] = param(
+            "vocabulary", "the prompt starts as words drawn from the vocabulary, or as noise"
+        )
+        init_text: str | None = param(None, "the prompt starts as this text, repeated or cut to its length")
 
     def peft_fields(self, params: Any, task: Task) -> dict[str, Any]:
         start = "RANDOM" if params.init == "random" or params.init_text else "SAMPLE_VOCAB"

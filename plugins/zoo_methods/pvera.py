@@ -1,7 +1,5 @@
 """PVeRA: VeRA whose update is drawn anew in every training step from a trained distribution."""
 
-from __future__ import annotations
-
 from zoo import Method, hookimpl
 from zoo_methods.vera import Vera
 

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from zoo import IncompatibleError, Method, Targets, Task, hookimpl, param
-from zoo_methods.lora import Lora, LoraParams
+from zoo_methods.lora import Lora
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,18 +20,16 @@ _KEPT = (".*pooler", ".*classifier", "score", "lm_head", "embed_out")
 """Modules that are not quantised, as regular expressions: heads, which may have no weights yet."""
 
 
-@dataclass(frozen=True)
-class QLoraParams(LoraParams):
-    targets: Targets = param(("all-linear",), "modules to adapt; as in the paper, all matrices")
-    double_quant: bool = param(True, "the quantisation's own scales are quantised too")
-
-
 class QLora(Lora):
     name = "qlora"
     summary = "LoRA on a base in 4-bit NormalFloat"
     paper = "Dettmers et al. 2023, arXiv:2305.14314"
-    Params = QLoraParams
     peft_names = {**Lora.peft_names, "double_quant": None}
+
+    @dataclass(frozen=True)
+    class Params(Lora.Params):
+        targets: Targets = param(("all-linear",), "modules to adapt; as in the paper, all matrices")
+        double_quant: bool = param(True, "the quantisation's own scales are quantised too")
 
     def recognise(self, config: Mapping[str, Any]) -> None:
         return None  # a config does not tell what its base was kept in

@@ -13,21 +13,19 @@ if TYPE_CHECKING:
 zoo_api = 1
 
 
-@dataclass(frozen=True)
-class RoadParams:
-    variant: Literal["road_1", "road_2", "road_4"] = param(
-        "road_1", "angles and scales: one a pair, one an output, or two an output"
-    )
-    targets: Targets = TARGETS
-
-
 class Road(PeftMethod):
     name = "road"
     summary = "trained 2D rotations of the outputs"
     paper = "Liao & Monz 2024, arXiv:2409.00119"
-    Params = RoadParams
     learning_rate = 5e-3
     peft_type = "ROAD"
+
+    @dataclass(frozen=True)
+    class Params:
+        variant: Literal["road_1", "road_2", "road_4"] = param(
+            "road_1", "angles and scales: one a pair, one an output, or two an output"
+        )
+        targets: Targets = TARGETS
 
     def fit(self, config: Any, model: nn.Module) -> None:
         # which outputs form a pair is of no account, and large groups compute faster

@@ -13,22 +13,20 @@ if TYPE_CHECKING:
 zoo_api = 1
 
 
-@dataclass(frozen=True)
-class ShiraParams:
-    r: int = param(8, "as many numbers are trained as by LoRA of this rank", least=1)
-    seed: int = param(0, "draws which numbers", least=0)
-    targets: Targets = TARGETS
-
-
 class Shira(PeftMethod):
     name = "shira"
     summary = "a sparse, high-rank update"
     paper = "Bhardwaj et al. 2024, arXiv:2406.13175"
-    Params = ShiraParams
     learning_rate = 5e-3
     peft_type = "SHIRA"
     peft_names = {"seed": "random_seed"}
     bounded_rank = False  # it counts numbers, not directions
+
+    @dataclass(frozen=True)
+    class Params:
+        r: int = param(8, "as many numbers are trained as by LoRA of this rank", least=1)
+        seed: int = param(0, "draws which numbers", least=0)
+        targets: Targets = TARGETS
 
     def fit(self, config: Any, model: nn.Module) -> None:
         config.mask_fn = _mask

@@ -14,23 +14,21 @@ if TYPE_CHECKING:
 zoo_api = 1
 
 
-@dataclass(frozen=True)
-class UniloraParams:
-    r: int = param(4, "rank of the update", least=1)
-    length: int = param(256, "of the trained vector", least=1)
-    seed: int = param(42, "draws the projection", least=0)
-    dropout: float = param(0.0, "on the adapter's own input", least=0, below=1)
-    targets: Targets = TARGETS
-
-
 class Unilora(PeftMethod):
     name = "unilora"
     summary = "all low-rank updates from one trained vector"
     paper = "Li et al. 2025, arXiv:2506.00799"
-    Params = UniloraParams
     learning_rate = 1e-2
     peft_type = "UNILORA"
     peft_names = {"length": "theta_d_length", "seed": "proj_seed", "dropout": "unilora_dropout"}
+
+    @dataclass(frozen=True)
+    class Params:
+        r: int = param(4, "rank of the update", least=1)
+        length: int = param(256, "of the trained vector", least=1)
+        seed: int = param(42, "draws the projection", least=0)
+        dropout: float = param(0.0, "on the adapter's own input", least=0, below=1)
+        targets: Targets = TARGETS
 
     def attach(self, model: nn.Module, params: Any, task: Task, head: Sequence[str]) -> nn.Module:
         import torch

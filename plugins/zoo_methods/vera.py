@@ -1,7 +1,5 @@
 """VeRA: trained vectors scale frozen random low-rank matrices that all layers share."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
@@ -9,23 +7,21 @@ from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
 zoo_api = 1
 
 
-@dataclass(frozen=True)
-class VeraParams:
-    r: int = param(256, "rank of the shared matrices; above a matrix side is fine", least=1)
-    d_initial: float = param(0.1, "initial scale of the rank's directions", least=0)
-    dropout: float = param(0.0, "on the adapter's own input", least=0, below=1)
-    targets: Targets = TARGETS
-
-
 class Vera(PeftMethod):
     name = "vera"
     summary = "trained scales of shared random low-rank matrices"
     paper = "Kopiczko et al. 2023, arXiv:2310.11454"
-    Params = VeraParams
     learning_rate = 1e-2
     peft_type = "VERA"
     peft_names = {"dropout": "vera_dropout"}
     bounded_rank = False  # the frozen matrices are random: more directions than sides are still of use
+
+    @dataclass(frozen=True)
+    class Params:
+        r: int = param(256, "rank of the shared matrices; above a matrix side is fine", least=1)
+        d_initial: float = param(0.1, "initial scale of the rank's directions", least=0)
+        dropout: float = param(0.0, "on the adapter's own input", least=0, below=1)
+        targets: Targets = TARGETS
 
 
 @hookimpl

@@ -1,7 +1,5 @@
 """`path:`: a model folder or a data file on this disk."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from zoo import Kind, NotFoundError, Resolved, Source, hookimpl

@@ -1,7 +1,5 @@
 """`pip:`: bases and data that installed Python packages carry, for machines that reach no Hub."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec

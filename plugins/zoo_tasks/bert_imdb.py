@@ -1,7 +1,5 @@
 """Sentiment of film reviews (IMDB, Maas et al. 2011, aclanthology.org/P11-1015) with a BERT encoder."""
 
-from __future__ import annotations
-
 import re
 
 from zoo import Task, TextClassification, hookimpl

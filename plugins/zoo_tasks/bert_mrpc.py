@@ -1,7 +1,5 @@
 """Do two sentences say the same? (MRPC, Dolan & Brockett 2005, aclanthology.org/I05-5002) With an encoder."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,8 +1,6 @@
 """Pictures found by their captions, and captions by their pictures, with CLIP (Radford et al. 2021,
 arXiv:2103.00020) adapted to one's own pairs."""
 
-from __future__ import annotations
-
 from zoo import ImageTextRetrieval, Task, hookimpl
 
 zoo_api = 1

@@ -1,7 +1,5 @@
 """Sentiment of film phrases (SST-2, Socher et al. 2013, aclanthology.org/D13-1170) with DistilBERT."""
 
-from __future__ import annotations
-
 from zoo import Task, TextClassification, hookimpl
 
 zoo_api = 1

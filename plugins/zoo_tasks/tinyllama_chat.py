@@ -1,7 +1,5 @@
 """Answering instructions (TinyLlama, Zhang et al. 2024, arXiv:2401.02385) with a chat model."""
 
-from __future__ import annotations
-
 from zoo import CausalLanguageModelling, Task, hookimpl
 
 zoo_api = 1

@@ -77,6 +77,13 @@ class Method(ABC):
             IncompatibleError: the method does not fit this model.
         """
 
+    @staticmethod
+    def freeze(model: nn.Module, head: Sequence[str]) -> None:
+        """Train nothing of the model but its head: what most `attach` begin with."""
+        model.requires_grad_(False)
+        for name in head:
+            model.get_submodule(name).requires_grad_(True)
+
     def training_starts(self, model: nn.Module, steps: int) -> None:
         """Before the first of `steps` steps of the optimizer: for a method with a schedule of its own."""
         return

@@ -37,8 +37,13 @@ class PeftMethod(Method):
         class Miss(PeftMethod):
             name, peft_type = "miss", "MISS"
             summary = "one small matrix, repeated over the weight"
-            Params = MissParams
             peft_names = {"dropout": "miss_dropout"}
+
+            @dataclass(frozen=True)
+            class Params:
+                r: int = param(32, "rows of the repeated matrix", least=1)
+                dropout: float = param(0.0, "on the adapter's own input", least=0, below=1)
+                targets: Targets = TARGETS
 
     The same mapping makes the config for training and reads one that was made elsewhere. A method with logic
     of its own overrides `peft_fields` or `fit`; one whose config is of no type of PEFT's, `config`.

@@ -7,17 +7,17 @@ from zoo import TARGETS, PeftMethod, Targets, hookimpl, param
 zoo_api = 1
 
 
-@dataclass(frozen=True)
-class DeftParams:
-    r: int = param(8, "directions", least=1)
-    method: str = param("relu", "how they are projected: relu or qr")
-    targets: Targets = TARGETS
-
-
 class Deft(PeftMethod):
-    name, peft_type, Params = "deft", "DEFT", DeftParams
+    name = "deft"
     summary = "directions of each weight exchanged for learned ones"
+    peft_type = "DEFT"
     peft_names = {"method": "decomposition_method"}
+
+    @dataclass(frozen=True)
+    class Params:
+        r: int = param(8, "directions", least=1)
+        method: str = param("relu", "how they are projected: relu or qr")
+        targets: Targets = TARGETS
 
 
 @hookimpl
