@@ -293,7 +293,7 @@ def test_weights_that_are_none_are_named_for_what_they_are(
 def test_a_truncated_file_is_named(zoo: Zoo, plain: Path) -> None:
     path = plain / "adapter_model.safetensors"
     path.write_bytes(path.read_bytes()[:-5])
-    assert "is cut short: 5 bytes of its numbers are missing" in zoo("import", plain).error
+    assert "is cut short" in zoo("import", plain).error
 
 
 @pytest.mark.parametrize(
