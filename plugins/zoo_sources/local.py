@@ -26,7 +26,7 @@ class Local(Source):
             if weights and not any(path.glob("*.safetensors")):
                 raise NotFoundError(
                     f"base '{ref}' has a config but no *.safetensors weights (pickled ones are not read).",
-                    "zoo train ... --dry-run works from the config alone",
+                    f"zoo methods --task TASK --base {ref} counts parameters from the config alone",
                 )
         return Resolved(
             kind=kind,

@@ -48,18 +48,17 @@ def write_rows(path: Path, count: int) -> list[int]:
     from tokenizers import Tokenizer
 
     from zoo.data.dataset import open_dataset
-    from zoo.plugins import source
+    from zoo.plugins import manager, source
     from zoo.registry.schema import AdapterSpec
     from zoo.runtime.console import Report
-    from zoo.training.plan import plan
 
     # torch stays out of this process: a child's highest resident set starts at that of its parent
-    made = plan(AdapterSpec(method="lora", task="bert-imdb", limit=count))
+    spec, task = AdapterSpec(method="lora", task="bert-imdb", limit=count), manager.load_task("bert-imdb")
     base = source.resolve(BASE, (), "base", Report()).folder
-    rows = open_dataset(made.task, source.resolve(DATA, (), "data", Report()), made.spec, Report()).train
+    rows = open_dataset(task, source.resolve(DATA, (), "data", Report()), spec, Report()).train
     tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
     tokenizer.no_padding()
-    tokenizer.enable_truncation(made.task.max_length)
+    tokenizer.enable_truncation(task.max_length)
     tokens = [len(one.ids) for one in tokenizer.encode_batch([row["text"] for row in rows])]
     order = evenly(sorted(range(len(rows)), key=lambda index: tokens[index]))
     path.write_text(

@@ -15,7 +15,7 @@ from tests.conftest import Result
 from zoo.errors import IncompatibleError
 from zoo.plugins import manager
 from zoo.plugins import params as options
-from zoo.training.preflight import count
+from zoo.training.parameter_counts import count
 
 needs_bitsandbytes = pytest.mark.skipif(
     util.find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed: pip install '.[qlora]'"

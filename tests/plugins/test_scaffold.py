@@ -259,7 +259,7 @@ def test_what_the_from_scratch_lora_cannot_do_is_said_before_training(
 
 @pytest.mark.parametrize(("bias", "more"), [("none", 0), ("lora_only", 2 * 2 * 32), ("all", None)])
 def test_biases_are_trained_as_asked(bias: str, more: int | None, on_path: Path, tiny_bert: Path) -> None:
-    from zoo.training.preflight import attach_without_weights, count
+    from zoo.training.parameter_counts import attach_without_weights, count
 
     task, method = manager.load_task("bert-imdb"), manager.load_method("scratch-lora")
     params = method.Params(r=4, bias=bias, targets=("query", "value"))

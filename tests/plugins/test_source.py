@@ -185,14 +185,14 @@ def test_an_empty_reference_is_a_wrong_command_not_a_missing_base(ref: str) -> N
         sources.resolve(ref, (), "base", Report())
 
 
-def test_a_folder_without_weights_is_refused_for_training_and_fine_for_a_dry_run(
+def test_a_folder_without_weights_is_refused_where_weights_are_needed(
     tiny_bert: Path, tmp_path: Path
 ) -> None:
     folder = config_only(tiny_bert, tmp_path / "config-only")
     (folder / "pytorch_model.bin").write_bytes(b"pickled")
     with pytest.raises(NotFoundError, match="pickled") as caught:
         sources.resolve(str(folder), (), "base", Report())
-    assert "--dry-run" in str(caught.value.hint)
+    assert "zoo methods" in str(caught.value.hint)
     assert sources.resolve(str(folder), (), "base", Report(), weights=False).path == folder
 
 

@@ -10,7 +10,7 @@ import torch
 from zoo.plugins import manager
 from zoo.plugins import params as options
 from zoo.training.memory_estimate import Memory, estimate
-from zoo.training.preflight import attach_without_weights
+from zoo.training.parameter_counts import attach_without_weights
 
 TASK = manager.load_task("bert-imdb")
 

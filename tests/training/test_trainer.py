@@ -326,13 +326,15 @@ def test_another_error_of_the_model_is_not_taken_for_want_of_memory(
 
 @pytest.mark.parametrize("flag", ["--gradient-checkpointing", "--compile"])
 def test_a_switch_is_part_of_the_command_that_makes_the_adapter_again(flag: str) -> None:
+    from zoo.plugins.run import RunConfig
     from zoo.registry.schema import AdapterSpec
-    from zoo.training.plan import command, plan
+    from zoo.training.prepare import command
 
     spec = AdapterSpec(method="lora", task="bert-imdb", base="b", data="d")
     switched = msgspec.structs.replace(spec, **{flag.removeprefix("--").replace("-", "_"): True})
-    assert flag in command(plan(switched).spec)
-    assert flag not in command(plan(spec).spec)
+    method, task = manager.load_method("lora"), manager.load_task("bert-imdb")
+    assert flag in command(RunConfig.of(switched, method, task))
+    assert flag not in command(RunConfig.of(spec, method, task))
 
 
 @pytest.mark.slow

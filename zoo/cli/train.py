@@ -14,7 +14,7 @@ from zoo.registry.store import Registry
 from zoo.runtime.console import StderrReport, clock
 
 if TYPE_CHECKING:
-    from zoo.training.preflight import DryRun
+    from zoo.training.prepare import Prepared
 
 
 @click.command(name="train")
@@ -92,12 +92,13 @@ def train_command(
     zoo train full bert-imdb --base FacebookAI/roberta-base --epochs 3
     """
     from zoo.runtime import distributed
-    from zoo.training import pipeline, preflight
+    from zoo.training import pipeline
+    from zoo.training.prepare import prepare
 
     spec = AdapterSpec(params=split_pairs(params), **settings)
     report = StderrReport(strict)
     if dry_run:
-        _print_dry_run(preflight.dry_run(spec, registry, report), as_json)
+        _print_dry_run(prepare(spec, registry, report, resume=resume, fetch=False), as_json)
         return
     record = pipeline.train(spec, registry, report, resume=resume)
     if not distributed.is_main():
@@ -119,30 +120,32 @@ def train_command(
     report.say(f"registered '{record.name}' in {registry.path}; its files are in {folder}")
 
 
-def _print_dry_run(found: DryRun, as_json: bool) -> None:
-    from zoo.errors import UnreachableError
-
-    spec, count = found.spec, found.count
+def _print_dry_run(found: Prepared, as_json: bool) -> None:
+    spec, count, adapter_bytes = found.config, found.count, found.adapter_bytes
+    memory = found.memory().peak
+    dataset, rows = found.dataset, "none" if found.data is None else "not downloaded, so not counted"
+    if dataset is not None:
+        rows = f"{len(dataset.train):,} to train on, {len(dataset.held_out):,} held out"
     facts: dict[str, object] = {
         "name": spec.name,
         "method": spec.method,
         "params": ", ".join(f"{key}={value}" for key, value in spec.params.items()),
         "task": spec.task,
         "base": str(found.base),
-        "data": str(found.data) if found.data else f"none: {found.trouble}",
-        "rows": found.rows,
+        "data": str(found.data) if found.data else f"none: {found.missing_data}",
+        "rows": rows,
         "labels": ", ".join(found.labels),
         "epochs": spec.epochs,
         "learning_rate": spec.learning_rate,
         "precision": found.precision,
         "trainable": count.trainable if as_json else f"{count.trainable:,}",
         "parameters": count.total if as_json else f"{count.total:,}",
-        "adapter_bytes": found.adapter_bytes if as_json else f"{found.adapter_bytes:,}",
-        "memory": found.memory.peak if as_json else f"about {found.memory.peak / 1e9:.1f} GB",
+        "adapter_bytes": adapter_bytes if as_json else f"{adapter_bytes:,}",
+        "memory": memory if as_json else f"about {memory / 1e9:.1f} GB",
     }
     if as_json:
         print_json(facts)
     else:
         print_facts(list(facts.items()))
-    if found.trouble:
-        raise UnreachableError(f"the run would fail: {found.trouble}", "--data FILE")
+    if found.missing_data:
+        raise found.missing_data

@@ -76,6 +76,8 @@ def predict_command(
             "give texts, or pairs of them with --pair, or a file of them with -f, and not both.",
             f"zoo predict {name} 'A fine film.'",
         )
+    if gallery is not None and not gallery.is_dir():
+        raise NotFoundError(f"there is no folder '{gallery}'.")
     from zoo.adapters import load
     from zoo.adapters.integrity import task_of
 

@@ -8,7 +8,7 @@ import json
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,14 +80,33 @@ def columns_of(frame: DataFrame, wanted: Mapping[str, str], location: str) -> Da
     Raises:
         DataError: one is missing; the message lists the columns.
     """
+    check_columns(frame.columns, wanted, location)
+    return frame[list(wanted.values())].set_axis(list(wanted), axis="columns")
+
+
+def check_columns(columns: Iterable[object], wanted: Mapping[str, str], location: str) -> None:
+    """
+    Raises:
+        DataError: one of the `wanted` is not there; the message lists those that are.
+    """
+    has = list(map(str, columns))
     for role, column in wanted.items():
-        if column not in frame.columns:
-            has = ", ".join(map(str, frame.columns))
+        if column not in has:
             raise DataError(
-                f"{location} has no column '{column}': it has {has}.",
+                f"{location} has no column '{column}': it has {', '.join(has)}.",
                 f"--column {role}=NAME says which column is the {role}",
             )
-    return frame[list(wanted.values())].set_axis(list(wanted), axis="columns")
+
+
+def read_header(path: Path) -> list[str] | None:
+    """The columns of a csv or tsv by its first line alone; None for another file, or a damaged one."""
+    if path.suffix.lower() not in (".csv", ".tsv"):
+        return None
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            return next(csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ","), None)
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return None
 
 
 def divide(

@@ -133,6 +133,13 @@ class Task(ABC):
         """A few inputs on which a saved and a loaded model are compared."""
         return [self.example(text) for text in _PROBE]
 
+    def refuses_base(self, folder: Path, config: Mapping[str, Any]) -> str | None:
+        """Why no base with this `config` (its config.json) can be used, to follow "'NAME' "; None if it can.
+
+        Asked before torch is imported: only small files in `folder` are read, and no weight need be there.
+        """
+        return None
+
     @abstractmethod
     def load_processor(self, folder: Path) -> Any:
         """The base's tokenizer or processor, from a local folder."""

@@ -21,7 +21,7 @@ from zoo.runtime.console import Progress, Report
 from zoo.runtime.device import choose_precision
 from zoo.runtime.logging import quiet_libraries
 from zoo.training import trainer
-from zoo.training.preflight import fitting_length
+from zoo.training.prepare import fitting_length
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,7 +86,8 @@ class Bench:
     def run(self, name: str, *, precision: str = "fp32", resume: bool = False) -> Run:
         """A run with the adapter attached, always from the same random numbers."""
         model, head = self.fresh(SEED, **self.method.load_options(self.params))
-        length = fitting_length(self.method, self.params, self.task, model, None)
+        config = model.config.get_text_config()
+        length = fitting_length(self.method, self.params, self.task, config, self.task.max_length)
         train, held_out = (
             encode(self.task, rows, self.processor, length)
             for rows in (self.dataset.train, self.dataset.held_out)

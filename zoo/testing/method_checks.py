@@ -86,7 +86,7 @@ def _typed(value: Any) -> str:
 
 def _check_refusal(bench: Bench) -> None:
     """Also on the base without weights, which is how a run asks before it fetches them."""
-    from zoo.training.preflight import attach_without_weights
+    from zoo.training.parameter_counts import attach_without_weights
 
     reason = bench.method.refuses(bench.task, bench.params)
     if reason is not None:
@@ -140,7 +140,7 @@ def _check_life(bench: Bench, results: Promises) -> None:
 
 
 def _check_count(bench: Bench, run: Run) -> None:
-    from zoo.training.preflight import attach_without_weights, count
+    from zoo.training.parameter_counts import attach_without_weights, count
 
     without = attach_without_weights(bench.method, bench.params, bench.task, bench.base, bench.dataset.labels)
     real, counted = count(run.model), count(without)
@@ -182,7 +182,7 @@ def _check_files(saved: Path) -> None:
 def _check_saved(bench: Bench, run: Run, saved: Path) -> None:
     from safetensors.torch import load_file
 
-    from zoo.training.preflight import count
+    from zoo.training.parameter_counts import count
 
     tensors = [value for path in saved.glob("*.safetensors") for value in load_file(path).values()]
     finite = all(bool(value.isfinite().all()) for value in tensors if value.is_floating_point())

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import ZooError
-from zoo.models.fingerprint import sha256
+from zoo.errors import IncompatibleError, ZooError
+from zoo.models.fingerprint import read_config, sha256
 from zoo.plugins import manager, source
 from zoo.plugins.method import one_line
 from zoo.plugins.params import parse
@@ -24,10 +25,23 @@ from zoo.runtime.logging import quiet_libraries
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from torch import nn
+
     from zoo.plugins.manager import Plugin
+    from zoo.plugins.method import Method
     from zoo.runtime.console import Report
+    from zoo.tasks.base import Task
 
 _LIBRARIES = ("adapter-zoo", "peft", "transformers")
+
+
+@dataclass(frozen=True)
+class Count:
+    trainable: int
+    total: int
+
+    def __str__(self) -> str:
+        return f"{self.trainable:,} of {self.total:,} parameters ({100 * self.trainable / self.total:.2f}%)"
 
 
 @dataclass(frozen=True)
@@ -38,6 +52,39 @@ class Counted:
     """None where the method does not fit the base."""
     reason: str = ""
     """Why it does not."""
+
+
+def count(model: nn.Module) -> Count:
+    """Parameters of a model, tied ones once, quantised ones by the numbers that they stand for."""
+    sizes = [(_numbers(value), value.requires_grad) for value in model.parameters()]
+    return Count(sum(size for size, trained in sizes if trained), sum(size for size, _ in sizes))
+
+
+def _numbers(value: nn.Parameter) -> int:
+    state = getattr(value, "quant_state", None)  # of bitsandbytes: it holds two numbers in a byte
+    return value.numel() if state is None else math.prod(state.shape)
+
+
+def attach_without_weights(
+    method: Method, params: Any, task: Task, folder: Path, labels: Sequence[str]
+) -> nn.Module:
+    """The adapted model from `folder/config.json`, on the meta device: shapes that take no memory.
+
+    Raises:
+        IncompatibleError: the task cannot use a base of this kind, or the method does not fit it.
+    """
+    import torch
+
+    try:
+        model, head = task.empty_model(folder, labels)
+    except ValueError as error:  # transformers lists every config class that it would take
+        kind = read_config(folder).get("model_type", "unnamed")
+        raise IncompatibleError(
+            f"{task.name} cannot use {folder}: transformers has no such model of type '{kind}'.",
+            "zoo tasks",
+        ) from error
+    with torch.device("meta"):
+        return method.attach(model, params, task, head)
 
 
 def kept(task: Plugin, methods: Sequence[Plugin], base: str | None = None) -> dict[str, Counted]:
@@ -76,8 +123,6 @@ def count_methods(
 
 
 def _count(task: Plugin, method: Plugin, folder: Path) -> Counted:
-    from zoo.training.preflight import attach_without_weights, count
-
     key = _key(task, method)
     made, other = manager.load_task(task.name), manager.load_method(method.name)
     try:

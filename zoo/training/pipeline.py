@@ -1,4 +1,4 @@
-"""AdapterSpec in, AdapterRecord out: one run from its words to its place in the registry."""
+"""Runs from an AdapterSpec to an AdapterRecord: prepare, train, evaluate, save, compare, register."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ import itertools
 import math
 import shutil
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import msgspec
+from typing import TYPE_CHECKING, Any
 
 from zoo.adapters import forward
 from zoo.adapters.probe import FILE, batches
-from zoo.data.dataset import Dataset, open_dataset
-from zoo.errors import Interrupted, UsageError
+from zoo.cards import render
+from zoo.errors import Interrupted
 from zoo.models.fingerprint import file_ids, identify
-from zoo.plugins import manager, source
+from zoo.plugins import manager
 from zoo.registry.schema import AdapterRecord, AdapterSpec, BaseId, Cost, Metric, Sample, Training
-from zoo.registry.store import SPEC_FILE, Registry, dump
+from zoo.registry.store import Registry
 from zoo.runtime import distributed, signals
 from zoo.runtime.console import Report
-from zoo.runtime.logging import quiet_libraries
-from zoo.training import check_saved, trainer
-from zoo.training.plan import Plan, command, plan, with_free_name
+from zoo.training import check_saved, checkpoints, trainer
+from zoo.training.parameter_counts import Count, count
+from zoo.training.prepare import Prepared, command, prepare
 
 if TYPE_CHECKING:
-    from zoo.plugins.run import Evaluation, Run, TrainResult
-    from zoo.training.preflight import Count
+    from zoo.data.files import Example
+    from zoo.plugins.run import Evaluation, Run, RunConfig, TrainResult
 
 UNTRAINED_ROWS = 1000
 """Held-out rows, at most, on which the untrained base is measured."""
@@ -57,81 +57,36 @@ def train(
     """
     registry = registry or Registry()
     report = (report if distributed.is_main() else None) or Report()
-    made = plan(spec if resume else with_free_name(spec, registry))
-    work = registry.work_folder(made.name)
-    _check_unused(made.name, registry)
-    registry.check_writable()
-
-    from zoo.cards import render
-    from zoo.runtime.device import choose_precision, keep_memory
-    from zoo.training.preflight import check_fit, count
-
-    keep_memory()
-    precision = choose_precision(made.spec.precision)
-    check_fit(made, spec.base)
-    base = source.resolve(spec.base, made.task.bases, "base", report)
-    data = source.resolve(spec.data, made.task.data, "data", report)
-    eval_data = source.resolve_eval_data(made.spec.eval_data, report)
-    dataset = open_dataset(made.task, data, made.spec, report, eval_data)
-    report.say(
-        f"rows: {len(dataset.train):,} of {dataset.division.available:,} to train on; "
-        f"{len(dataset.held_out):,} to judge by ({dataset.division.rule})"
-    )
-    base_id = identify(base)
-    settled = msgspec.structs.replace(
-        made.spec, base=base.location, data=data.location, eval_data=dataset.id.eval_location
-    )
+    prepared = prepare(spec, registry, report, resume=resume)
+    work = registry.work_folder(prepared.config.name)
     if distributed.is_main():
-        _remember(work, settled, resume)
+        checkpoints.open_work(work, prepared.config, resume)
     distributed.barrier()
-
-    from zoo.models.precision import silence_dropout
-
-    run, head = _load(made, settled, base.folder, dataset, work, report, resume, precision)
+    run, head, held_out = _load(prepared, work, report, resume)
+    hooks = manager.hooks(run.method, run.task, trainer, forward)
     probe = batches(run.task, run.processor, run.spec.max_length)
-    hooks = manager.hooks(made.method, made.task, trainer, forward)
-    start = time.monotonic()
-    report.say(f"measuring the untrained base{' with its fresh head' if head else ''}, for comparison")
-    baselines = made.task.baselines(run.train, run.held_out, run.labels)
-    few = _few_held_out(run)
-    untrained = forward.evaluate_run(hooks, few)
-    baselines["untrained"] = untrained.metrics
-    before = made.task.samples(run, dataset.held_out)
-    del few  # or it keeps the model in memory while what was saved is proved
-    evaluate_seconds = time.monotonic() - start
-
-    if made.method.freezes_base and settled.base_dropout == "off":
-        silence_dropout(made.task.backbone(run.model))
-    _seed(settled)  # again, so that the adapter is drawn alike whatever was measured before
-    run.model = made.method.attach(run.model, made.params, made.task, head)
+    report.say(f"evaluating the untrained base{' with its fresh head' if head else ''}, for comparison")
+    untrained = _evaluate(_few_held_out(run), hooks, held_out)
+    _attach(run, head)
     counted = count(run.model)
     signals.check()
-    report.say(f"{made.method.name} trains {counted} in {precision}")
-    result: TrainResult = hooks.zoo_train(run=run)
-    start = time.monotonic()
+    report.say(f"{run.method.name} trains {counted} in {run.precision}")
+    result = hooks.zoo_train(run=run)
     try:
-        metrics = _metrics(run, forward.evaluate_run(hooks, run), untrained)
-        after = made.task.samples(run, dataset.held_out)
+        trained = _evaluate(run, hooks, held_out)
         signals.check()
     except KeyboardInterrupt as stop:
         raise Interrupted(
-            "stopped while measuring; nothing was registered, and the trained weights are kept.",
-            f"the same command with --name {made.name} --resume measures them",
+            "stopped while evaluating; nothing was registered, and the trained weights are kept.",
+            f"the same command with --name {run.spec.name} --resume evaluates them",
         ) from stop
-    evaluate_seconds += time.monotonic() - start
     if not distributed.is_main():
         distributed.barrier()
-        return registry.get(made.name)
-
+        return registry.get(run.spec.name)
+    base_id = identify(prepared.base)
     folder = _save(run, base_id, work / "made")
-    check_saved.prove(run, probe, base.folder, folder)
-    samples = [
-        Sample(prompt=prompt, expected=expected, before=was, after=now)
-        for (prompt, expected, was), (_, _, now) in zip(before, after, strict=True)
-    ]
-    record = _record(
-        made, run, base_id, dataset, result, counted, metrics, baselines, samples, evaluate_seconds, folder
-    )
+    check_saved.prove(run, probe, prepared.base.folder, folder)
+    record = _record(prepared, run, base_id, result, counted, untrained, trained, folder)
     (folder / render.FILE).write_text(render.render(record), encoding="utf-8")
     signals.check()
     record = registry.add(record, folder)
@@ -140,49 +95,70 @@ def train(
     return record
 
 
-def _load(
-    made: Plan,
-    spec: AdapterSpec,
-    base: Path,
-    dataset: Dataset,
-    work: Path,
-    report: Report,
-    resume: bool,
-    precision: str,
-) -> tuple[Run, list[str]]:
-    """The run with its model not yet adapted, and the names of the modules without pretrained weights."""
-    from zoo.data.token_cache import encode
-    from zoo.plugins.run import Run, RunConfig
-    from zoo.training.preflight import fitting_length
+@dataclass(frozen=True)
+class _Evaluated:
+    found: Evaluation
+    samples: list[tuple[str, str, str]]
+    seconds: float
 
-    quiet_libraries()
-    task = made.task
-    processor = task.load_processor(base)
-    _seed(spec)  # before the head is drawn, or the seed decides nothing
-    model, head = task.load_model(base, dataset.labels, **made.method.load_options(made.params))
-    length = fitting_length(made.method, made.params, task, model, made.spec.max_length)
+
+def _load(
+    prepared: Prepared, work: Path, report: Report, resume: bool
+) -> tuple[Run, list[str], list[Example]]:
+    """The run before its method is attached, the modules without pretrained weights, the held-out rows."""
+    from zoo.data.token_cache import encode
+    from zoo.plugins.run import Run
+    from zoo.runtime.device import keep_memory
+
+    keep_memory()
+    method, task, dataset = prepared.method, prepared.task, prepared.dataset
+    assert dataset is not None, "fetched"
+    report.say(
+        f"rows: {len(dataset.train):,} of {dataset.division.available:,} to train on; "
+        f"{len(dataset.held_out):,} held out ({dataset.division.rule})"
+    )
+    length = prepared.config.max_length
+    _seed(prepared.config)  # before the head is drawn, or the seed decides nothing
+    options = method.load_options(prepared.params)
+    model, head = task.load_model(prepared.base.folder, dataset.labels, **options)
     run = Run(
-        spec=RunConfig.of(spec, made.method, task, max_length=length),
-        method=made.method,
+        spec=prepared.config,
+        method=method,
         task=task,
-        params=made.params,
+        params=prepared.params,
         model=model,
-        processor=processor,
+        processor=prepared.processor,
         labels=dataset.labels,
-        train=encode(task, dataset.train, processor, length),
-        held_out=encode(task, dataset.held_out, processor, length),
-        folder=work / "checkpoints",
+        train=encode(task, dataset.train, prepared.processor, length),
+        held_out=encode(task, dataset.held_out, prepared.processor, length),
+        folder=checkpoints.folder(work),
         report=report,
-        precision=precision,
+        precision=prepared.precision,
         resume=resume,
     )
     for remark in task.remarks(itertools.chain(run.train, run.held_out), length):
         report.warn(remark)
-    return run, head
+    return run, head, dataset.held_out
+
+
+def _evaluate(run: Run, hooks: Any, held_out: Sequence[Example]) -> _Evaluated:
+    start = time.monotonic()
+    found = forward.evaluate_run(hooks, run)
+    samples = run.task.samples(run, held_out)
+    return _Evaluated(found, samples, time.monotonic() - start)
+
+
+def _attach(run: Run, head: Sequence[str]) -> None:
+    from zoo.models.precision import silence_dropout
+
+    if run.method.freezes_base and run.spec.base_dropout == "off":
+        silence_dropout(run.task.backbone(run.model))
+    _seed(run.spec)  # again, so that the adapter is drawn alike whatever was evaluated before
+    run.model = run.method.attach(run.model, run.params, run.task, head)
 
 
 def _few_held_out(run: Run) -> Run:
-    """Every so-manieth held-out row: a baseline near chance needs no more, and the person is waiting."""
+    """Every n-th held-out row: a baseline near chance needs no more, and the person is waiting."""
     if run.task.measured_together:
         return run
     step = math.ceil(len(run.held_out) / UNTRAINED_ROWS)
@@ -208,35 +184,36 @@ def _save(run: Run, base: BaseId, folder: Path) -> Path:
 
 
 def _record(
-    made: Plan,
+    prepared: Prepared,
     run: Run,
     base: BaseId,
-    dataset: Dataset,
     result: TrainResult,
     counted: Count,
-    metrics: list[Metric],
-    baselines: dict[str, list[Metric]],
-    samples: list[Sample],
-    evaluate_seconds: float,
+    untrained: _Evaluated,
+    trained: _Evaluated,
     folder: Path,
 ) -> AdapterRecord:
     import torch
 
     from zoo.runtime.device import describe, peak_memory
 
+    assert prepared.dataset is not None, "fetched"
     files = file_ids(folder)
+    metrics = _metrics(run, trained.found, untrained.found)
+    baselines = run.task.baselines(run.train, run.held_out, run.labels)
+    baselines["untrained"] = untrained.found.metrics
     return AdapterRecord(
-        name=made.name,
+        name=run.spec.name,
         spec=run.spec.as_spec(),
         base=base,
-        data=dataset.id,
+        data=prepared.dataset.id,
         labels=list(run.labels),
         metrics=metrics,
         baselines=baselines,
-        flags=made.task.warnings(metrics, baselines, made.task.describe_baselines(run.train, run.labels)),
+        flags=run.task.warnings(metrics, baselines, run.task.describe_baselines(run.train, run.labels)),
         cost=Cost(
             train_seconds=round(result.seconds, 3),
-            evaluate_seconds=round(evaluate_seconds, 3),
+            evaluate_seconds=round(untrained.seconds + trained.seconds, 3),
             examples_per_second=round(result.examples_per_second, 3),
             peak_memory_bytes=peak_memory(),
             trainable_parameters=counted.trainable,
@@ -250,54 +227,26 @@ def _record(
             steps=result.steps,
             loss=result.loss,
             precision=result.precision,
-            base_dropout=run.spec.base_dropout if made.method.freezes_base else "keep",
+            base_dropout=run.spec.base_dropout if run.method.freezes_base else "keep",
             threads=torch.get_num_threads(),
         ),
-        format=made.method.format,
+        format=run.method.format,
         files=files,
         command=command(run.spec),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         versions={name: version(name) for name in _LIBRARIES},
-        samples=samples,
-        plugins={"method": made.method_plugin.distribution, "task": made.task_plugin.distribution},
+        samples=[
+            Sample(prompt=prompt, expected=expected, before=was, after=now)
+            for (prompt, expected, was), (_, _, now) in zip(untrained.samples, trained.samples, strict=True)
+        ],
+        plugins={
+            kind: manager.find(kind)[one.name].distribution
+            for kind, one in (("method", run.method), ("task", run.task))
+        },
     )
 
 
-def _check_unused(name: str, registry: Registry) -> None:
-    if name in registry:
-        raise UsageError(f"an adapter is already called '{name}'.", f"--name OTHER, or zoo rm {name}")
-    if registry.adapter_folder(name).exists():
-        raise UsageError(
-            f"{registry.adapter_folder(name)} exists but is not registered.",
-            "zoo registry rebuild, or --name OTHER",
-        )
-
-
-def _remember(work: Path, spec: AdapterSpec, resume: bool) -> None:
-    """Keep the settings beside the checkpoints, so that only the same run resumes them.
-
-    Raises:
-        UsageError: the interrupted run had other settings; the message names them.
-    """
-    path = work / SPEC_FILE
-    if resume and path.is_file():
-        before, now = (
-            msgspec.to_builtins(one)
-            for one in (msgspec.json.decode(path.read_bytes(), type=AdapterSpec), spec)
-        )
-        changed = [key for key in now if before[key] != now[key]]
-        if changed:
-            said = ", ".join(f"{key} was {before[key]}" for key in changed)
-            raise UsageError(
-                f"the interrupted run had other settings: {said}.", "the same command, or no --resume"
-            )
-        return
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    path.write_bytes(dump(spec))
-
-
-def _seed(spec: AdapterSpec) -> None:
+def _seed(spec: RunConfig) -> None:
     from transformers import set_seed
 
     set_seed(spec.seed)

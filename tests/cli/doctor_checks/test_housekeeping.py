@@ -19,10 +19,11 @@ import pytest
 from tests.conftest import Result
 from tests.sound import add_sound, local_base
 from zoo.cli.doctor_checks.look import examine
+from zoo.plugins import manager
+from zoo.plugins.run import RunConfig
 from zoo.registry.schema import SCHEMA, AdapterSpec, HubId
 from zoo.registry.store import Registry
 from zoo.runtime.checks import FAILED, WARNING, CheckResult
-from zoo.training.plan import plan
 
 Zoo = Callable[..., Result]
 
@@ -201,7 +202,9 @@ def test_a_run_that_died_before_its_first_checkpoint_is_begun_again(
     spec = msgspec.structs.replace(spec, data=f"path:{reviews_csv}", eval_limit=8, epochs=1.0)
     work = home.work_folder("run")
     work.mkdir(parents=True)
-    (work / "spec.json").write_bytes(msgspec.json.encode(plan(spec).spec))
+    (work / "spec.json").write_bytes(
+        msgspec.json.encode(RunConfig.of(spec, manager.load_method("lora"), manager.load_task("bert-imdb")))
+    )
     assert "has no checkpoint" in the(home).detail
     fix(zoo, the(home))
     assert home.get("run").spec.limit == 8

@@ -457,6 +457,7 @@ def test_a_dry_run_counts_from_the_config_and_says_that_data_must_be_given(
 ) -> None:
     (tmp_path / "config").mkdir()
     shutil.copy(tiny_clip / "config.json", tmp_path / "config")
+    (tmp_path / "config" / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     result = zoo("train", "lora", "clip-retrieval", "--base", tmp_path / "config", "--dry-run")
     assert "learns from your own" in result.err
     # 2 towers of 2 layers of 4 matrices of 32 x 32, r = 8
@@ -468,7 +469,7 @@ def test_a_base_that_is_no_pair_of_towers_is_refused(
 ) -> None:
     result = train("lora", "--base", tiny_models["bert"])
     assert result.code == 5
-    assert "needs an image-text model (clip, siglip)" in result.error
+    assert "is a bert model, and clip-retrieval needs one of images and texts (clip, siglip)" in result.error
 
 
 def test_a_base_without_an_image_processor_or_with_weights_missing_is_refused(

@@ -19,7 +19,7 @@ from zoo.registry.schema import AdapterRecord, AdapterSpec
 from zoo.registry.store import RECORD_FILE, SPEC_FILE, WORK, Registry, locate, read_record
 from zoo.runtime import cache
 from zoo.runtime.checks import FAILED, WARNING, CheckResult
-from zoo.training.plan import command
+from zoo.training.prepare import command
 
 _MAY_LIVE = 600.0
 """Seconds in which somebody may still be at work on what lies half made."""

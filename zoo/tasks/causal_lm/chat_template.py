@@ -7,9 +7,11 @@ ends the turn. What follows that token (usually a newline) is never generated, s
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from zoo.errors import IncompatibleError
@@ -30,6 +32,18 @@ class Encoded:
     """Truncated tokens of the prompt."""
     lost: int = 0
     """Truncated tokens of the answer."""
+
+
+def has_template(folder: Path) -> bool:
+    """By the tokenizer's files alone; a folder without its settings is not known to have none."""
+    settings = folder / "tokenizer_config.json"
+    beside = ("chat_template.jinja", "chat_template.json", "additional_chat_templates")
+    if not settings.is_file() or any((folder / name).exists() for name in beside):
+        return True
+    try:
+        return bool(json.loads(settings.read_text(encoding="utf-8")).get("chat_template"))
+    except (ValueError, AttributeError):
+        return True  # damaged: transformers says how
 
 
 def check_template(tokenizer: Any) -> None:

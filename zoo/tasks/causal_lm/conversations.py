@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from zoo.data.files import check_columns
 from zoo.errors import DataError
 
 if TYPE_CHECKING:
@@ -50,10 +51,7 @@ def read_conversations(
     Raises:
         DataError: the columns are of no known format, or a named one is missing.
     """
-    for role, column in columns.items():
-        if column not in frame.columns:
-            has = ", ".join(map(str, frame.columns))
-            raise DataError(f"{location} has no column '{column}': it has {has}.", f"--column {role}=NAME")
+    check_columns(frame.columns, columns, location)
     frame = frame.rename(columns={column: role for role, column in columns.items()})
     if "instruction" in frame.columns:
         absent = {old: new for old, new in _ALSO.items() if new not in frame.columns}

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from zoo.cards.snippets import base_arguments, literal
 from zoo.data.files import Example
 from zoo.errors import DataError
+from zoo.models.base_kind import kind_of
 from zoo.models.loading import load_tokenizer
 from zoo.tasks.base import Task
-from zoo.tasks.causal_lm.chat_template import IGNORED, check_template, encode, fit, prompt_ids
+from zoo.tasks.causal_lm.chat_template import IGNORED, check_template, encode, fit, has_template, prompt_ids
 from zoo.tasks.causal_lm.conversations import COLUMNS, Message, UnusableError, read_conversations
 from zoo.tasks.causal_lm.generation import Sampling, answer
 
@@ -76,6 +77,11 @@ class CausalLanguageModelling(Task):
 
     def example(self, given: Any) -> Example:
         return {"messages": [{"role": "user", "content": given}]}
+
+    def refuses_base(self, folder: Path, config: Mapping[str, Any]) -> str | None:
+        if kind_of(config) is not None:
+            return f"is a {config.get('model_type')} model, and {self.name} needs a language model that chats"
+        return None if has_template(folder) else "has no chat template"
 
     def load_processor(self, folder: Path) -> Any:
         tokenizer = load_tokenizer(folder)

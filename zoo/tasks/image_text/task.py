@@ -119,6 +119,13 @@ class ImageTextRetrieval(Task):
             for number, text in enumerate(_PROBE)
         ]
 
+    def refuses_base(self, folder: Path, config: Mapping[str, Any]) -> str | None:
+        kind = config.get("model_type", "unnamed")
+        if kind in self.model_types:
+            return None
+        kinds = ", ".join(self.model_types)
+        return f"is a {kind} model, and {self.name} needs one of images and texts ({kinds})"
+
     def load_processor(self, folder: Path) -> Any:
         from transformers import AutoProcessor
 
@@ -303,12 +310,9 @@ with torch.no_grad():
         ]
 
     def model_config(self, folder: Path, labels: Sequence[str]) -> Any:
-        kind = read_config(folder).get("model_type", "unnamed")
-        if kind not in self.model_types:
-            raise IncompatibleError(
-                f"{self.name} needs an image-text model ({', '.join(self.model_types)}), "
-                f"and {folder} holds a '{kind}' model."
-            )
+        refusal = self.refuses_base(folder, read_config(folder))
+        if refusal:
+            raise IncompatibleError(f"'{folder.name}' {refusal}.")
         config = super().model_config(folder, labels)
         self._side = config.vision_config.image_size
         return config

@@ -1,0 +1,46 @@
+"""Keeps the settings of a run beside its checkpoints, so that only the same run goes on from them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from zoo.errors import UsageError
+from zoo.plugins.run import RunConfig
+from zoo.registry.schema import AdapterSpec
+from zoo.registry.store import SPEC_FILE, dump
+
+
+def folder(work: Path) -> Path:
+    """Where the checkpoints of a run are, within its work folder."""
+    return work / "checkpoints"
+
+
+def exist(work: Path) -> bool:
+    """Has an earlier run left anything to go on from? Which files, only what trains it knows."""
+    return folder(work).is_dir() and any(folder(work).iterdir())
+
+
+def open_work(work: Path, config: RunConfig, resume: bool) -> None:
+    """Start the work folder of a run, or go on with that of the same one.
+
+    Raises:
+        UsageError: the interrupted run had other settings; the message names them.
+    """
+    path, spec = work / SPEC_FILE, config.as_spec()
+    if resume and path.is_file():
+        before, now = (
+            msgspec.to_builtins(one)
+            for one in (msgspec.json.decode(path.read_bytes(), type=AdapterSpec), spec)
+        )
+        changed = ", ".join(f"{key} was {before[key]}" for key in now if before[key] != now[key])
+        if changed:
+            raise UsageError(
+                f"the interrupted run had other settings: {changed}.", "the same command, or no --resume"
+            )
+        return
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    path.write_bytes(dump(spec))
