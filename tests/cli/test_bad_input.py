@@ -150,8 +150,8 @@ def test_no_network_and_nothing_packaged_names_what_to_install_or_give(
     monkeypatch.setattr("zoo_sources.pip.CARRIED", ())
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub-cache"))
     done = zoo("train", "lora", "bert-imdb", "--precision", "fp32")
-    refused(done, 3, "none of the task's default bases", "HF_HUB_OFFLINE", then="pip install")
-    assert "--base FOLDER" in done.err
+    refused(done, 3, "none of the task's default datas", "HF_HUB_OFFLINE", then="pip install")
+    assert "--data FILE" in done.err
 
 
 @pytest.mark.parametrize(
@@ -406,7 +406,7 @@ def test_ctrl_c_before_the_first_step_registers_nothing(
     said = ""
     for line in process.stderr:
         said += line
-        if line.startswith("measuring the untrained base"):
+        if line.startswith("evaluating the untrained base"):
             break
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)

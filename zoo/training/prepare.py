@@ -232,9 +232,13 @@ def _check_rank(base: Resolved, method: Method, task: Task, params: Any) -> None
     name = next((one for one in _RANKS if isinstance(getattr(params, one, None), int)), None)
     if name is None or not getattr(method, "bounded_rank", False):
         return
+    try:
+        modules = read_base(base.folder).modules
+    except IncompatibleError:  # damaged weights: loading them says how
+        return
     sides = {
         module: min(own["weight"])
-        for module, own in read_base(base.folder).modules.items()
+        for module, own in modules.items()
         if layer_of(module) is not None and len(own.get("weight", ())) == 2
     }
     targets = getattr(params, "targets", None) or task.targets or ()
