@@ -370,7 +370,7 @@ def test_a_folder_that_a_zoo_made_keeps_its_record_and_its_metrics(
     record = zoo("import", folder, "--json").json
     assert record["metrics"][0]["value"] == 0.88
     assert record["base"]["location"] == "hub:google-bert/bert-base-cased@0123456789"
-    assert "as its maker says" in zoo("show", record["name"]).out
+    assert "as its author states" in zoo("show", record["name"]).out
 
 
 @pytest.mark.parametrize(

@@ -78,8 +78,8 @@ def test_a_record_that_fits_its_files_is_kept_and_its_metrics_are_its_makers_wor
     assert record["metrics"][0]["value"] == 0.88
     assert record["spec"]["task"] == "bert-imdb"
     shown = zoo("show", "lora-reviews").out
-    assert "accuracy\t0.8800  0.8300 to 0.9300  n 1000  as its maker says" in shown
-    assert "majority accuracy\t0.5000  0.4500 to 0.5500  n 1000  as its maker says" in shown
+    assert "accuracy\t0.8800  0.8300 to 0.9300  n 1000  as its author states" in shown
+    assert "majority accuracy\t0.5000  0.4500 to 0.5500  n 1000  as its author states" in shown
 
 
 def test_a_record_beside_other_weights_is_not_believed(

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
 import pytest
@@ -20,7 +20,7 @@ from tests.conftest import ROOT
 from tests.records import add_record, make_base, make_folder, make_metric, make_record
 from zoo.errors import LockedError, NotFoundError, RegistryError, UsageError, ZooError
 from zoo.registry import store as module
-from zoo.registry.schema import SCHEMA, AdapterRecord
+from zoo.registry.schema import SCHEMA, AdapterRecord, ListedRecord
 from zoo.registry.store import Registry, check_name, dump, locate
 
 posix = pytest.mark.skipif(os.name == "nt", reason="signals and fork")
@@ -94,14 +94,11 @@ def test_a_listing_says_of_every_record_what_the_record_says(registry: Registry)
     add_record(registry, "other", base=make_base(id="me/other"))
     found = registry.listed()
     for (key, brief, base), record in zip(found, registry.records().values(), strict=True):
-        assert (key, brief.name, brief.created, base) == (
-            record.name,
-            record.name,
-            record.created,
-            record.base,
-        )
-        assert (brief.spec.method, brief.spec.task) == (record.spec.method, record.spec.task)
-        assert (brief.metrics, brief.flags, brief.cost) == (record.metrics, record.flags, record.cost)
+        assert (key, base) == (record.name, record.base)
+        for field in ("name", "spec", "metrics", "flags", "cost", "created"):
+            form = get_type_hints(ListedRecord)[field]
+            expected = msgspec.convert(getattr(record, field), form, from_attributes=True)
+            assert getattr(brief, field) == expected
     assert len({id(base) for _, _, base in found}) == 2
 
 

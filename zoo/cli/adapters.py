@@ -11,7 +11,6 @@ import click
 
 from zoo.cli.output import json_option, number, print_facts, print_json, print_rows, registry_option
 from zoo.errors import OptionError, UsageError
-from zoo.models.fingerprint import same_base
 from zoo.plugins.params import split_pairs
 from zoo.registry.durable import without_gc
 from zoo.registry.schema import UNKNOWN, AdapterRecord, DataId, ListedRecord
@@ -81,6 +80,8 @@ def list_command(
     above, below = _bounds(least, "--min"), _bounds(most, "--max")
     adapters = registry.listed()
     if base is not None:
+        from zoo.models.fingerprint import same_base
+
         bases = {id(one): one for *_, one in adapters}
         hits = dict(zip(bases, same_base(list(bases.values()), base), strict=True))
         adapters = [one for one in adapters if hits[id(one[2])]]
@@ -96,10 +97,8 @@ def list_command(
     if as_json:
         print_json(registry.pick(key for key, *_ in found))
         return
-    if sys.stdout.isatty():
-        print_rows(_SHORT_HEADER, [_short_row(record, on.id) for _, record, on in found])
-    else:
-        print_rows(_HEADER, [_row(record, on.id) for _, record, on in found])
+    header, row = (_SHORT_HEADER, _short_row) if sys.stdout.isatty() else (_HEADER, _row)
+    print_rows(header, [row(record, on.id) for _, record, on in found])
     if not found:
         click.echo(f"no adapter fits; looked in {registry.path}", err=True)
 
@@ -115,7 +114,7 @@ def show_command(registry: Registry, name: str, as_json: bool) -> None:
         print_json(record)
         return
     spec, cost, base = record.spec, record.cost, record.base
-    claimed = "  as its maker says" if record.origin else ""
+    by_author = "  as its author states" if record.origin else ""
     facts: list[tuple[str, object]] = [
         ("name", record.name),
         (
@@ -128,11 +127,14 @@ def show_command(registry: Registry, name: str, as_json: bool) -> None:
         *_data_facts(record.data),
         *([("labels", ", ".join(record.labels))] if record.labels else []),
         *(
-            (m.name, f"{number(m.value)}  {number(m.low)} to {number(m.high)}  n {m.n}{claimed}")
+            (m.name, f"{number(m.value)}  {number(m.low)} to {number(m.high)}  n {m.n}{by_author}")
             for m in record.metrics
         ),
         *(
-            (f"{name} {m.name}", f"{number(m.value)}  {number(m.low)} to {number(m.high)}  n {m.n}{claimed}")
+            (
+                f"{name} {m.name}",
+                f"{number(m.value)}  {number(m.low)} to {number(m.high)}  n {m.n}{by_author}",
+            )
             for name, metrics in record.baselines.items()
             for m in metrics
         ),

@@ -214,10 +214,30 @@ class AdapterRecord(Struct, frozen=True, kw_only=True):
 
 
 class ListedSpec(Struct, frozen=True, kw_only=True, gc=False):
-    """Of a spec, what a list shows."""
+    """Of an `AdapterSpec`, what `zoo list` shows."""
 
     method: str
     task: str
+
+
+class ListedMetric(Struct, frozen=True, kw_only=True, gc=False):
+    """Of a `Metric`, what `zoo list` shows or sorts by."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    n: int
+    lower_is_better: bool = False
+
+
+class ListedCost(Struct, frozen=True, kw_only=True, gc=False):
+    """Of a `Cost`, what `zoo list` shows or sorts by."""
+
+    trainable_parameters: int
+    adapter_bytes: int
+    total_parameters: int | None = None
+    train_seconds: float | None = None
 
 
 class ListedRecord(Struct, frozen=True, kw_only=True, gc=False):
@@ -227,11 +247,11 @@ class ListedRecord(Struct, frozen=True, kw_only=True, gc=False):
     spec: ListedSpec
     base: Raw
     """A `BaseId` in JSON: thousands of adapters are of a few bases."""
-    metrics: list[Metric]
+    metrics: list[ListedMetric]
     flags: list[str]
-    cost: Cost
+    cost: ListedCost
     created: str
     schema: int = SCHEMA
 
-    def metric(self, name: str) -> Metric | None:
+    def metric(self, name: str) -> ListedMetric | None:
         return next((metric for metric in self.metrics if metric.name == name), None)
