@@ -1,4 +1,4 @@
-"""The rows of a run: read from a resolved source, made into examples by the task, divided, fingerprinted."""
+"""Opens the rows of a run: read, made into examples by the task, split and fingerprinted."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def open_dataset(
         eval_data: the held-out rows, where they are not part of `data`.
 
     Raises:
-        DataError: rows that cannot be trained on.
+        DataError: the rows cannot be trained on.
     """
     splits, labels = read_splits(task, data, spec, report, eval_data)
     division = divide_rows(task, splits, spec, eval_data)
@@ -123,7 +123,7 @@ def read_examples(
 
 
 def _read(task: Task, data: Resolved, columns: dict[str, str], report: Report) -> dict[str, DataFrame]:
-    """Every split, its first line as a row where that is no header; who names columns has read the header."""
+    """Every split; a first line that is no header becomes a row, unless columns are named."""
     frames = task.frames(data)
     headed = {name: frame if columns else with_header(frame, task.columns) for name, frame in frames.items()}
     for name, frame in headed.items():
@@ -149,5 +149,5 @@ def known_columns(task: Task, columns: dict[str, str]) -> dict[str, str]:
 
 
 def place(data: Resolved) -> str:
-    """What messages call it."""
+    """Its name in messages."""
     return str(data.path or data.id)

@@ -1,9 +1,9 @@
-"""What a task makes of somebody's rows, and what is wrong with them, before anything is trained."""
+"""Checks rows as a task reads them, before anything is trained."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,14 +27,14 @@ _FEW = 5
 _MOST = 0.9
 """A share of one label at which accuracy says little."""
 _SHOWN = 60
-"""Characters of a row that say which it is."""
+"""Characters of a row in a message."""
 
 
 @dataclass(frozen=True)
 class Lengths:
     median: int
     most: int
-    """That of the 95th percentile."""
+    """The 95th percentile."""
     longest: int
 
 
@@ -51,20 +51,20 @@ class Split:
 
 @dataclass(frozen=True)
 class Checked:
-    """What was understood, as far as it went before the first thing that stops."""
+    """What was understood of the rows, up to the first failure."""
 
     task: str
     data: str
     understood: list[str]
-    """What the task said about columns and forms."""
+    """The task's messages about columns and formats."""
     splits: list[Split]
     base: str | None = None
-    """Whose tokens were counted."""
+    """The base whose tokenizer counted."""
     train: int = 0
     held_out: int = 0
     rule: str = ""
     copies: int = 0
-    """Training rows that another one repeats, label and all."""
+    """Duplicate training rows, labels included."""
     contradictions: int = 0
     """Inputs that come with more than one label."""
     leaked: int = 0
@@ -174,7 +174,7 @@ def _balance(rows: Sequence[Example], names: Sequence[str]) -> dict[str, int]:
 
 def _check_copies(
     task: Task, splits: Mapping[str, Sequence[Example]], found: dict[str, Any]
-) -> list[CheckResult]:
+) -> Iterator[CheckResult]:
     """Results on rows that come more than once; their counts go into `found`."""
     train = Counter((task.key(row), row.get("label")) for row in splits.get("train", ()))
     held_out = {task.key(row) for name, rows in splits.items() if name != "train" for row in rows}
@@ -184,74 +184,52 @@ def _check_copies(
             labels[task.key(row)].add(row.get("label"))
     torn = [key for key, given in labels.items() if len(given) > 1]
     leaked = [key for (key, _), count in train.items() for _ in range(count) if key in held_out]
-    found |= {
-        "copies": sum(train.values()) - len(train),
-        "contradictions": len(torn),
-        "leaked": len(leaked),
-    }
-    results = []
-    if found["copies"]:
+    copies = sum(train.values()) - len(train)
+    found |= {"copies": copies, "contradictions": len(torn), "leaked": len(leaked)}
+    if copies:
         first = next(key for (key, _), count in train.items() if count > 1)
-        results.append(
-            _warning("copies", f"{found['copies']} training rows are copies of others, as {_shown(first)}.")
-        )
+        yield _warning("copies", f"{copies} training rows are copies of others, as {_shown(first)}.")
     if torn:
-        results.append(
-            _warning(
-                "labels",
-                f"{len(torn)} inputs come with more than one label, as {_shown(torn[0])}.",
-                "settle on one label for each: nothing can learn both",
-            )
+        yield _warning(
+            "labels",
+            f"{len(torn)} inputs come with more than one label, as {_shown(torn[0])}.",
+            "settle on one label for each: nothing can learn both",
         )
     if leaked:
-        results.append(
-            _warning(
-                "held-out rows",
-                f"{len(leaked)} training rows are among the held-out rows too, as {_shown(leaked[0])}: "
-                "they are left out of the training.",
-            )
+        yield _warning(
+            "held-out rows",
+            f"{len(leaked)} training rows are among the held-out rows too, as {_shown(leaked[0])}: "
+            "they are left out of the training.",
         )
-    return results
 
 
 def _check_labels(
     splits: Mapping[str, Sequence[Example]], names: Sequence[str], data: Resolved
-) -> list[CheckResult]:
+) -> Iterator[CheckResult]:
     if not names:
-        return []
-    results = []
+        return
     counts = _balance(splits.get("train", ()), names)
-    rare = {name: count for name, count in counts.items() if count < _FEW}
+    rare = [f"'{name}' ({count})" for name, count in counts.items() if count < _FEW]
     if rare:
-        said = ", ".join(f"'{name}' ({count})" for name, count in list(rare.items())[:_FEW])
-        results.append(
-            _warning(
-                "labels",
-                f"too few training rows to learn a label from: {said}.",
-                "more rows of them, or one label for all that are rare",
-            )
+        yield _warning(
+            "labels",
+            f"too few training rows to learn a label from: {', '.join(rare[:_FEW])}.",
+            "more rows of them, or one label for all that are rare",
         )
     name, most = max(counts.items(), key=lambda one: one[1])
-    if most >= _MOST * sum(counts.values()):
-        results.append(
-            _warning(
-                "labels",
-                f"{most / sum(counts.values()):.0%} of the rows are '{name}': look at F1, not accuracy.",
-            )
-        )
+    share = most / max(1, sum(counts.values()))
+    if share >= _MOST:
+        yield _warning("labels", f"{share:.0%} of the rows are '{name}': look at F1, not accuracy.")
     alike: dict[str, list[str]] = defaultdict(list)
     for name in names:
         alike["".join(filter(str.isalnum, name.casefold()))].append(name)
     for same in alike.values():
         if len(same) > 1:
-            results.append(
-                _warning(
-                    "labels",
-                    f"labels that may be meant to be one: {', '.join(map(repr, same))}.",
-                    f"write them alike in {data.location.removeprefix('path:')}",
-                )
+            yield _warning(
+                "labels",
+                f"labels that may be meant to be one: {', '.join(map(repr, same))}.",
+                f"write them alike in {data.location.removeprefix('path:')}",
             )
-    return results
 
 
 def _shown(key: str) -> str:
