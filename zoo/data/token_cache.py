@@ -8,9 +8,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -77,9 +75,11 @@ def encode(
     task: Task, examples: Sequence[Example], processor: Any, max_length: int
 ) -> Sequence[dict[str, Any]]:
     """`task.encode`, or its cached result for the same examples, tokenizer, length and code."""
+    from safetensors.numpy import load_file, save_file
+
     parent, key = cache.folder("encoded"), _key(task, examples, processor, max_length)
     path = parent / f"{key}.safetensors" if parent and key else None
-    kept = _read(path) if path else None
+    kept: dict[str, np.ndarray] | None = cache.read(path, load_file) if path else None
     if kept is not None and len(kept.get("length", ())) == len(examples):
         _forget_the_last_call(processor)
         return Rows(kept)
@@ -92,8 +92,7 @@ def encode(
         return [row for one in blocks for row in (one if isinstance(one, list) else Rows(one))]
     columns = _join(blocks)
     if path is not None:
-        cache.write(path, lambda beside: _save(columns, beside))
-        cache.prune(path.parent, MOST_BYTES)
+        cache.write(path, lambda beside: save_file(columns, beside), MOST_BYTES)
     return Rows(columns)
 
 
@@ -169,22 +168,3 @@ def _forget_the_last_call(processor: Any) -> None:
     if backend is not None:
         backend.no_truncation()
         backend.no_padding()
-
-
-def _save(columns: Mapping[str, np.ndarray], path: Path) -> None:
-    from safetensors.numpy import save_file
-
-    save_file(dict(columns), path)
-
-
-def _read(path: Path) -> dict[str, np.ndarray] | None:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        columns: dict[str, np.ndarray] = load_file(path)
-    except (OSError, SafetensorError):
-        return None
-    with suppress(OSError):
-        os.utime(path)
-    return columns

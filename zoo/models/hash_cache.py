@@ -87,5 +87,4 @@ def _hash(path: Path, signature: Signature) -> str:
 
 def _keep(path: Path, value: object) -> None:
     content = msgspec.msgpack.encode(value)
-    cache.write(path, lambda beside: beside.write_bytes(content))
-    cache.prune(path.parent, MOST_BYTES)
+    cache.write(path, lambda beside: beside.write_bytes(content), MOST_BYTES)

@@ -6,6 +6,9 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def folder(name: str) -> Path | None:
@@ -19,7 +22,18 @@ def folder(name: str) -> Path | None:
     return parent / name if parent.is_absolute() else None
 
 
-def write(path: Path, make: Callable[[Path], object]) -> None:
+def read(path: Path, load: Callable[[Path], T]) -> T | None:
+    """What `load` makes of a cached file, which is now the most recently used; None if it cannot be read."""
+    try:
+        value = load(path)
+    except Exception:  # missing, damaged, of another version
+        return None
+    with suppress(OSError):
+        os.utime(path)
+    return value
+
+
+def write(path: Path, make: Callable[[Path], object], most_bytes: int | None = None) -> None:
     """Have `make` write a temporary file and move it to `path`; a failure leaves no file, no error."""
     beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
@@ -31,6 +45,8 @@ def write(path: Path, make: Callable[[Path], object]) -> None:
     finally:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
+    if most_bytes is not None:
+        prune(path.parent, most_bytes)
 
 
 def prune(parent: Path, most_bytes: int) -> None:

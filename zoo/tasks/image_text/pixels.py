@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,15 +35,14 @@ def prepare(pictures: Mapping[str, Picture], image_processor: Any) -> np.ndarray
     """
     parent = cache.folder("pixels")
     path = parent / f"{_key(list(pictures), image_processor)}.npy" if parent else None
-    kept = _read(path) if path else None
+    kept = cache.read(path, _mapped) if path else None
     if kept is not None and len(kept) == len(pictures):
         return kept
     made = cut(list(pictures.values()), image_processor)
     if path is None:
         return made
-    cache.write(path, lambda beside: _save(made, beside))
-    found = _read(path)
-    cache.prune(path.parent, MOST_BYTES)
+    cache.write(path, lambda beside: _save(made, beside), MOST_BYTES)
+    found = cache.read(path, _mapped)
     return made if found is None else found
 
 
@@ -97,13 +95,8 @@ def _save(pixels: np.ndarray, path: Path) -> None:
         np.save(file, pixels)
 
 
-def _read(path: Path) -> np.ndarray | None:
+def _mapped(path: Path) -> np.ndarray:
     import numpy as np
 
-    try:
-        pixels: np.ndarray = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError):
-        return None
-    with suppress(OSError):
-        os.utime(path)
+    pixels: np.ndarray = np.load(path, mmap_mode="r")
     return pixels
