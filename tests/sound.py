@@ -10,7 +10,8 @@ import msgspec
 
 from tests.records import make_base, make_record
 from zoo.cards import render
-from zoo.models.fingerprint import file_ids, sha256, weight_hashes
+from zoo.models.fingerprint import file_ids, weight_hashes
+from zoo.models.hash_cache import sha256
 from zoo.registry.schema import AdapterRecord, BaseId
 from zoo.registry.store import Registry
 

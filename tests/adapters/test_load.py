@@ -251,7 +251,7 @@ def take_two(model: torch.nn.Module) -> tuple[Any, list[int]]:
         reads.append(1)
         return model, ["head"]
 
-    return bases.take("base", read), reads
+    return bases.take("base", read)[0], reads
 
 
 def test_tied_weights_stay_tied_and_what_is_trained_stays_so() -> None:

@@ -92,7 +92,9 @@ def test_a_run_whose_saved_adapter_says_something_else_fails_and_registers_nothi
         save_file(weights, path)
 
     monkeypatch.setattr(method, "save", wrongly)
-    with pytest.raises(ZooError, match="does not say what was trained: on the same texts logits differs"):
+    with pytest.raises(
+        ZooError, match="does not reproduce the trained model: on the same inputs logits differs"
+    ):
         pipeline.train(tiny_spec("lora", tiny_bert, rows, learning_rate=0.01), registry)
     assert registry.records() == {}
 

@@ -15,7 +15,8 @@ from tests.conftest import Result, run_process
 from tests.hub.local_hub import LocalHub
 from tests.records import make_base, make_record
 from zoo.cards import render
-from zoo.models.fingerprint import file_ids, sha256
+from zoo.models.fingerprint import file_ids
+from zoo.models.hash_cache import sha256
 from zoo.registry.schema import AdapterRecord
 from zoo.registry.store import Registry
 

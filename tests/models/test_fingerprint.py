@@ -23,10 +23,10 @@ from zoo.models.fingerprint import (
     read_config,
     same_base,
     same_weights,
-    sha256,
     weight_files,
     weight_hashes,
 )
+from zoo.models.hash_cache import sha256
 from zoo.plugins.source import Resolved
 
 BERT = make_base()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.adapters import find_base
 from zoo.adapters.integrity import task_of
-from zoo.adapters.load import LoadedAdapter, load
+from zoo.adapters.load import load
 from zoo.errors import UsageError
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Chat:
-    """One conversation. The adapter can be off for a turn and on for the next: both see all that was said.
+    """One conversation. The adapter can be off for a turn and on for the next: both see all its messages.
 
     Raises:
         NotFoundError: no such adapter.
@@ -40,7 +40,13 @@ class Chat:
         allow_other: bool = False,
         report: Report | None = None,
     ):
-        check_chats(name, registry)
+        task = task_of(registry.locate(name)[0])
+        if not isinstance(task, CausalLanguageModelling):
+            raise UsageError(
+                f"'{name}' is an adapter for {task.name}, which does not chat.", f"zoo predict {name} ..."
+            )
+        from transformers import set_seed
+
         self._loaded = load(name, registry, base, allow_other, report)
         self._asked = base
         self._precision = self._loaded.precision()
@@ -50,11 +56,11 @@ class Chat:
         self.adapted = True
         self.messages: list[Message] = []
         self.reset()
-        _ready(self._loaded.model, self._precision)
-        _seed(seed)
+        _freeze(self._loaded.model, self._precision)
+        set_seed(seed)
 
     def reset(self) -> None:
-        """Forget what was said, but for the system prompt."""
+        """Forget every message but the system prompt."""
         self.messages = list(self._opening)
 
     def toggle(self) -> bool:
@@ -62,8 +68,8 @@ class Chat:
         self.adapted = not self.adapted
         return self.adapted
 
-    def say(self, text: str, said: Callable[[str], None] | None = None) -> str:
-        """The answer, which the conversation then holds; `said` is handed it word by word.
+    def say(self, text: str, on_text: Callable[[str], None] | None = None) -> str:
+        """The answer, which the conversation then holds; `on_text` is called with each piece of it.
 
         Where the base's positions do not hold the conversation, its earliest turns are forgotten.
         """
@@ -72,7 +78,7 @@ class Chat:
         model, without = self._speaker()
         with without:
             found = answer(
-                model, self._loaded.processor, self.messages, self._sampling, self._precision, said
+                model, self._loaded.processor, self.messages, self._sampling, self._precision, on_text
             )
         if found.strip():
             self.messages.append({"role": "assistant", "content": found})
@@ -94,36 +100,14 @@ class Chat:
         if hasattr(model, "disable_adapter"):
             return model, model.disable_adapter()
         if self._base is None:  # a method that cannot step aside: the base once more, beside it
-            self._base = _base_of(self._loaded, self._asked)
-            _ready(self._base, self._precision)
+            loaded = self._loaded
+            found = loaded.base or find_base.find(loaded.record, self._asked)
+            self._base = loaded.task.load_model(found.folder, loaded.record.labels)[0]
+            _freeze(self._base, self._precision)
         return self._base, nullcontext()
 
 
-def check_chats(name: str, registry: Registry) -> None:
-    """Before anything is loaded.
-
-    Raises:
-        UsageError: the task of the adapter does not chat.
-    """
-    task = task_of(registry.locate(name)[0])
-    if not isinstance(task, CausalLanguageModelling):
-        raise UsageError(
-            f"'{name}' is an adapter for {task.name}, which does not chat.", f"zoo predict {name} ..."
-        )
-
-
-def _base_of(loaded: LoadedAdapter, asked: str | None) -> nn.Module:
-    found = loaded.base or find_base.find(loaded.record, asked)
-    return loaded.task.load_model(found.folder, loaded.record.labels)[0]
-
-
-def _ready(model: nn.Module, precision: str) -> None:
+def _freeze(model: nn.Module, precision: str) -> None:
     from zoo.models.precision import settle
 
     settle(model.requires_grad_(False).eval(), precision)
-
-
-def _seed(seed: int) -> None:
-    from transformers import set_seed
-
-    set_seed(seed)

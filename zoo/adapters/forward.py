@@ -9,13 +9,13 @@ from zoo.data.batching import by_length
 from zoo.plugins.hookspecs import hookimpl
 from zoo.plugins.run import Evaluation
 from zoo.runtime import distributed
+from zoo.runtime.console import Report
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
     from zoo.plugins.run import Run
-    from zoo.runtime.console import Report
     from zoo.tasks.base import Task
 
 
@@ -52,9 +52,9 @@ def forward(
     processor: Any,
     *,
     budget: int,
-    precision: str,
-    report: Report,
-    title: str,
+    precision: str = "fp32",
+    report: Report | None = None,
+    title: str = "",
 ) -> np.ndarray:
     """The task's `results` of every example, shape (examples, numbers), float32, in the order of `encoded`.
 
@@ -64,7 +64,7 @@ def forward(
 
     mine = range(distributed.rank(), len(encoded), distributed.world_size())
     found: list[tuple[int, np.ndarray]] = []
-    with report.progress(title, len(mine)) as progress:
+    with (report or Report()).progress(title, len(mine)) as progress:
         for indexes, outputs, labels in batches(
             model, [encoded[row] for row in mine], task, processor, budget, precision
         ):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from zoo.adapters import probe
 from zoo.errors import IncompatibleError, NotFoundError
 from zoo.models.families import CLASSIFIERS, family
-from zoo.models.fingerprint import sha256, weight_files
+from zoo.models.fingerprint import weight_files
+from zoo.models.hash_cache import sha256
 from zoo.plugins import manager
 from zoo.plugins.method import Method
 from zoo.registry.schema import UNKNOWN, AdapterRecord

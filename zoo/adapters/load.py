@@ -40,17 +40,48 @@ _NOT_OF_A_PROCESSOR = (".safetensors", "adapter_config.json")
 
 
 @dataclass(frozen=True)
-class LoadedAdapter:
+class Bare:
+    """A base without its adapter, or a whole model."""
+
+    model: nn.Module
+    head: Sequence[str]
+    """Its modules without pretrained weights."""
+
+
+@dataclass(frozen=True)
+class CheckedAdapter:
+    """An adapter whose files and base are those that its record names."""
+
     record: AdapterRecord
     config: RunConfig
-    """The record's settings, with the defaults of today for those that nobody recorded."""
+    """The record's settings, with today's defaults for those that it does not have."""
     method: Method
     task: Task
     params: Any
-    model: nn.Module
-    processor: Any
+    folder: Path
     base: Resolved | None
     """None where the folder is a whole model by itself."""
+    base_id: BaseId
+    """Which base it really is: with `allow_other` not always the record's."""
+    base_key: Hashable
+
+    @property
+    def weights(self) -> Path:
+        """The folder of the base's weights: the adapter's own where that is a whole model."""
+        return self.folder if self.base is None else self.base.folder
+
+    @property
+    def arithmetic(self) -> str:
+        """`fp32`, or `bf16` where the method has its base in fewer bits: how exact its answers are."""
+        return "bf16" if self.base is not None and self.method.load_options(self.params) else "fp32"
+
+
+@dataclass(frozen=True)
+class LoadedAdapter(CheckedAdapter):
+    """A checked adapter on its base."""
+
+    model: nn.Module
+    processor: Any
 
     def outputs(self, encoded: Sequence[Any], precision: str, report: Report, title: str) -> Any:
         from zoo.adapters.forward import forward
@@ -81,42 +112,6 @@ class LoadedAdapter:
         return self.config.max_length
 
 
-@dataclass(frozen=True)
-class Bare:
-    """A base without its adapter, or a whole model."""
-
-    model: nn.Module
-    head: Sequence[str]
-    """Its modules without pretrained weights."""
-
-
-@dataclass(frozen=True)
-class Checked:
-    """An adapter whose files and base are those that its record names."""
-
-    record: AdapterRecord
-    config: RunConfig
-    method: Method
-    task: Task
-    params: Any
-    folder: Path
-    base: Resolved | None
-    """None where the folder is a whole model by itself."""
-    base_id: BaseId
-    """Which base it really is: with `allow_other` not always the record's."""
-    base_key: Hashable
-
-    @property
-    def weights(self) -> Path:
-        """The folder of the base's weights: the adapter's own where that is a whole model."""
-        return self.folder if self.base is None else self.base.folder
-
-    @property
-    def arithmetic(self) -> str:
-        """`fp32`, or `bf16` where the method has its base in fewer bits: how exact its answers are."""
-        return "bf16" if self.base is not None and self.method.load_options(self.params) else "fp32"
-
-
 class Adapters:
     """Adapters to use one after the other: a base or a processor that several have is read once.
 
@@ -143,7 +138,6 @@ class Adapters:
         self._report = report or Report()
         self._bases = Bases()
         self._identified: dict[str, BaseId] = {}
-        self._heads: dict[Hashable, Sequence[str]] = {}
         self._processors: dict[Hashable, Any] = {}
         located = {name: registry.locate(name) for name in names}
         self._checked = {name: self._check(record, folder) for name, (record, folder) in located.items()}
@@ -152,7 +146,7 @@ class Adapters:
         """In the order given, each once."""
         return iter([(name, one.record, one.task) for name, one in self._checked.items()])
 
-    def __getitem__(self, name: str) -> Checked:
+    def __getitem__(self, name: str) -> CheckedAdapter:
         return self._checked[name]
 
     def load(self, name: str, *, quantised: bool = True) -> LoadedAdapter:
@@ -164,21 +158,15 @@ class Adapters:
         return self.put_on(name, self.bare(name, quantised=quantised))
 
     def bare(self, name: str, *, quantised: bool = True) -> Bare:
-        """The first half of `load`: the base by itself."""
+        """The base without the adapter: the first half of `load`."""
         one = self._checked[name]
         quiet_libraries()
-        if one.base is None:
-            return Bare(*one.task.load_model(one.folder, one.record.labels))
-        base, options = one.base.folder, one.method.load_options(one.params)
-        if not quantised:
-            return Bare(*one.task.load_model(base, one.record.labels))
+        options = one.method.load_options(one.params) if quantised and one.base else {}
 
         def read() -> tuple[nn.Module, list[str]]:
-            model, self._heads[one.base_key] = one.task.load_model(base, one.record.labels, **options)
-            return model, list(self._heads[one.base_key])
+            return one.task.load_model(one.weights, one.record.labels, **options)
 
-        model = self._bases.take(one.base_key, read)
-        return Bare(model, self._heads[one.base_key])
+        return Bare(*(self._bases.take(one.base_key, read) if quantised and one.base else read()))
 
     def put_on(self, name: str, bare: Bare) -> LoadedAdapter:
         """The second half of `load`: the adapter on the base that `bare` gave.
@@ -200,16 +188,15 @@ class Adapters:
                     f"'{one.record.name}' does not load onto {where}: {one_line(error)[:_LONGEST]}",
                     f"zoo check {one.record.name}",
                 ) from error
-        made = (one.record, one.config, one.method, one.task, one.params)
-        return LoadedAdapter(*made, model.eval(), self.processor(name), one.base)
+        return LoadedAdapter(**vars(one), model=model.eval(), processor=self.processor(name))
 
-    def _check(self, record: AdapterRecord, folder: Path) -> Checked:
+    def _check(self, record: AdapterRecord, folder: Path) -> CheckedAdapter:
         method, task = method_of(record), task_of(record)
         params = parse(method.Params, record.spec.params, f"method '{method.name}'")
         config = RunConfig.of(record.spec, method, task, name=record.name)
         check_files(record, folder)
         if record.format == WHOLE:
-            return Checked(record, config, method, task, params, folder, None, record.base, None)
+            return CheckedAdapter(record, config, method, task, params, folder, None, record.base, None)
         base = find_base.find(record, self._asked)
         if base.location not in self._identified:
             self._identified[base.location] = identify(base)
@@ -223,7 +210,7 @@ class Adapters:
             options_key(method.load_options(params)),
         )
         self._bases.announce(key)
-        return Checked(record, config, method, task, params, folder, base, found, key)
+        return CheckedAdapter(record, config, method, task, params, folder, base, found, key)
 
     def _check_base(
         self, record: AdapterRecord, folder: Path, base: Resolved, found: BaseId

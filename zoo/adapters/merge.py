@@ -1,4 +1,4 @@
-"""Merges an adapter into its base, and proves by a probe that the result is the same model."""
+"""Merges an adapter into its base, and compares the outputs of the merged model before it is kept."""
 
 from __future__ import annotations
 
@@ -20,11 +20,7 @@ from zoo.registry.store import RECORD_FILE, dump
 from zoo.runtime.console import Report
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
     from zoo.registry.store import Registry
-
-    Outputs = list[dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,7 @@ def merge(
 
     Raises:
         UsageError: the folder holds something already, or an unknown dtype.
-        IncompatibleError: the method does not merge, or the merged model does not say the same.
+        IncompatibleError: the method does not merge, or the merged model's outputs differ.
     """
     import torch
 
@@ -79,7 +75,7 @@ def merge(
     answers = probe.bare_answers(probe.ask(bare.model, inputs, backbone), bare.head)
     loaded = adapters.put_on(name, bare)
     del bare, backbone
-    before = _outputs(loaded.model, inputs)
+    before = probe.ask(loaded.model, inputs, whole=True)
     kind = dtype or _published_dtype(one.weights)
     report.say(f"merging '{name}' into {one.base_id.id}")
     merged = method.merge(loaded.model).to(getattr(torch, kind))
@@ -92,11 +88,12 @@ def merge(
         loaded.processor.save_pretrained(str(beside))
         del merged
         again, _ = task.load_model(beside, record.labels)
-        found = _compare(_outputs(again, inputs), before)
-        if not found[0] <= MERGE_TOLERANCES[kind] * found[1]:
+        differences = probe.compare(probe.ask(again, inputs, whole=True), before)
+        size, scale = max(one.size for one in differences), max(one.scale for one in differences)
+        if not all(one.size <= MERGE_TOLERANCES[kind] * scale for one in differences):
             raise IncompatibleError(
-                f"the merged model differs from the adapter by {found[0]:.2g}, "
-                f"where outputs reach {found[1]:.2g}: it was not kept.",
+                f"the merged model differs from the adapter by {size:.2g}, "
+                f"where outputs reach {scale:.2g}: it was not kept.",
                 "--dtype float32" if kind != "float32" else None,
             )
         expected = probe.ask(again, inputs, probe.backbone_of(task, again))
@@ -109,22 +106,7 @@ def merge(
         beside.rename(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    return Merged(folder, *found, dtype=kind)
-
-
-def _compare(after: Outputs, before: Outputs) -> tuple[float, float]:
-    """(largest difference, largest output)"""
-    pairs = [
-        (now[name], value) for now, was in zip(after, before, strict=True) for name, value in was.items()
-    ]
-    difference = max(float((now - value).abs().max()) for now, value in pairs)
-    return difference, max(float(value.abs().max()) for _, value in pairs)
-
-
-def _outputs(model: nn.Module, inputs: probe.Batches) -> Outputs:
-    """Of each input by itself: what a model says where there is only padding means nothing."""
-    model.float()
-    return [probe.outputs(model, batch) for batch in inputs]
+    return Merged(folder, size, scale, kind)
 
 
 def _published_dtype(base: Path) -> str:

@@ -109,9 +109,18 @@ def outputs(model: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def ask(
-    model: nn.Module, asked: Batches, backbone: nn.Module | None = None, precision: str = "fp32"
+    model: nn.Module,
+    inputs: Batches,
+    backbone: nn.Module | None = None,
+    precision: str = "fp32",
+    *,
+    whole: bool = False,
 ) -> Answers:
-    """What the model answers, and the `backbone` within it, to each input by itself."""
+    """The outputs of the model, and of the `backbone` within it, for each input by itself.
+
+    Args:
+        whole: every number of them, instead of the selection that a probe keeps.
+    """
     import torch
 
     from zoo.models.precision import autocast, held
@@ -126,13 +135,13 @@ def ask(
     rows: dict[str, list[np.ndarray]] = {}
     try:
         with held(model, precision), autocast(place, precision):
-            for batch in asked:
+            for batch in inputs:
                 seen.clear()
                 found = outputs(model, batch)
                 if seen:
                     found[BACKBONE] = _hidden(seen[-1])
                 for name, value in found.items():
-                    rows.setdefault(name, []).append(_kept(value))
+                    rows.setdefault(name, []).append(value.numpy() if whole else _kept(value))
     finally:
         if handle is not None:
             handle.remove()
@@ -150,6 +159,11 @@ def compare(found: Answers, wanted: Answers) -> list[Difference]:
         size = float(np.abs(one - other).max(initial=0.0)) if one.shape == other.shape else float("inf")
         differences.append(Difference(name, size, scale))
     return differences
+
+
+def first_difference(found: Answers, wanted: Answers, tolerance: float) -> Difference | None:
+    """The first output that differs by more than `tolerance`, relative to its largest number."""
+    return next((one for one in compare(found, wanted) if not one.within(tolerance)), None)
 
 
 def bare_answers(found: Answers, head: Sequence[str]) -> Answers:

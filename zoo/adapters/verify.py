@@ -1,10 +1,9 @@
-"""Is an adapter still what its record says: its files, its base, its answers to the probe, its metrics."""
+"""Checks that an adapter is still what its record says: files, base, answers to the probe, metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.adapters import probe as probing
@@ -19,8 +18,6 @@ from zoo.runtime.checks import FAILED, OK, SKIPPED, CheckResult
 from zoo.runtime.console import Report
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from zoo.adapters.probe import Answers, Probe
 
 
@@ -96,28 +93,26 @@ def _results(
         loaded = adapters.put_on(name, bare)
     yield CheckResult("load", OK, "every tensor has its place")
     answers = probing.ask(loaded.model, inputs, backbone)
-    yield from _on_answers(answers, found, probe, tolerance, bare.head, loaded, folder)
+    yield from _on_answers(answers, found, probe, tolerance, bare.head, loaded)
     if metrics:
         yield from _on_metrics(loaded, report)
 
 
 def _on_probe(probe: Probe | None, inputs: probing.Batches, tolerance: float) -> CheckResult:
     if probe is None:
-        return CheckResult("probe", SKIPPED, "it has none: what it should answer is not known")
+        return CheckResult("probe", SKIPPED, "it has none to compare its answers with")
     given = probing.given(inputs)
-    for difference in probing.compare(given, probe.inputs):
-        if not difference.within(tolerance):
-            detail = f"its tokenizer or processor makes other inputs of the probe: {difference}"
-            return CheckResult("probe", FAILED, detail)
+    if difference := probing.first_difference(given, probe.inputs, tolerance):
+        detail = f"its tokenizer or processor makes other inputs of the probe: {difference}"
+        return CheckResult("probe", FAILED, detail)
     return CheckResult("probe", OK, f"{len(inputs)} inputs, encoded as they were")
 
 
 def _on_base(
     record: AdapterRecord, where: str, probe: Probe | None, found: Answers, tolerance: float
 ) -> CheckResult:
-    for difference in probing.compare(found, probe.base if probe else {}):
-        if not difference.within(tolerance):
-            return CheckResult("base", FAILED, f"{where} does not answer as its base did: {difference}")
+    if difference := probing.first_difference(found, probe.base if probe else {}, tolerance):
+        return CheckResult("base", FAILED, f"{where} does not answer as its base did: {difference}")
     if record.base.weights:
         return CheckResult("base", OK, f"{where} holds the weights that it was trained on")
     return CheckResult("base", OK, f"{where}; nobody recorded the weights that it was trained on")
@@ -130,7 +125,6 @@ def _on_answers(
     tolerance: float,
     head: Sequence[str],
     loaded: LoadedAdapter,
-    folder: Path,
 ) -> Iterator[CheckResult]:
     import numpy as np
 
@@ -140,7 +134,7 @@ def _on_answers(
         return
     moved = probing.compare(answers, base or {})
     if moved:
-        yield _on_effect(moved, head, loaded.record, loaded.model, folder)
+        yield _on_effect(moved, head, loaded)
     for difference in probing.compare(answers, probe.expected if probe else {}):
         check, what = ("adapter", "the adapter is not the one that was saved")
         if difference.name != BACKBONE:
@@ -154,19 +148,15 @@ def _on_answers(
 
 
 def _on_effect(
-    moved: Sequence[probing.Difference],
-    head: Sequence[str],
-    record: AdapterRecord,
-    model: nn.Module,
-    folder: Path,
+    moved: Sequence[probing.Difference], head: Sequence[str], loaded: LoadedAdapter
 ) -> CheckResult:
     """Where nothing before a fresh head moves, the head must be all that was trained."""
     changed = next((one for one in moved if not one.within(NOTHING)), None)
     if changed is not None:
         return CheckResult("effect", OK, f"against the bare base {changed}")
-    names = [name for path in adapter_files(folder) for name in safetensors_header.read_header(path)]
+    names = [name for path in adapter_files(loaded.folder) for name in safetensors_header.read_header(path)]
     more = [name for name in names if not any(f".{one}." in f".{name}" for one in head)]
-    if head and (record.format == WHOLE or not more):
+    if head and (loaded.record.format == WHOLE or not more):
         return CheckResult("effect", OK, "only its head was trained: before that, the base's own answers")
     return CheckResult(
         "effect", FAILED, f"it changes nothing: its {len(more)} tensors leave the base's answers"

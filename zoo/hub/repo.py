@@ -12,7 +12,7 @@ import msgspec
 
 from zoo.errors import NotFoundError
 from zoo.hub.client import HUB_TIMEOUT, client, retrying, said
-from zoo.models.fingerprint import sha256
+from zoo.models.hash_cache import sha256
 from zoo.registry.schema import FileId
 from zoo.registry.store import RECORD_FILE
 from zoo.runtime.console import Report

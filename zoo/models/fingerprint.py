@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import DataError, IncompatibleError, NotFoundError
-from zoo.models.hash_cache import known_sha256, known_tensors
-from zoo.models.hash_cache import sha256 as sha256
+from zoo.models.hash_cache import known_sha256, known_tensors, sha256
 from zoo.registry.schema import BaseId, FileId
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import ZooError
-from zoo.models.fingerprint import sha256
+from zoo.models.hash_cache import sha256
 from zoo.runtime import cache
 from zoo.runtime.console import Report
 from zoo.runtime.logging import quiet_libraries

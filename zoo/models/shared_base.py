@@ -11,7 +11,7 @@ import copy
 import pickle
 import zlib
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +32,10 @@ class Bases:
     def announce(self, key: Hashable) -> None:
         self._uses[key] += 1
 
-    def take(self, key: Hashable, read: Callable[[], tuple[nn.Module, list[str]]]) -> nn.Module:
-        """A freshly loaded base, with the memory of the last one's: be done with that before you ask.
+    def take(
+        self, key: Hashable, read: Callable[[], tuple[nn.Module, list[str]]]
+    ) -> tuple[nn.Module, list[str]]:
+        """What `read` returns, a base and the names of its head's modules, in the memory of the last one.
 
         The last use gets the template itself, so an adapter by itself costs what it would without this.
         """
@@ -47,13 +49,13 @@ class Bases:
             tree = template.copy()
             if tree is not None:
                 self._templates[key] = template
-                return tree
-        return template.model
+                return tree, template.head
+        return template.model, template.head
 
 
 class _Template:
-    def __init__(self, model: nn.Module, head: Sequence[str]):
-        self.model = model
+    def __init__(self, model: nn.Module, head: list[str]):
+        self.model, self.head = model, head
         # methods write into fresh heads in place, and forward passes into buffers: both are small, and copied
         own = {id(value) for name in head for value in model.get_submodule(name).parameters()}
         self._shared = [

@@ -130,10 +130,7 @@ class Bench:
 
     def outputs(self, model: nn.Module, rows: Sequence[Mapping[str, Any]], budget: int) -> np.ndarray:
         """What the task keeps of each row, in fp32: shape (rows, numbers)."""
-        return forward.forward(
-            model, rows, self.task, self.processor,
-            budget=budget, precision="fp32", report=Report(), title="",
-        )  # fmt: skip
+        return forward.forward(model, rows, self.task, self.processor, budget=budget)
 
 
 def make_bench(

@@ -113,10 +113,7 @@ class _Bench:
         return self.model(**batch), labels
 
     def results(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
-        return forward.forward(
-            self.model, rows, self.task, self.processor,
-            budget=10**6, precision="fp32", report=Report(), title="",
-        )  # fmt: skip
+        return forward.forward(self.model, rows, self.task, self.processor, budget=10**6)
 
 
 def _check_words(task: Task) -> None:

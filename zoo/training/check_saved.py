@@ -47,11 +47,11 @@ def prove(run: Run, asked: tuple[list[Any], Batches], base: Path, folder: Path) 
     model.to(place)
     fit_cpu(model, run.precision)  # the same attention too: two of them round otherwise
     tolerance = TOLERANCES["bf16" if options else run.precision]
-    for difference in probe.compare(probe.ask(model, inputs, precision=run.precision), trained):
-        if not difference.within(tolerance):
-            raise ZooError(
-                f"what {method.name} saved does not say what was trained: on the same texts {difference}. "
-                "Nothing was registered, and the checkpoints are kept.",
-                f"zoo plugin check {method.name}",
-            )
+    loaded = probe.ask(model, inputs, precision=run.precision)
+    if difference := probe.first_difference(loaded, trained, tolerance):
+        raise ZooError(
+            f"the saved adapter does not reproduce the trained model: on the same inputs {difference}. "
+            "Nothing was registered, and the checkpoints are kept.",
+            f"zoo plugin check {method.name}",
+        )
     probe.write(folder, examples, inputs, bare, expected, probe.digests(base))

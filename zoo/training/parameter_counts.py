@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import IncompatibleError, ZooError
-from zoo.models.fingerprint import read_config, sha256
+from zoo.models.fingerprint import read_config
+from zoo.models.hash_cache import sha256
 from zoo.plugins import manager, source
 from zoo.plugins.method import one_line
 from zoo.plugins.params import parse

@@ -16,7 +16,8 @@ import pytest
 from tests.hub.local_hub import LocalHub
 from tests.sound import add_sound, local_base
 from zoo.cli.doctor_checks.bases import bases
-from zoo.models.fingerprint import identify, sha256, weight_hashes
+from zoo.models.fingerprint import identify, weight_hashes
+from zoo.models.hash_cache import sha256
 from zoo.plugins import source
 from zoo.registry.schema import UNKNOWN, BaseId
 from zoo.registry.store import Registry

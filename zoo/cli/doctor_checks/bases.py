@@ -17,7 +17,8 @@ from zoo.adapters.find_base import references
 from zoo.adapters.integrity import WHOLE
 from zoo.cli.doctor_checks.housekeeping import zoo_command
 from zoo.errors import UnreachableError, ZooError
-from zoo.models.fingerprint import LocalWeights, is_among, sha256, weight_files
+from zoo.models.fingerprint import LocalWeights, is_among, weight_files
+from zoo.models.hash_cache import sha256
 from zoo.plugins.method import one_line
 from zoo.registry.schema import AdapterRecord, BaseId
 from zoo.registry.store import Registry
