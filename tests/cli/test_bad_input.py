@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,30 +19,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.conftest import Result, reviews, write_csv
-from zoo import AdapterSpec, ZooError
+from tests.conftest import Result, reviews, run_process, write_csv
+from zoo import ZooError
 from zoo.registry.store import Registry, dump
-from zoo.training import pipeline
+from zoo.runtime import signals
+from zoo.training import progress
 
 Zoo = Callable[..., Result]
-
-
-@pytest.fixture(scope="module")
-def trained(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A registry's folder with the adapter `mine`, trained once."""
-    folder = tmp_path_factory.mktemp("trained")
-    spec = AdapterSpec(
-        name="mine",
-        method="lora",
-        task="bert-imdb",
-        base=str(tiny_models["bert"]),
-        data=str(write_csv(folder / "reviews.csv", reviews())),
-        epochs=1.0,
-        batch_tokens=128,
-        precision="fp32",
-    )
-    pipeline.train(spec, Registry(folder / "registry.json"))
-    return folder
 
 
 class Kept:
@@ -83,9 +65,12 @@ class Kept:
 
 
 @pytest.fixture(autouse=True)
-def kept(trained: Path, tmp_path: Path) -> Iterator[Kept]:
-    shutil.copytree(trained, tmp_path / "registry")
-    kept = Kept(tmp_path / "registry")
+def kept(trained_bert: Registry, tmp_path: Path) -> Iterator[Kept]:
+    folder = tmp_path / "registry"
+    registry = Registry(folder / "registry.json")
+    made = shutil.copytree(trained_bert.adapter_folder("lora"), registry.work_folder("mine") / "made")
+    registry.add(msgspec.structs.replace(trained_bert.get("lora"), name="mine"), made)
+    kept = Kept(folder)
     yield kept
     kept.check()
 
@@ -356,41 +341,54 @@ def test_a_base_without_a_tokenizer_is_named(train: Zoo, tiny_bert: Path, tmp_pa
 # Stopping
 
 
-def start(tiny: Path, kept: Kept, data: Path, *more: str) -> subprocess.Popen[str]:
+def endless(tiny: Path, data: Path) -> list[str]:
     words = ["train", "lora", "bert-imdb", "--base", str(tiny), "--data", str(data), "--name", "stopped"]
-    settings = ["--epochs", "40", "--batch-tokens", "128", "--precision", "fp32", *more]
-    return subprocess.Popen(
-        [sys.executable, "-m", "zoo", *words, *settings],
-        env={**os.environ, "ZOO_REGISTRY": str(kept.file), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return [*words, "--epochs", "40", "--limit", "16", "--eval-limit", "8", "--precision", "fp32"]
 
 
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """`zoo` in this process sets handlers of signals: pytest's own come back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    signals.listen()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_training_registers_nothing_and_resumes(
-    number: signal.Signals, tiny_bert: Path, reviews_csv: Path, kept: Kept
+    number: signal.Signals,
+    zoo: Zoo,
+    tiny_bert: Path,
+    reviews_csv: Path,
+    kept: Kept,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    process = start(tiny_bert, kept, reviews_csv)
     checkpoints = kept.folder / "adapters" / ".work" / "stopped" / "checkpoints"
-    deadline = time.monotonic() + 120
-    while not list(checkpoints.glob("checkpoint-*/live.json")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
-    refused(Result(process.returncode, out, err), 130, "stopped at step", then="--resume")
-    assert out == ""
+    step_end, steps = progress.Live.step_end, []
+
+    def signal_at_the_fifth(live: Any) -> Any:
+        steps.append(live)
+        if len(steps) == 5:
+            signal.raise_signal(number)
+        return step_end(live)
+
+    words = endless(tiny_bert, reviews_csv)
+    with monkeypatch.context() as patch:
+        patch.setattr(progress.Live, "step_end", signal_at_the_fifth)
+        done = zoo(*words)
+    refused(done, 130, "stopped at step", then="--resume")
+    assert done.out == ""
     kept.check()
     assert not (kept.folder / "adapters" / "stopped").exists()
+    assert list(checkpoints.glob("checkpoint-*/live.json"))
 
-    process = start(tiny_bert, kept, reviews_csv, "--resume")
-    out, err = process.communicate(timeout=240)
-    assert process.returncode == 0, err
-    assert "resuming from checkpoint-" in err
+    done = zoo(*words, "--resume")
+    assert done.code == 0, done.err
+    assert "resuming from checkpoint-" in done.err
     kept.new = {"stopped"}
     record = json.loads(kept.file.read_bytes())["adapters"]["stopped"]
     assert record["training"]["steps"] % 40 == 0
@@ -401,16 +399,22 @@ def test_a_stopped_training_registers_nothing_and_resumes(
 def test_ctrl_c_before_the_first_step_registers_nothing(
     tiny_bert: Path, reviews_csv: Path, kept: Kept
 ) -> None:
-    process = start(tiny_bert, kept, reviews_csv)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zoo", *endless(tiny_bert, reviews_csv)],
+        env={**os.environ, "ZOO_REGISTRY": str(kept.file), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert process.stderr is not None
-    said = ""
+    err = ""
     for line in process.stderr:
-        said += line
-        if line.startswith("evaluating the untrained base"):
+        err += line
+        if "the untrained base" in line:
             break
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    refused(Result(process.returncode, out, said + err), 130, "nothing was registered")
+    out, more = process.communicate(timeout=60)
+    refused(Result(process.returncode, out, err + more), 130, "nothing was registered")
     assert out == ""
 
 
@@ -463,7 +467,7 @@ def without_override() -> None:
     ctypes.CDLL(None).prctl(drop, override, 0, 0, 0)
 
 
-def as_a_person() -> dict[str, Any]:
+def unprivileged() -> dict[str, Any]:
     """Options of `subprocess.run` under which a read-only folder is read-only."""
     if not hasattr(os, "geteuid"):
         pytest.skip("permissions of POSIX")
@@ -475,20 +479,11 @@ def as_a_person() -> dict[str, Any]:
 
 
 def test_a_read_only_folder_is_refused_before_any_work_and_still_read(kept: Kept) -> None:
-    options = as_a_person()
+    options = unprivileged()
     below = [kept.folder, *kept.folder.rglob("*")]
 
     def run(*words: str) -> Result:
-        done = subprocess.run(
-            [sys.executable, "-m", "zoo", *words],
-            env={**os.environ, "ZOO_REGISTRY": str(kept.file)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            **options,
-        )
-        return Result(done.returncode, done.stdout, done.stderr)
+        return run_process(*words, env={"ZOO_REGISTRY": str(kept.file)}, **options)
 
     try:
         for path in below:
@@ -600,8 +595,8 @@ def test_evaluate_on_labels_that_the_adapter_does_not_know_is_refused(zoo: Zoo, 
     refused(zoo("evaluate", "mine", "--data", data), 2, "'neutral'", "negative, positive")
 
 
-def test_evaluate_on_rows_that_have_changed_since_is_refused(zoo: Zoo, trained: Path, kept: Kept) -> None:
-    data = trained / "reviews.csv"
+def test_evaluate_on_rows_that_have_changed_since_is_refused(zoo: Zoo, trained_bert: Registry) -> None:
+    data = trained_bert.path.with_name("reviews.csv")
     before = data.read_bytes()
     try:
         with data.open("a") as file:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_bad_input import as_a_person
+from tests.cli.test_bad_input import unprivileged
 from tests.records import add_record
 from zoo.registry.store import Registry
 
@@ -151,7 +151,7 @@ def test_a_dry_run_and_the_run_refuse_alike_and_without_torch(
 
 
 def test_a_read_only_registry_is_refused_alike_and_without_torch(place: Place) -> None:
-    options = as_a_person()
+    options = unprivileged()
     words = command(place, ["--name", "new"])
     below = [place.registry.path.parent, *place.registry.path.parent.rglob("*")]
     try:
