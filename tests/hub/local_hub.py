@@ -125,7 +125,6 @@ class LocalHub:
         repo_type: str = "model",
         private: bool | None = None,
         downloads: int | None = None,
-        likes: int | None = None,
         revision: str = "main",
     ) -> str:
         """Make a commit of exactly these files, whatever their names, and return its hash.
@@ -136,7 +135,7 @@ class LocalHub:
         with self.store.lock:
             known = self.store.has(kind, repo_id)
             repo = self.store.find(kind, repo_id) if known else self.store.create(kind, repo_id)
-            for name, value in (("private", private), ("downloads", downloads), ("likes", likes)):
+            for name, value in (("private", private), ("downloads", downloads)):
                 if value is not None:
                     setattr(repo, name, value)
             ref = repo.reference(revision) or f"refs/heads/{revision}"
@@ -153,17 +152,14 @@ class LocalHub:
         oid: str | None = None,
         size: int | None = None,
         body: bytes | None = None,
-        listed: bool = True,
-        repo_type: str = "model",
     ) -> None:
         """Tell an untruth of a file of ``main`` as it is now.
 
         ``oid`` (sha256 of a large file, git's hash of another) and ``size`` are announced in place of the
-        file's own; ``body`` is sent in place of its content; not ``listed``, it is served but in no listing.
+        file's own; ``body`` is sent in place of its content.
         A path that does not exist is listed all the same, and 404 when asked for, unless it has a body.
         """
-        commit = self.find(repo_type + "s", repo_id, "main")
-        commit.lies[path] = Lie(oid, size, body, listed)
+        self.find("models", repo_id, "main").lies[path] = Lie(oid, size, body)
 
     def fail(
         self,
@@ -175,7 +171,6 @@ class LocalHub:
         body: bytes | None = None,
         times: int | None = 1,
         cut: Cut | None = None,
-        delay: float = 0.0,
         meanwhile: Callable[[], object] | None = None,
     ) -> Fault:
         """Let the next ``times`` requests (None: all) of a method (``*``: any) to a path fail.
@@ -183,11 +178,10 @@ class LocalHub:
         The pattern is a part of the decoded path, or a glob of all of it. Content of large files comes from
         ``/cdn/...`` and goes to ``/lfs/...``. With a ``status`` the request is answered with it, ``headers``
         and ``body``, and not applied. ``cut="before"`` closes the connection without applying the request,
-        ``"after"`` applies it and closes without an answer, ``"within"`` breaks off in the middle of the
-        answer's body. ``delay`` (seconds) comes before anything else; then ``meanwhile`` is called, for what
-        somebody else does in this moment.
+        ``"after"`` applies it and closes without an answer. ``meanwhile`` is called first, for what somebody
+        else does in this moment.
         """
-        rule = Fault(method, path_pattern, status, headers or {}, body, times, cut, delay, meanwhile)
+        rule = Fault(method, path_pattern, status, headers or {}, body, times, cut, meanwhile)
         return self.faults.add(rule)
 
     def may_write(self, repo: Repo, user: str | None) -> bool:
@@ -197,7 +191,7 @@ class LocalHub:
         return user is not None and (user == owner or user in self.orgs.get(owner, ()))
 
     def gate(self, repo: Repo) -> str | bool:
-        return "manual" if repo.id in self.gated else repo.gated
+        return "manual" if repo.id in self.gated else False
 
     def seen(self, kind: str, repo_id: str, user: str | None) -> Repo:
         """Return a repository as far as a user may know of it."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
 
-Cut = Literal["before", "after", "within"]
+Cut = Literal["before", "after"]
 
 
 @dataclass
@@ -22,7 +22,6 @@ class Fault:
     body: bytes | None = None
     times: int | None = 1
     cut: Cut | None = None
-    delay: float = 0.0
     meanwhile: Callable[[], object] | None = None
     hits: int = 0
 

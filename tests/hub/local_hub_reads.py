@@ -1,4 +1,4 @@
-"""What the test Hub tells of its repositories: information, lists, files, references, commits."""
+"""What the test Hub tells of its repositories: information, lists, files, references."""
 
 from __future__ import annotations
 
@@ -13,21 +13,7 @@ from tests.hub.local_hub_cards import values
 from tests.hub.local_hub_repos import Commit, RefusalError, Repo
 
 Query = Mapping[str, list[str]]
-_BRIEF = (
-    "_id",
-    "id",
-    "likes",
-    "trendingScore",
-    "private",
-    "downloads",
-    "tags",
-    "pipeline_tag",
-    "library_name",
-    "createdAt",
-    "modelId",
-)
-_FULL = ("author", "sha", "lastModified", "gated", "disabled", "siblings")
-_SORTED = ("trendingScore", "downloads", "likes", "createdAt", "lastModified")
+_SORTED = ("downloads", "createdAt", "lastModified")
 
 
 def info(repo: Repo, commit: Commit, gated: str | bool, query: Query) -> dict[str, Any]:
@@ -44,7 +30,7 @@ def info(repo: Repo, commit: Commit, gated: str | bool, query: Query) -> dict[st
     told: dict[str, Any] = {"_id": commit.sha[:24], "id": repo.id, "author": repo.owner}
     told |= {"sha": commit.sha, "lastModified": commit.date, "createdAt": repo.created}
     told |= {"private": repo.private, "gated": gated, "disabled": False}
-    told |= {"downloads": repo.downloads, "likes": repo.likes, "trendingScore": repo.likes}
+    told |= {"downloads": repo.downloads}
     told |= {"tags": tags, "siblings": siblings, "cardData": card or None}
     told |= {"usedStorage": sum(entry["size"] for entry in entries)}
     if repo.kind == "models":
@@ -79,9 +65,7 @@ def listing(
         cursor = base64.urlsafe_b64encode(str(first + size).encode()).decode()
         following = urlencode({**query, "cursor": [cursor]}, doseq=True)
         headers["Link"] = f'<{url}?{following}>; rel="next"'
-    kept = {"_id", "id", *query["expand"]} if "expand" in query else {*_BRIEF}
-    for switch, keys in (("full", _FULL), ("cardData", ("cardData",)), ("config", ("config",))):
-        kept |= {*keys} if "true" in values(query.get(switch)) else set()
+    kept = {"_id", "id", *query.get("expand", [])}
     return [{key: one[key] for key in one if key in kept} for one in found[first : first + size]], headers
 
 
@@ -91,15 +75,13 @@ def _matches(told: Mapping[str, Any], query: Query) -> bool:
         wanted <= {*told["tags"]}
         and told["author"] in query.get("author", [told["author"]])
         and all(word.lower() in told["id"].lower() for word in query.get("search", []))
-        and told.get("pipeline_tag") in query.get("pipeline_tag", [told.get("pipeline_tag")])
-        and str(bool(told["gated"])).lower() in query.get("gated", [str(bool(told["gated"])).lower()])
     )
 
 
 def refs(repo: Repo) -> dict[str, Any]:
-    """List branches, tags and pull requests."""
+    """List branches and pull requests."""
     answer: dict[str, Any] = {"branches": [], "converts": [], "tags": [], "pullRequests": []}
-    kinds = {"refs/heads/": "branches", "refs/tags/": "tags", "refs/pr/": "pullRequests"}
+    kinds = {"refs/heads/": "branches", "refs/pr/": "pullRequests"}
     for ref, sha in repo.refs.items():
         prefix = next(prefix for prefix in kinds if ref.startswith(prefix))
         name = ref.removeprefix(prefix)
@@ -122,57 +104,3 @@ def paths(commit: Commit, form: Mapping[str, Any]) -> list[dict[str, Any]]:
     wanted = {path.strip("/") for path in values(form.get("paths"))}
     entries = commit.entries("true" in values(form.get("expand")))
     return [entry for path, entry in entries.items() if path in wanted]
-
-
-def commits(repo: Repo, revision: str) -> list[dict[str, Any]]:
-    """Tell the history of a revision, the newest first."""
-    return [
-        {
-            "id": commit.sha,
-            "title": commit.title,
-            "message": commit.message,
-            "date": commit.date,
-            "authors": [{"user": commit.author}],
-        }
-        for commit in repo.history(revision)
-    ]
-
-
-def pull_request(repo: Repo, number: str) -> dict[str, Any]:
-    """Describe a pull request with the commits that it would bring."""
-    pull = next((pull for pull in repo.pulls if str(pull["num"]) == number), None)
-    if pull is None:
-        raise RefusalError(404, "", "Discussion not found")
-    known = {commit.sha for commit in repo.history("main")}
-    brought = [commit for commit in repo.history(f"refs/pr/{number}") if commit.sha not in known]
-    events = [
-        {
-            "id": commit.sha,
-            "type": "commit",
-            "createdAt": commit.date,
-            "author": {"name": commit.author},
-            "data": {"subject": commit.title, "oid": commit.sha},
-        }
-        for commit in brought
-    ]
-    about = _pull(repo, pull)
-    return about | {"changes": {"base": "main"}, "filesWithConflicts": [], "events": events, "diff": ""}
-
-
-def pull_requests(repo: Repo) -> dict[str, Any]:
-    """List the pull requests, the newest first."""
-    return {
-        "discussions": [_pull(repo, pull) for pull in reversed(repo.pulls)],
-        "count": len(repo.pulls),
-        "start": 0,
-    }
-
-
-def _pull(repo: Repo, pull: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        **pull,
-        "author": {"name": pull["author"]},
-        "status": "open",
-        "isPullRequest": True,
-        "repo": {"name": repo.id, "type": repo.kind[:-1]},
-    }

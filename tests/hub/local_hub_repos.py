@@ -24,7 +24,7 @@ MAIN = "refs/heads/main"
 _LFS_SIZE = 100_000
 _LFS_SUFFIXES = (".safetensors", ".parquet", ".bin", ".pt", ".gguf", ".onnx", ".pkl", ".zip")
 _REPO_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-_REFERENCES = ("refs/heads/{}", "refs/tags/{}", "{}")
+_REFERENCES = ("refs/heads/{}", "{}")
 
 
 class RefusalError(Exception):
@@ -48,7 +48,6 @@ class Lie:
     oid: str | None = None
     size: int | None = None
     body: bytes | None = None
-    listed: bool = True
 
 
 @dataclass(frozen=True)
@@ -79,9 +78,8 @@ class Commit:
         return entry
 
     def names(self) -> list[str]:
-        """List the files: all of them, unless the Hub lies about some."""
-        hidden = {path for path, lie in self.lies.items() if not lie.listed}
-        return [path for path in {**self.files, **self.lies} if path not in hidden]
+        """List the files, and those that the Hub only claims to have."""
+        return list({**self.files, **self.lies})
 
     def entries(self, expand: bool) -> dict[str, dict[str, Any]]:
         """List every file and every folder by path; ``expand`` adds the last commit, as on the Hub."""
@@ -105,9 +103,7 @@ class Repo:
     kind: str
     id: str
     private: bool = False
-    gated: str | bool = False
     downloads: int = 0
-    likes: int = 0
     created: str = "2022-03-02T23:29:04.000Z"
     refs: dict[str, str] = field(default_factory=dict)
     commits: dict[str, Commit] = field(default_factory=dict)
@@ -120,7 +116,7 @@ class Repo:
         return self.id.split("/")[0]
 
     def reference(self, revision: str) -> str | None:
-        """Return the full name of a branch, tag or pull request, if there is one."""
+        """Return the full name of a branch or pull request, if there is one."""
         names = (form.format(revision) for form in _REFERENCES)
         return next((name for name in names if name in self.refs), None)
 
@@ -154,7 +150,7 @@ class Repo:
             sha = commit.parent
 
     def read(self, folder: Path) -> None:
-        """Take in a folder that changed since it was last read, as the next commit of ``main``."""
+        """Read a folder that changed since it was last read, as the next commit of ``main``."""
         stats = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
         stamp = [(path, stat.st_mtime_ns, stat.st_size) for path, stat in stats]
         if self.stamp == stamp:
@@ -208,12 +204,6 @@ class Store:
             raise RefusalError(400, "", f"Invalid repo name: {repo_id}")
         self._repos[kind, repo_id] = repo = Repo(kind, repo_id, private, created=now())
         return repo
-
-    def delete(self, kind: str, repo_id: str) -> None:
-        """Forget a repository. One of a folder is the test's own to delete."""
-        if self.find(kind, repo_id).stamp is not None:
-            raise RefusalError(403, "", "This repository is a folder of the test")
-        del self._repos[kind, repo_id]
 
 
 def is_lfs(path: str, size: int) -> bool:

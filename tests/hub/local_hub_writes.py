@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 from tests.hub import local_hub_cards as hub_cards
@@ -53,15 +52,6 @@ def parsed(body: bytes) -> dict[str, Any]:
     return found
 
 
-def check_stranger(repo: Repo, verb: str, call: Call) -> None:
-    """Refuse all that does not end in a pull request, which anybody may open and then add to."""
-    if verb not in ("preupload", "commit", "discussions"):
-        raise RefusalError(403, "", "Forbidden: you have no write access to this repository")
-    own = [f"refs/pr/{pull['num']}" for pull in repo.pulls if pull["author"] == call.user]
-    if verb == "commit" and not call.opens_pull_request and call.word() not in own:
-        raise RefusalError(403, "", "Forbidden: pass `create_pr=1` to open a Pull Request")
-
-
 def start(repo: Repo, user: str) -> None:
     """Give a new repository the commit that the Hub gives it."""
     repo.push(MAIN, {".gitattributes": _ATTRIBUTES}, title="initial commit", author=user)
@@ -69,18 +59,15 @@ def start(repo: Repo, user: str) -> None:
 
 def preupload(repo: Repo, call: Call) -> dict[str, Any]:
     """Say how each file is to be sent, and what it is now: the client leaves out what stays the same."""
-    asked, commit = call.json(), repo.at(call.word())
-    rules = asked.get("gitIgnore", commit.files.get(".gitignore", b"").decode("utf-8", "replace"))
-    ignored = [line.strip() for line in rules.splitlines() if line.strip() and not line.startswith("#")]
+    commit = repo.at(call.word())
     answer = []
-    for file in asked["files"]:
+    for file in call.json()["files"]:
         path, mode = file["path"], "lfs" if is_lfs(file["path"], file["size"]) else "regular"
         oid = None
         if path in commit.files:
             entry = commit.file(path)
             oid = entry["lfs"]["oid"] if "lfs" in entry else entry["oid"]
-        skip = any(fnmatchcase(path, rule) or fnmatchcase(path.split("/")[-1], rule) for rule in ignored)
-        answer.append({"path": path, "uploadMode": mode, "shouldIgnore": skip, "oid": oid})
+        answer.append({"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": oid})
     return {"files": answer, "commitOid": commit.sha}
 
 
@@ -113,7 +100,7 @@ def commit(repo: Repo, call: Call) -> dict[str, Any]:
 
 def _head(repo: Repo, revision: str) -> tuple[str, Commit]:
     ref = repo.reference(revision)
-    if ref is None or ref.startswith("refs/tags/"):
+    if ref is None:
         raise RefusalError(404, "RevisionNotFound", f"Invalid rev id: {revision}")
     return ref, repo.at(revision)
 
@@ -131,21 +118,15 @@ def _apply(repo: Repo, files: dict[str, bytes], key: str, value: Mapping[str, An
         if value["oid"] not in repo.large:
             raise RefusalError(400, "", f"LFS pointer of {path} points to a file that does not exist")
         files[path] = repo.large[value["oid"]]
-    elif key in ("deletedFile", "deletedFolder"):
-        prefix = f"{path.rstrip('/')}/"
-        gone = [
-            name for name in files if name == path or (key == "deletedFolder" and name.startswith(prefix))
-        ]
-        if not gone:
+    elif key == "deletedFile":
+        if files.pop(path, None) is None:
             raise RefusalError(404, "EntryNotFound", "A file with this name doesn't exist")
-        for name in gone:
-            del files[name]
     else:
         raise RefusalError(400, "", f"Unknown operation: {key}")
 
 
 def _open(repo: Repo, user: str, title: str) -> dict[str, Any]:
-    """Number a pull request. Its reference starts at ``main``; a commit may move it in the same call."""
+    """Number a pull request; the commit that opens it moves its reference."""
     pull = {"num": len(repo.pulls) + 1, "title": title, "author": user, "createdAt": now()}
     repo.pulls.append(pull)
     repo.refs[f"refs/pr/{pull['num']}"] = repo.refs[MAIN]
@@ -153,51 +134,11 @@ def _open(repo: Repo, user: str, title: str) -> dict[str, Any]:
 
 
 def create_branch(repo: Repo, call: Call) -> dict[str, Any]:
-    return _name(repo, f"refs/heads/{call.word()}", call.json().get("startingPoint") or "main")
-
-
-def delete_branch(repo: Repo, call: Call) -> dict[str, Any]:
-    if call.word() == "main":
-        raise RefusalError(403, "", "The branch main cannot be deleted")
-    return _forget(repo, f"refs/heads/{call.word()}")
-
-
-def create_tag(repo: Repo, call: Call) -> dict[str, Any]:
-    return _name(repo, f"refs/tags/{call.json().get('tag')}", call.word())
-
-
-def delete_tag(repo: Repo, call: Call) -> dict[str, Any]:
-    return _forget(repo, f"refs/tags/{call.word()}")
-
-
-def _name(repo: Repo, ref: str, revision: str) -> dict[str, Any]:
+    ref = f"refs/heads/{call.word()}"
     if ref in repo.refs:
         raise RefusalError(409, "", f"Reference already exists: {ref}")
-    repo.refs[ref] = repo.at(revision).sha
+    repo.refs[ref] = repo.at(call.json().get("startingPoint") or "main").sha
     return {"ref": ref}
-
-
-def _forget(repo: Repo, ref: str) -> dict[str, Any]:
-    if repo.refs.pop(ref, None) is None:
-        raise RefusalError(404, "RevisionNotFound", f"Invalid rev id: {ref}")
-    return {}
-
-
-def discuss(repo: Repo, call: Call) -> dict[str, Any]:
-    """Open a pull request without a commit; other discussions are not kept."""
-    asked = call.json()
-    if not asked.get("pullRequest"):
-        raise RefusalError(404, "", "Discussions are disabled for this repo")
-    pull = _open(repo, call.user, asked["title"])
-    return {"num": pull["num"], "pullRequest": True}
-
-
-def settings(repo: Repo, call: Call) -> dict[str, Any]:
-    asked = call.json()
-    if "visibility" in asked or "private" in asked:
-        repo.private = is_private(asked)
-    repo.gated = asked.get("gated", repo.gated)
-    return {"private": repo.private, "gated": repo.gated}
 
 
 def is_private(asked: Mapping[str, Any]) -> bool:
@@ -235,9 +176,4 @@ WRITES: dict[tuple[str, str], Callable[[Repo, Call], dict[str, Any]]] = {
     ("POST", "preupload"): preupload,
     ("POST", "commit"): commit,
     ("POST", "branch"): create_branch,
-    ("DELETE", "branch"): delete_branch,
-    ("POST", "tag"): create_tag,
-    ("DELETE", "tag"): delete_tag,
-    ("POST", "discussions"): discuss,
-    ("PUT", "settings"): settings,
 }

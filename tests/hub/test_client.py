@@ -153,8 +153,10 @@ def test_an_answer_is_not_asked_for_again(served: LocalHub, waits: list[float], 
     assert (rule.hits, waits) == (1, [])
 
 
-def test_a_date_to_wait_for_is_waited_for(served: LocalHub, waits: list[float]) -> None:
-    served.fail("GET", REPO, status=503, headers={"Retry-After": formatdate(time.time() + 30, usegmt=True)})
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_a_retry_after_header_is_waited_for(served: LocalHub, waits: list[float], form: str) -> None:
+    value = "30" if form == "seconds" else formatdate(time.time() + 30, usegmt=True)
+    served.fail("GET", REPO, status=503, headers={"Retry-After": value})
     door.retrying(ask, "looking", RecordingReport())
     assert 25 < waits[0] <= 30
 

@@ -517,7 +517,7 @@ def test_what_somebody_else_sends_meanwhile_is_one_clear_line_and_never_a_mixtur
     assert zoo("publish", NAME, "--yes").code == 0
     theirs = {**hub.files(REPO), "README.md": b"theirs", "adapter_model.safetensors": b"theirs" * 100}
     hub.put(REPO, {"README.md": b"older"}, private=True)
-    hub.fail("POST", COMMIT, delay=0.01, meanwhile=lambda: hub.put(REPO, theirs, private=True))
+    hub.fail("POST", COMMIT, meanwhile=lambda: hub.put(REPO, theirs, private=True))
     done = zoo("publish", NAME, "--yes")
     assert done.code == 1
     assert done.error == (
