@@ -15,14 +15,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import print_table
-from runs import parser, save, zoo_train
+from common import parser, print_table, save
+from runs import zoo_train
 
 if TYPE_CHECKING:
     import numpy as np
 
 KINDS = ("off", "keep")
-RESAMPLES = 10_000
 
 
 def correctness(name: str, folder: Path) -> tuple[list[str], np.ndarray]:
@@ -54,30 +53,30 @@ def correctness(name: str, folder: Path) -> tuple[list[str], np.ndarray]:
 def interval(differences: np.ndarray) -> tuple[float, float]:
     """95%, percentile bootstrap of the mean over rows."""
     import numpy as np
+    from scipy.stats import bootstrap
 
-    draw = np.random.default_rng(0)
-    count = len(differences)
-    means = [differences[draw.integers(0, count, count)].mean() for _ in range(RESAMPLES)]
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
+    found = bootstrap(
+        (differences,), np.mean, n_resamples=10_000, batch=100, method="percentile", random_state=0
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def main() -> None:
-    words = parser(__doc__, rounds=None)
-    words.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44])
-    words.add_argument("--rows", type=int, default=1000)
-    words.add_argument("--epochs", type=float, default=2)
-    words.add_argument("--eval-rows", type=int, default=2000)
-    asked = words.parse_args()
-    limits = ("--limit", str(asked.rows), "--eval-limit", str(asked.eval_rows), "--epochs", str(asked.epochs))
+    arguments = parser(__doc__, rounds=None)
+    arguments.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44])
+    arguments.add_argument("--rows", type=int, default=1000)
+    arguments.add_argument("--epochs", type=float, default=2)
+    arguments.add_argument("--eval-rows", type=int, default=2000)
+    asked = arguments.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         records: dict[int, dict[str, Any]] = {}
         for seed in asked.seeds:
             records[seed] = {
                 kind: zoo_train(
-                    *("lora", "bert-imdb", *limits, "--seed", str(seed)),
-                    *("--base-dropout", kind, "--name", f"{kind}-{seed}"),
+                    *("lora", asked.rows, "--seed", seed, "--base-dropout", kind, "--name", f"{kind}-{seed}"),
+                    epochs=asked.epochs,
+                    eval_rows=asked.eval_rows,
                     registry=folder,
                 )
                 for kind in KINDS
@@ -92,7 +91,7 @@ def main() -> None:
                 found, right[seed][kind] = correctness(f"{kind}-{seed}", folder)
                 texts = texts or found
                 if found != texts:
-                    raise SystemExit(f"seed {seed}, {kind}: judged by other rows")
+                    raise SystemExit(f"seed {seed}, {kind}: evaluated on other rows")
 
     rounds = [
         {
@@ -107,7 +106,7 @@ def main() -> None:
     low, high = interval(difference)
     mean = {key: statistics.mean(one[key] for one in rounds) for key in rounds[0] if key != "seed"}
     middle = {key: statistics.median(one[key] for one in rounds) for key in rounds[0] if key != "seed"}
-    print(f"LoRA on {asked.rows} reviews, {asked.epochs:g} epochs, judged by {len(difference)} others")
+    print(f"LoRA on {asked.rows} reviews, {asked.epochs:g} epochs, evaluated on {len(difference)} others")
     print_table(
         ("seed", "off", "keep", "off - keep", "seconds off", "seconds keep"),
         [

@@ -24,9 +24,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common import print_table
+from common import parser, print_table, save
 from flops import count, matmul_peak
-from runs import Figures, in_turn, json_line, medians, parser, save
+from runs import Figures, in_turn, json_line
 
 PEAK_SIZES = [(4096, 4096, 4096), (8192, 8192, 8192), (16384, 4096, 4096), (16384, 1024, 4096)]
 LARGE_BATCH = 16384
@@ -105,8 +105,8 @@ def make_padder() -> Any:
     from tokenizers.models import WordLevel
     from transformers import PreTrainedTokenizerFast
 
-    words = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1}, unk_token="[UNK]"))
-    return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]")
+    tokenizer = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1}, unk_token="[UNK]"))
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]")
 
 
 def head_of(model: Any) -> list[str]:
@@ -236,14 +236,14 @@ def measure_one(contender: str, name: str, rows_wanted: int, smoke: bool) -> Fig
 
 
 def main() -> None:
-    words = parser(__doc__)
-    words.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
-    words.add_argument("--rows", type=int, default=2000)
-    words.add_argument("--cpu-smoke", action="store_true", help="tiny shapes, to see that it runs")
-    words.add_argument(
+    arguments = parser(__doc__)
+    arguments.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
+    arguments.add_argument("--rows", type=int, default=2000)
+    arguments.add_argument("--cpu-smoke", action="store_true", help="tiny shapes, to see that it runs")
+    arguments.add_argument(
         "--one", nargs=2, metavar=("CONTENDER", "MODEL"), help="what each process is asked for"
     )
-    asked = words.parse_args()
+    asked = arguments.parse_args()
 
     from zoo.runtime.device import describe, device
 
@@ -263,8 +263,7 @@ def main() -> None:
     for name in asked.models:
         for contender in ("zoo", "zoo, large batches", "careful"):
             contenders[f"{name}: {contender}"] = process(contender, name)
-    found = in_turn(contenders, asked.rounds)
-    middle = {name: medians(rounds) for name, rounds in found.items()}
+    found, middle = in_turn(contenders, asked.rounds)
     peak = middle.pop("peak")["flops_per_second"]
     print(f"{describe()}: bf16 peak {peak / 1e12:.3g} TFLOP/s; median of {asked.rounds} rounds")
     ratios = {

@@ -14,16 +14,16 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import print_table
-from runs import Figures, captured, in_turn, medians, parser, save, zoo_train
+from common import parser, print_table, save
+from runs import Figures, captured, in_turn, zoo_train
 
 
 def main() -> None:
-    words = parser(__doc__)
-    words.add_argument("--rows", type=int, default=2000)
-    words.add_argument("--epochs", type=int, default=20)
-    words.add_argument("--eval-rows", type=int, default=200, help="that the zoo measures its head on")
-    asked = words.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--rows", type=int, default=2000)
+    arguments.add_argument("--epochs", type=int, default=20)
+    arguments.add_argument("--eval-rows", type=int, default=200, help="that the zoo measures its head on")
+    asked = arguments.parse_args()
 
     from zoo.adapters.forward import forward
 
@@ -45,14 +45,12 @@ def main() -> None:
         return {"seconds": time.perf_counter() - start}
 
     def training() -> Figures:
-        limits = ("--limit", str(asked.rows), "--eval-limit", str(asked.eval_rows))
-        record = zoo_train("head", "bert-imdb", "--epochs", str(asked.epochs), *limits)
+        record = zoo_train("head", asked.rows, epochs=asked.epochs, eval_rows=asked.eval_rows)
         accuracy = next(one["value"] for one in record["metrics"] if one["name"] == "accuracy")
         return {"seconds": record["cost"]["train_seconds"], "accuracy": accuracy}
 
     one_pass(20)  # the first batches also start threads and pack weights
-    found = in_turn({"one pass": one_pass, "training": training}, asked.rounds)
-    middle = {name: medians(rounds) for name, rounds in found.items()}
+    found, middle = in_turn({"one pass": one_pass, "training": training}, asked.rounds)
     alone = middle["one pass"]["seconds"]
     print(f"head on {asked.rows} reviews, {asked.epochs} epochs, median of {asked.rounds} rounds")
     print_table(

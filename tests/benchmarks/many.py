@@ -15,12 +15,10 @@ import tempfile
 from pathlib import Path
 
 import msgspec
-from common import measure, print_table
-from runs import BASE, DATA, parser, save, zoo_command
+from common import BASE, DATA, ZOO, measure, parser, print_table, save
 
-from zoo import AdapterSpec
-from zoo.registry.store import Registry, dump
-from zoo.training import pipeline
+from zoo import AdapterSpec, Registry, train
+from zoo.registry.store import dump
 
 NAMES = "ABCDEFGH"
 
@@ -40,10 +38,10 @@ def make(registry: Registry, length: int) -> None:
             max_length=length,
             seed=seed,
         )
-        pipeline.train(spec, registry)
+        train(spec, registry)
 
 
-def judge_by(registry: Registry, rows: int) -> None:
+def evaluate_on(registry: Registry, rows: int) -> None:
     """Have the records ask for that many held-out rows, without training anew."""
     content = msgspec.json.decode(registry.path.read_bytes())
     for record in content["adapters"].values():
@@ -52,10 +50,10 @@ def judge_by(registry: Registry, rows: int) -> None:
 
 
 def main() -> None:
-    made = parser(__doc__)
-    made.add_argument("--rows", type=int, nargs="+", default=[64, 500])
-    made.add_argument("--max-length", type=int, default=128, help="tokens of a review; the rest is cut")
-    asked = made.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--rows", type=int, nargs="+", default=[64, 500])
+    arguments.add_argument("--max-length", type=int, default=128, help="tokens of a review; the rest is cut")
+    asked = arguments.parse_args()
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         os.environ["ZOO_CACHE"] = str(Path(folder) / "cache")
@@ -63,12 +61,12 @@ def main() -> None:
         make(registry, asked.max_length)
         env = {**os.environ, "HF_HUB_OFFLINE": "1", "ZOO_REGISTRY": str(registry.path)}
         commands = {
-            "one": [zoo_command(), "evaluate", NAMES[0]],
-            "eight": [zoo_command(), "evaluate", *NAMES],
+            "one": [ZOO, "evaluate", NAMES[0]],
+            "eight": [ZOO, "evaluate", *NAMES],
         }
         for rows in asked.rows:
             print(f"measuring {rows} rows", file=sys.stderr, flush=True)
-            judge_by(registry, rows)
+            evaluate_on(registry, rows)
             found[str(rows)] = measure(commands, asked.rounds, env)
     print(f"{asked.max_length} tokens, median of {asked.rounds} rounds")
     print_table(

@@ -9,41 +9,32 @@ allocation of the GPU.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from functools import partial
 
-from common import print_table
-from runs import Figures, in_turn, medians, output, parser, save, zoo_command, zoo_train
+from common import ZOO, parser, print_table, save
+from runs import Figures, in_turn, output, zoo_train
 
 METHODS = ("full", "lora", "head", "qlora")
 
 
 def figures(method: str, rows: int, eval_rows: int) -> Figures:
-    cost = zoo_train(
-        *(method, "bert-imdb", "--limit", str(rows), "--epochs", "1", "--eval-limit", str(eval_rows))
-    )["cost"]
-    return {
-        "peak_memory_bytes": cost["peak_memory_bytes"],
-        "trainable_parameters": cost["trainable_parameters"],
-        "adapter_bytes": cost["adapter_bytes"],
-        "train_seconds": cost["train_seconds"],
-    }
-
-
-def contender(method: str, rows: int, eval_rows: int) -> Callable[[], Figures]:
-    return lambda: figures(method, rows, eval_rows)
+    cost = zoo_train(method, rows, eval_rows=eval_rows)["cost"]
+    shown = ("peak_memory_bytes", "trainable_parameters", "adapter_bytes", "train_seconds")
+    return {name: cost[name] for name in shown}
 
 
 def main() -> None:
-    words = parser(__doc__)
-    words.add_argument("--rows", type=int, default=100)
-    words.add_argument("--eval-rows", type=int, default=100)
-    asked = words.parse_args()
-    installed = {one["name"] for one in json.loads(output([zoo_command(), "methods", "--json"]))}
+    arguments = parser(__doc__)
+    arguments.add_argument("--rows", type=int, default=100)
+    arguments.add_argument("--eval-rows", type=int, default=100)
+    asked = arguments.parse_args()
+    installed = {one["name"] for one in json.loads(output([ZOO, "methods", "--json"]))}
     contenders = {
-        method: contender(method, asked.rows, asked.eval_rows) for method in METHODS if method in installed
+        method: partial(figures, method, asked.rows, asked.eval_rows)
+        for method in METHODS
+        if method in installed
     }
-    found = in_turn(contenders, asked.rounds)
-    middle = {name: medians(rounds) for name, rounds in found.items()}
+    found, middle = in_turn(contenders, asked.rounds)
     peaks = {name: one["peak_memory_bytes"] for name, one in middle.items()}
     print(f"MiniLM on {asked.rows} IMDB reviews, one epoch, median of {asked.rounds} rounds")
     print_table(

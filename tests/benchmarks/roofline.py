@@ -25,9 +25,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import print_table
+from common import BASE, parser, print_table, save
 from flops import count, matmul_peak
-from runs import BASE, Figures, captured, in_turn, medians, parser, save
+from runs import Figures, captured, in_turn
 
 if TYPE_CHECKING:
     from zoo.plugins.run import Run
@@ -103,11 +103,11 @@ def profile(run: Run, hooks: Any, steps: int) -> tuple[dict[str, float], list[tu
 
 
 def main() -> None:
-    words = parser(__doc__)
-    words.add_argument("--rows", type=int, default=400)
-    words.add_argument("--repeats", type=int, default=7, help="of each matrix product")
-    words.add_argument("--profile-steps", type=int, default=10)
-    asked = words.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--rows", type=int, default=400)
+    arguments.add_argument("--repeats", type=int, default=7, help="of each matrix product")
+    arguments.add_argument("--profile-steps", type=int, default=10)
+    asked = arguments.parse_args()
 
     import torch
 
@@ -134,7 +134,7 @@ def main() -> None:
         def peaks(dtype: Any) -> Figures:
             return matmul_peak(dtype, SIZES, asked.repeats)
 
-        found = in_turn(
+        found, middle = in_turn(
             {
                 "fp32 peak": lambda: peaks(torch.float32),
                 "bf16 peak": lambda: peaks(torch.bfloat16),
@@ -144,7 +144,6 @@ def main() -> None:
         )
         shares, dearest = profile(run, hooks, asked.profile_steps)
 
-    middle = {name: medians(rounds) for name, rounds in found.items()}
     best = {kind: max(middle[f"{kind} peak"].values()) for kind in ("fp32", "bf16")}
     trained = middle["training"]
     print(f"LoRA on MiniLM, {len(lengths)} reviews in {precision}, median of {asked.rounds} rounds")

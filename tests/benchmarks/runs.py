@@ -1,60 +1,42 @@
-"""What the training benchmarks share: `zoo train` in a process of its own, a Run built in this one, JSON."""
+"""Runs `zoo train` for the benchmarks: in a process of its own, or in this one up to the training."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import shlex
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import describe_machine, write_json
+from common import BASE, DATA, ZOO
 
 if TYPE_CHECKING:
     from zoo.plugins.run import Run
-
-BASE = "pip:sentence-transformers/all-MiniLM-L6-v2"
-DATA = "pip:stanfordnlp/imdb"
-"""Named, so that a machine which reaches the Hub measures the same model and rows."""
-_PATHS = ("--json", "--adapterhub-venv")
 
 Figures = dict[str, float]
 
 
 class ProcessError(Exception):
-    """A contender failed; the message is the last thing it said."""
+    """A contender failed; the message is the last line that it printed."""
 
 
-def parser(doc: str | None, rounds: int | None = 3) -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    if rounds is not None:
-        made.add_argument(
-            "--rounds", type=int, default=rounds, help="each runs every contender once, in turn"
-        )
-    made.add_argument("--json", type=Path, metavar="FILE")
-    return made
-
-
-def zoo_command() -> str:
-    return str(Path(sys.executable).with_name("zoo"))
-
-
-def zoo_train(*words: str, registry: Path | None = None) -> dict[str, Any]:
-    """The record of `zoo train WORDS` in its own process, by default with a fresh registry of its own.
+def zoo_train(
+    method: str, rows: int, *options: object, epochs: float = 1, eval_rows: int, registry: Path | None = None
+) -> dict[str, Any]:
+    """The record of `zoo train METHOD bert-imdb` in its own process, by default with a registry of its own.
 
     Raises:
         ProcessError: it failed.
     """
-    command = [zoo_command(), "train", *words, "--base", BASE, "--data", DATA, "--json"]
+    command = [ZOO, "train", method, "bert-imdb", "--base", BASE, "--data", DATA, "--json"]
+    limits = ("--limit", rows, "--eval-limit", eval_rows, "--epochs", epochs)
     with tempfile.TemporaryDirectory() as fresh:
-        record: dict[str, Any] = json.loads(output(command, {"ZOO_REGISTRY": str(registry or fresh)}))
+        env = {"ZOO_REGISTRY": str(registry or fresh)}
+        record: dict[str, Any] = json.loads(output([*command, *map(str, (*limits, *options))], env))
     return record
 
 
@@ -75,49 +57,34 @@ def output(command: Sequence[str], extra: Mapping[str, str] | None = None) -> st
     except OSError as error:
         raise ProcessError(str(error)) from error
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()
-        raise ProcessError(f"exit {done.returncode}: {said[-1][:300]}")
+        printed = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()
+        raise ProcessError(f"exit {done.returncode}: {printed[-1][:300]}")
     return done.stdout
 
 
-def in_turn(contenders: Mapping[str, Callable[[], Figures]], rounds: int) -> dict[str, list[Figures]]:
-    """Every contender's figures, round after round, so that a machine whose speed drifts drifts for all."""
+def in_turn(
+    contenders: Mapping[str, Callable[[], Figures]], rounds: int
+) -> tuple[dict[str, list[Figures]], dict[str, Figures]]:
+    """Every contender's figures, round after round, so that a machine whose speed drifts drifts for all.
+
+    Returns:
+        the figures of each round, and their medians, by contender.
+    """
     found: dict[str, list[Figures]] = {name: [] for name in contenders}
     for number in range(rounds):
         for name, run in contenders.items():
             figures = run()
             found[name].append(figures)
-            said = ", ".join(f"{key} {value:,.2f}" for key, value in figures.items())
-            print(f"round {number + 1}/{rounds} {name}: {said}", file=sys.stderr, flush=True)
-    return found
+            shown = ", ".join(f"{key} {value:,.2f}" for key, value in figures.items())
+            print(f"round {number + 1}/{rounds} {name}: {shown}", file=sys.stderr, flush=True)
+    return found, {name: medians(figures) for name, figures in found.items()}
 
 
 def medians(rounds: Sequence[Figures]) -> Figures:
     return {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
 
 
-def versions() -> dict[str, str]:
-    return {name: version(name) for name in ("adapter-zoo", "peft", "torch", "transformers")}
-
-
-def save(path: Path | None, **found: Any) -> None:
-    """Write what was found, with what it means nothing without. Paths of this machine are left out."""
-    if path is None:
-        return
-    words: list[str] = []
-    for before, word in zip(["", *sys.argv[1:]], sys.argv[1:], strict=False):
-        if before not in _PATHS and word not in _PATHS:
-            words.append(word)
-    command = shlex.join(["python", f"tests/benchmarks/{Path(sys.argv[0]).name}", *words])
-    known = versions()
-    write_json(
-        path, {"command": command, "machine": describe_machine(known["torch"]), "versions": known, **found}
-    )
-
-
-def captured(
-    registry: Path, *, method: str = "lora", limit: int = 400, epochs: float = 1.0
-) -> tuple[Run, Any]:
+def captured(registry: Path, *, method: str = "lora", limit: int = 400) -> tuple[Run, Any]:
     """The Run that `zoo train` hands to `zoo_train`, and the hooks that would take it from there.
 
     Asked of the real pipeline, so that whatever it does to a model before training is done here too; its
@@ -125,33 +92,25 @@ def captured(
     """
     from unittest.mock import patch
 
+    import zoo
+    from zoo.adapters import forward
     from zoo.plugins import manager
-    from zoo.registry.schema import AdapterSpec
-    from zoo.registry.store import Registry
-    from zoo.training.pipeline import train
-
-    real_hooks = manager.hooks
+    from zoo.training import trainer
 
     class Captured(Exception):  # noqa: N818
         pass
 
-    class Hooks:
-        def __init__(self, *made: Any):
-            self._real = real_hooks(*made)
+    @zoo.hookimpl
+    def zoo_train(run: Run) -> None:
+        raise Captured(run)
 
-        def zoo_evaluate(self, *, run: Run) -> Any:
-            return self._real.zoo_evaluate(run=run)
-
-        def zoo_train(self, *, run: Run) -> Any:
-            raise Captured(run, self._real)
-
-    spec = AdapterSpec(
-        method=method, task="bert-imdb", base=BASE, data=DATA, limit=limit, epochs=epochs, eval_limit=20
+    spec = zoo.AdapterSpec(
+        method=method, task="bert-imdb", base=BASE, data=DATA, limit=limit, epochs=1.0, eval_limit=20
     )
-    with patch.object(manager, "hooks", Hooks):
-        try:
-            train(spec, Registry(registry / "registry.json"))
-        except Captured as found:
-            run, hooks = found.args
-            return run, hooks
+    try:
+        with patch.object(trainer, "zoo_train", zoo_train):
+            zoo.train(spec, zoo.Registry(registry / "registry.json"))
+    except Captured as found:
+        run: Run = found.args[0]
+        return run, manager.hooks(run.method, run.task, trainer, forward)
     raise RuntimeError("the pipeline did not come to its training")

@@ -24,20 +24,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from common import print_table
-from runs import (
-    BASE,
-    DATA,
-    Figures,
-    ProcessError,
-    in_turn,
-    json_line,
-    medians,
-    output,
-    parser,
-    save,
-    zoo_train,
-)
+from common import BASE, DATA, parser, print_table, save
+from runs import Figures, ProcessError, in_turn, json_line, medians, output, zoo_train
 
 PEERS = Path(__file__).parent / "peers"
 SHOWN = ("examples_per_second", "tokens_per_second", "peak_memory_bytes")
@@ -97,9 +85,7 @@ def adapterhub_python(folder: Path) -> str:
 
 
 def zoo_figures(rows: int, eval_rows: int) -> Figures:
-    record = zoo_train(
-        "lora", "bert-imdb", "--limit", str(rows), "--epochs", "1", "--eval-limit", str(eval_rows)
-    )
+    record = zoo_train("lora", rows, eval_rows=eval_rows)
     cost = record["cost"]
     return {
         "examples_per_second": cost["examples_per_second"],
@@ -110,20 +96,20 @@ def zoo_figures(rows: int, eval_rows: int) -> Figures:
 
 
 def main() -> None:
-    words = parser(__doc__)
-    words.add_argument("--zoo-rows", type=int, default=400)
-    words.add_argument("--notebook-rows", type=int, default=64)
-    words.add_argument("--careful-rows", type=int, default=96)
-    words.add_argument("--eval-rows", type=int, default=200, help="that the zoo measures its adapter on")
-    words.add_argument("--adapterhub", action="store_true", help="with AdapterHub, installed if it is not")
-    words.add_argument(
+    arguments = parser(__doc__)
+    arguments.add_argument("--zoo-rows", type=int, default=400)
+    arguments.add_argument("--notebook-rows", type=int, default=64)
+    arguments.add_argument("--careful-rows", type=int, default=96)
+    arguments.add_argument("--eval-rows", type=int, default=200, help="that the zoo measures its adapter on")
+    arguments.add_argument("--adapterhub", action="store_true", help="with AdapterHub, installed if need be")
+    arguments.add_argument(
         "--adapterhub-venv",
         type=Path,
         metavar="DIR",
         default=Path(tempfile.gettempdir()) / "zoo-benchmark-adapterhub",
         help="its environment, made or used again",
     )
-    asked = words.parse_args()
+    asked = arguments.parse_args()
     rows = {"zoo": asked.zoo_rows, "notebook": asked.notebook_rows, "careful": asked.careful_rows}
     failed: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -147,7 +133,7 @@ def main() -> None:
                 contenders["adapterhub"] = lambda: peer(python, "adapterhub.py", rows["adapterhub"])
             except (ProcessError, subprocess.SubprocessError) as error:
                 failed["adapterhub"] = str(error)
-        found = in_turn(contenders, asked.rounds)
+        found, _ = in_turn(contenders, asked.rounds)
 
     for name, figures in found.items():
         for one in figures:
