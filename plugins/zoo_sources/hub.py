@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import DataError, Kind, NotFoundError, Offer, Resolved, Source, UsageError, ZooError, hookimpl
 from zoo.data.files import CLASS_NAMES
-from zoo.hub.client import HUB_TIMEOUT, said
+from zoo.hub.client import HUB_TIMEOUT, to_zoo_error
 from zoo.models.fingerprint import canonical, has_weights
 from zoo.security.gates import PROCESSOR_FILES
 
@@ -106,7 +106,7 @@ class Hub(Source):
         except ZooError:
             raise
         except Exception as error:
-            raise said(repo, error) from error
+            raise to_zoo_error(repo, error) from error
         return self._resolved("base", info.id, Path(folder))
 
     def _data(self, repo: str, config: str | None, asked: str | None, rows: bool) -> Resolved:
@@ -124,11 +124,11 @@ class Hub(Source):
         except Exception as error:
             cached = _cached_folder(repo, asked, "dataset", ["README.md"])
             if cached is None or not _is_outage(error):
-                raise said(repo, error) from error
+                raise to_zoo_error(repo, error) from error
             folder = cached
             wanted = _wanted(repo, folder, config)
             if rows and not _holds(folder, wanted):
-                raise said(repo, error) from error
+                raise to_zoo_error(repo, error) from error
         found = self._resolved("data", repo, folder)
         named = f"hub:{repo}:{config}@{folder.name}" if config else found.location
         return dataclasses.replace(found, config=config, location=named, path=folder if rows else None)

@@ -52,7 +52,7 @@ def ask() -> Any:
     return door.client().model_info(REPO)
 
 
-# words
+# errors
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_each_answer_becomes_one_line_of_our_tree(
 ) -> None:
     headers = {"X-Error-Code": code} if code else {}
     served.fail("GET", REPO, status=status, headers=headers, body=json.dumps({"error": "too much"}).encode())
-    found = door.said(REPO, caught(ask))
+    found = door.to_zoo_error(REPO, caught(ask))
     assert type(found) is kind
     assert str(found).startswith(words)
     assert "\n" not in str(found)
@@ -83,24 +83,24 @@ def test_each_answer_becomes_one_line_of_our_tree(
 def test_what_the_server_says_is_cut_and_cannot_move_the_cursor(served: LocalHub) -> None:
     said = "\x1b[2Jno\n" + "x" * 1000
     served.fail("GET", REPO, status=413, body=json.dumps({"error": said}).encode())
-    words = str(door.said(REPO, caught(ask)))
+    words = str(door.to_zoo_error(REPO, caught(ask)))
     assert "\x1b" not in words
     assert len(words) < 300
 
 
 def test_what_never_reached_the_hub_is_said_so(served: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    assert "cannot be reached (" in str(door.said(REPO, caught(ask)))
+    assert "cannot be reached (" in str(door.to_zoo_error(REPO, caught(ask)))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert "HF_HUB_OFFLINE" in str(door.said(REPO, caught(ask)))
+    assert "HF_HUB_OFFLINE" in str(door.to_zoo_error(REPO, caught(ask)))
     monkeypatch.setenv("HF_TOKEN", "")
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", "/nowhere")
-    assert type(door.said("", caught(door.client().whoami))) is AuthError
-    assert type(door.said("a/b/c", caught(lambda: door.client().model_info("a/b/c")))) is UsageError
+    assert type(door.to_zoo_error("", caught(door.client().whoami))) is AuthError
+    assert type(door.to_zoo_error("a/b/c", caught(lambda: door.client().model_info("a/b/c")))) is UsageError
 
 
 def test_a_full_disk_is_not_the_fault_of_the_hub() -> None:
-    found = door.said(REPO, OSError(errno.ENOSPC, "No space left on device"))
+    found = door.to_zoo_error(REPO, OSError(errno.ENOSPC, "No space left on device"))
     assert type(found) is ZooError
     assert "No space left" in str(found)
 
@@ -110,7 +110,7 @@ def test_a_token_that_the_server_repeats_is_struck_out_of_the_exception_too(serv
     served.fail("GET", REPO, status=413, body=body, headers={"X-Error-Message": f"never {TOKEN}"})
     error = caught(ask)
     assert TOKEN in str(error)
-    assert TOKEN not in str(door.said(REPO, error))
+    assert TOKEN not in str(door.to_zoo_error(REPO, error))
     assert TOKEN not in str(error)
 
 
@@ -119,7 +119,7 @@ def test_a_token_that_cannot_be_a_header_is_not_shown(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "secret\x01word-of-mine")
     error = caught(ask)
-    found = door.said(REPO, error)
+    found = door.to_zoo_error(REPO, error)
     assert type(found) is AuthError
     assert "word-of-mine" not in f"{found} {error} {error.__cause__} {error.__context__}"
 
@@ -191,7 +191,7 @@ def test_the_clients_own_retries_are_said_without_its_addresses(
     from huggingface_hub import CommitOperationAdd
 
     heard = RecordingReport()
-    with door.spoken(heard):
+    with door.log_client_warnings(heard):
         door.client().preupload_lfs_files(REPO, [CommitOperationAdd("a.txt", b"x")])
     assert heard.messages[0] == "the Hub's client: HTTP Error 500 thrown"
     assert len(heard.messages) == 2

@@ -40,7 +40,7 @@ def plain(tiny_bert: Path, tmp_path: Path) -> Path:
 
 @_needs_wild
 @pytest.mark.parametrize("name", _FOLDERS)
-def test_every_config_from_the_wild_gets_a_verdict_in_one_line(zoo: Zoo, name: str) -> None:
+def test_every_config_from_the_wild_is_refused_in_one_line(zoo: Zoo, name: str) -> None:
     done = zoo("import", WILD / name)
     lines = done.err.splitlines()
     assert (done.code, lines[0].startswith("Error:"), len(lines) <= 2) == (
@@ -116,9 +116,7 @@ def test_what_is_not_known_is_said_with_the_option_that_tells_it(zoo: Zoo, plain
     assert "what its 2 labels mean is unknown: --labels A,B names them" in done.err
 
 
-def test_the_list_the_page_and_the_removal_take_an_adapter_of_which_little_is_known(
-    zoo: Zoo, plain: Path
-) -> None:
+def test_an_adapter_of_which_little_is_known_is_listed_shown_and_removed(zoo: Zoo, plain: Path) -> None:
     zoo("import", plain)
     assert "Plain-adapter\tlora\tunknown\tgoogle-bert/bert-base-cased" in zoo("list").out
     assert zoo("list", "--base", "bert-base-cased", "--json").json[0]["name"] == "Plain-adapter"
@@ -132,15 +130,15 @@ def test_the_list_the_page_and_the_removal_take_an_adapter_of_which_little_is_kn
     assert zoo("list", "--json").json == []
 
 
-def test_what_was_taken_in_predicts_as_plain_peft_does(zoo: Zoo, plain: Path, tiny_bert: Path) -> None:
+def test_what_was_imported_predicts_as_plain_peft_does(zoo: Zoo, plain: Path, tiny_bert: Path) -> None:
     import torch
     from peft import PeftModel
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    taken = zoo(
+    done = zoo(
         "import", plain, "--name", "mine", "--task", "bert-imdb", "--labels", "bad,good", "--base", tiny_bert
     )
-    assert taken.code == 0, taken.err
+    assert done.code == 0, done.err
     done = zoo("predict", "mine", "a film to remember", "--json")
     assert done.code == 0, done.err
     base = AutoModelForSequenceClassification.from_pretrained(tiny_bert, num_labels=2)
@@ -180,7 +178,7 @@ def test_a_base_on_which_it_has_no_place_is_refused(
         ("alpaca-native", "alpaca-native"),
     ],
 )
-def test_a_folder_of_the_makers_machine_is_no_base_but_its_name_is_proposed(
+def test_a_folder_of_the_authors_machine_is_no_base_but_its_name_is_proposed(
     zoo: Zoo, tiny_bert: Path, tmp_path: Path, named: str, likely: str
 ) -> None:
     folder = put_down(tmp_path / "one", adapter_files(tiny_bert, base_model_name_or_path=named))
@@ -267,9 +265,9 @@ def test_pickled_weights_are_refused_with_the_command_that_converts_them(zoo: Zo
     done = zoo("import", plain)
     assert (done.code, "adapter_model.bin is pickled" in done.error) == (5, True)
     assert f"zoo import {plain} --convert-bin" in done.err
-    taken = zoo("import", plain, "--convert-bin", "--json")
-    assert taken.code == 0, taken.err
-    assert sorted(taken.json["files"]) == ["adapter_config.json", "adapter_model.safetensors"]
+    done = zoo("import", plain, "--convert-bin", "--json")
+    assert done.code == 0, done.err
+    assert sorted(done.json["files"]) == ["adapter_config.json", "adapter_model.safetensors"]
 
 
 @pytest.mark.parametrize(
@@ -416,11 +414,11 @@ def test_paths_and_escapes_in_a_record_of_strangers_do_not_come_in(
     record["name"] = "../../outside"
     (folder / "zoo.json").write_text(json.dumps(record), encoding="utf-8")
     done = zoo("import", folder, "--json")
-    taken = done.json
-    assert taken["base"]["location"] == "hub:google-bert/bert-base-cased@0123456789"
-    assert taken["spec"]["data"] == "path:passwd"
-    assert taken["labels"] == ["bad", "good"]
-    assert taken["name"] == "recorded"
+    record = done.json
+    assert record["base"]["location"] == "hub:google-bert/bert-base-cased@0123456789"
+    assert record["spec"]["data"] == "path:passwd"
+    assert record["labels"] == ["bad", "good"]
+    assert record["name"] == "recorded"
     assert "\\u001b" not in done.out
     assert "\x1b" not in zoo("show", "recorded").out
 

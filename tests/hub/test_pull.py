@@ -70,7 +70,7 @@ def test_only_files_of_an_adapter_are_fetched(zoo: Zoo, hub: LocalHub, files: di
     assert sorted(path.rpartition("/")[2] for path in hub.sent()) == sorted(files)
 
 
-def test_a_record_that_fits_its_files_is_kept_and_its_metrics_are_its_makers_words(
+def test_a_record_that_fits_its_files_is_kept_and_its_metrics_are_as_its_author_states(
     zoo: Zoo, hub: LocalHub, files: dict[str, bytes], tmp_path: Path
 ) -> None:
     hub.put(REPO, recorded(files, tmp_path))
@@ -304,7 +304,7 @@ def test_a_whole_model_with_its_record_is_pulled(
     assert sorted(done.json["files"]) == ["config.json", "model.safetensors"]
 
 
-def test_an_adapter_of_a_strangers_own_method_is_told_by_its_record_alone(
+def test_an_adapter_of_a_third_party_method_is_told_by_its_record_alone(
     zoo: Zoo, hub: LocalHub, files: dict[str, bytes], tmp_path: Path
 ) -> None:
     own = recorded({"adapter.safetensors": files[_WEIGHTS]}, tmp_path, format="zoo")
@@ -315,7 +315,7 @@ def test_an_adapter_of_a_strangers_own_method_is_told_by_its_record_alone(
     assert (done.code, "cannot be trusted" in done.error) == (5, True)
 
 
-def test_a_pulled_adapter_is_verified_where_its_base_is_at_hand(
+def test_a_pulled_adapter_is_verified_where_its_base_is_local(
     hub: LocalHub, tiny_bert: Path, tmp_path: Path, reviews_csv: Path
 ) -> None:
     """In processes of their own: the client reads where its cache is when it is imported."""

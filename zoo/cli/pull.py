@@ -15,7 +15,7 @@ from zoo.runtime.checks import failures
 from zoo.runtime.console import Report, StderrReport
 
 if TYPE_CHECKING:
-    from zoo.hub.import_adapter import Taken
+    from zoo.hub.import_adapter import Imported
 
 
 def _name_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -36,9 +36,9 @@ def pull_command(registry: Registry, reference: str, name: str | None, as_json: 
     from zoo.hub.pull import pull
 
     report = StderrReport()
-    taken = pull(reference, registry, report, name=name)
-    _print(taken, registry, as_json)
-    _verify(taken, registry, report)
+    imported = pull(reference, registry, report, name=name)
+    _print(imported, registry, as_json)
+    _verify(imported, registry, report)
 
 
 @click.command(name="import")
@@ -61,7 +61,7 @@ def import_command(
     as_json: bool,
 ) -> None:
     """Import a PEFT adapter that the zoo did not make: a folder, or a repository of the Hub."""
-    from zoo.hub.import_adapter import take
+    from zoo.hub.import_adapter import import_folder
     from zoo.hub.infer_record import Asserted
     from zoo.hub.pull import pull
 
@@ -70,12 +70,12 @@ def import_command(
     asserted = Asserted(task, named, base)
     if _is_path(source):
         path = Path(source.removeprefix("path:")).expanduser()
-        taken = take(path, registry, report, name=name, asserted=asserted, convert=convert_bin)
-        _print(taken, registry, as_json)
+        imported = import_folder(path, registry, report, name=name, asserted=asserted, convert=convert_bin)
+        _print(imported, registry, as_json)
     else:
-        taken = pull(source, registry, report, name=name, asserted=asserted, convert=convert_bin)
-        _print(taken, registry, as_json)
-        _verify(taken, registry, report)
+        imported = pull(source, registry, report, name=name, asserted=asserted, convert=convert_bin)
+        _print(imported, registry, as_json)
+        _verify(imported, registry, report)
 
 
 def _is_path(source: str) -> bool:
@@ -87,9 +87,9 @@ def _is_path(source: str) -> bool:
     )
 
 
-def _print(taken: Taken, registry: Registry, as_json: bool) -> None:
-    record = taken.record
-    if not taken.is_new:
+def _print(imported: Imported, registry: Registry, as_json: bool) -> None:
+    record = imported.record
+    if not imported.is_new:
         click.echo(f"'{record.name}' is this commit already; nothing was fetched", err=True)
     if as_json:
         print_json(record)
@@ -107,17 +107,17 @@ def _print(taken: Taken, registry: Registry, as_json: bool) -> None:
     )
 
 
-def _verify(taken: Taken, registry: Registry, report: Report) -> None:
+def _verify(imported: Imported, registry: Registry, report: Report) -> None:
     """
     Raises:
         IncompatibleError: the adapter does not do what its probe says. It stays.
     """
-    if not taken.is_new:
+    if not imported.is_new:
         return
     from zoo.hub.pull import verify_locally
 
-    name = taken.record.name
-    verified = verify_locally(taken.record, registry, report)
+    name = imported.record.name
+    verified = verify_locally(imported.record, registry, report)
     for one in verified:
         report.say(f"{one.name}: {one.status}: {one.detail}")
     if failed := failures(verified):

@@ -57,7 +57,7 @@ def client() -> HfApi:
     return HfApi(library_name="adapter-zoo")
 
 
-def said(repo: str, error: BaseException) -> ZooError:
+def to_zoo_error(repo: str, error: BaseException) -> ZooError:
     """The ZooError for an exception of the client, about `repo` unless that is empty."""
     from huggingface_hub import errors
 
@@ -119,7 +119,7 @@ def retrying(
     succeeded although its answer was lost. Unless `patient`, a connection that fails is not tried again.
 
     Raises:
-        Exception: the client's own, of the last attempt; `said` turns it into a ZooError.
+        Exception: the client's own, of the last attempt; `to_zoo_error` turns it into a ZooError.
     """
     from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
@@ -133,7 +133,7 @@ def retrying(
         return call() if found is None else found
 
     def report_wait(state: RetryCallState) -> None:
-        error, number = said("", error_of(state)), state.attempt_number
+        error, number = to_zoo_error("", error_of(state)), state.attempt_number
         report.say(f"{what}: {error} Again in {state.upcoming_sleep:.0f} s ({number} of {ATTEMPTS - 1}).")
 
     def give_up(state: RetryCallState) -> T:
@@ -163,11 +163,11 @@ def status_of(error: BaseException) -> int | None:
 
 
 @contextmanager
-def spoken(report: Report) -> Iterator[None]:
+def log_client_warnings(report: Report) -> Iterator[None]:
     """Report what the client logs of its own retries, without URLs: some are signed."""
     logger = logging.getLogger("huggingface_hub")
     before, propagate = logger.handlers[:], logger.propagate
-    logger.handlers, logger.propagate = [_Spoken(report)], False
+    logger.handlers, logger.propagate = [_WarningHandler(report)], False
     try:
         with warnings.catch_warnings(record=True) as caught:
             yield
@@ -177,7 +177,7 @@ def spoken(report: Report) -> Iterator[None]:
         logger.handlers, logger.propagate = before, propagate
 
 
-class _Spoken(logging.Handler):
+class _WarningHandler(logging.Handler):
     def __init__(self, report: Report):
         super().__init__(logging.WARNING)
         self._report = report

@@ -18,8 +18,8 @@ from zoo.adapters import find_base
 from zoo.adapters.compat.check import DOES_NOT_FIT, check
 from zoo.adapters.formats import PICKLED, WEIGHTS, check_has_weights, read_adapter_config
 from zoo.errors import IncompatibleError, NotFoundError, UsageError, ZooError
-from zoo.hub.infer_record import Asserted, assert_on, describe
-from zoo.hub.trust_record import claimed, recorded_files
+from zoo.hub.infer_record import Asserted, apply_asserted, infer_record
+from zoo.hub.trust_record import recorded_files, trusted_record
 from zoo.registry.schema import AdapterRecord, HubId
 from zoo.registry.store import RECORD_FILE, Registry, check_name
 from zoo.runtime.console import Report
@@ -30,15 +30,15 @@ _LONGEST_NAME = 80
 
 
 @dataclass(frozen=True)
-class Taken:
+class Imported:
     record: AdapterRecord
     is_new: bool = True
-    """False where it was here already."""
+    """False where the registry had it already."""
 
 
 @contextmanager
 def staging(registry: Registry) -> Iterator[Path]:
-    """An empty folder on the registry's disk, gone afterwards with whatever is still in it.
+    """An empty folder for an adapter, on the registry's disk; its parent is removed afterwards.
 
     Raises:
         ZooError: nothing can be written there.
@@ -46,14 +46,16 @@ def staging(registry: Registry) -> Iterator[Path]:
     registry.check_writable()
     work = registry.work_folder("")
     work.mkdir(exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="intake-", dir=work))
+    folder = Path(tempfile.mkdtemp(prefix="import-", dir=work))
     try:
-        yield folder
+        made = folder / "made"
+        made.mkdir()
+        yield made
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def take(
+def import_folder(
     path: Path,
     registry: Registry,
     report: Report,
@@ -61,7 +63,7 @@ def take(
     name: str | None = None,
     asserted: Asserted | None = None,
     convert: bool = False,
-) -> Taken:
+) -> Imported:
     """Copy the adapter in the folder `path` into the registry.
 
     Args:
@@ -82,15 +84,13 @@ def take(
     if RECORD_FILE not in names:
         check_config(read_adapter_config(path / CONFIG_FILE), str(path / CONFIG_FILE))
         check_has_weights(str(path), names, convert=convert, remedy=f"zoo import {path} --convert-bin")
-    with staging(registry) as work:
-        made = work / "made"
-        made.mkdir()
+    with staging(registry) as made:
         for one in incoming(names):
             check_file(path / one)
             shutil.copyfile(path / one, made / one)
         if convert:
             convert_weights(path / PICKLED, made)
-        return enter(
+        return register(
             made,
             registry,
             report,
@@ -113,7 +113,7 @@ def convert_weights(pickled: Path, made: Path) -> None:
     convert(pickled, made / WEIGHTS[0])
 
 
-def enter(
+def register(
     made: Path,
     registry: Registry,
     report: Report,
@@ -123,7 +123,7 @@ def enter(
     asserted: Asserted,
     where: str,
     hub: HubId | None = None,
-) -> Taken:
+) -> Imported:
     """Check the files in `made`, a folder that `staging` gave, and register it.
 
     Args:
@@ -136,7 +136,7 @@ def enter(
     record = msgspec.structs.replace(record, name=name, origin=origin, hub=hub, files=recorded_files(made))
     for path in made.iterdir():
         path.chmod(0o644)
-    return Taken(registry.add(record, made))
+    return Imported(registry.add(record, made))
 
 
 def check_new_name(name: str | None, registry: Registry) -> None:
@@ -159,64 +159,59 @@ def plain_name(text: str) -> str:
 
 def _checked_record(made: Path, report: Report, asserted: Asserted, where: str) -> AdapterRecord:
     try:
-        remarks = check_incoming(made)
+        for warning in check_incoming(made):
+            report.warn(f"{warning}.")
         _drop_unknown(made / CONFIG_FILE)
-        record, doubt = _claim(made)
-        remarks += doubt
+        record = _own_record(made, report)
         if record is None:
-            record, more = describe(made, asserted, report)
-            remarks += more
+            record = infer_record(made, asserted, report)
         else:
-            record = assert_on(record, asserted, report)
-        remarks += _misfit(made, record, insist=asserted.base is not None)
+            record = apply_asserted(record, asserted, report)
+        _check_fit(made, record, asserted, report)
     except ZooError as error:
         raise _as_of(error, made, where) from None
-    for remark in remarks:
-        report.warn(f"{remark}.")
     return record
 
 
-def _claim(made: Path) -> tuple[AdapterRecord | None, list[str]]:
-    """The record in the folder if it can be trusted, or why it cannot.
+def _own_record(made: Path, report: Report) -> AdapterRecord | None:
+    """The record in the folder if it can be trusted; else a warning says why it cannot.
 
     Raises:
         IncompatibleError: without it nothing tells what the files are.
     """
     if not (made / RECORD_FILE).is_file():
-        return None, []
+        return None
     try:
-        return claimed(made), []
+        return trusted_record(made)
     except ZooError as error:
         reason = str(error).rstrip(".")
     if not (made / CONFIG_FILE).is_file():
         raise IncompatibleError(f"{made / RECORD_FILE} cannot be trusted: {reason}.")
     (made / RECORD_FILE).unlink()
-    return None, [f"its {RECORD_FILE} is not trusted, and neither are its metrics: {reason}"]
+    report.warn(f"its {RECORD_FILE} is not trusted, and neither are its metrics: {reason}.")
+    return None
 
 
-def _misfit(made: Path, record: AdapterRecord, *, insist: bool) -> list[str]:
-    """A warning where the base is on this machine and the adapter has no place on it.
+def _check_fit(made: Path, record: AdapterRecord, asserted: Asserted, report: Report) -> None:
+    """Warn where the base is on this machine and the adapter does not fit it.
 
     Raises:
-        IncompatibleError: so it is, and the person named that base.
+        IncompatibleError: so it is, and the user named that base.
     """
     try:
         base = find_base.local(record.base)
     except NotFoundError:
-        return []
-    if not base.folder.is_dir():
-        return []
-    verdict = check(made, base.folder, record)
-    if verdict.state != DOES_NOT_FIT:
-        return []
-    said = f"it does not fit {base.location}: {'; '.join(verdict.reasons).rstrip('.')}"
-    if insist:
-        raise IncompatibleError(f"{said}.", "--base with the model that it was trained on")
-    return [said]
+        return
+    if not base.folder.is_dir() or (fit := check(made, base.folder, record)).state != DOES_NOT_FIT:
+        return
+    message = f"it does not fit {base.location}: {'; '.join(fit.reasons).rstrip('.')}."
+    if asserted.base is not None:
+        raise IncompatibleError(message, "--base with the model that it was trained on")
+    report.warn(message)
 
 
 def _drop_unknown(path: Path) -> None:
-    """Keys of a newer PEFT or of nobody's: remarked on by the gate, and gone before PEFT sees the file."""
+    """Remove keys of a newer PEFT or of no PEFT, of which the gate warned, before PEFT reads the file."""
     if path.is_file():
         kept, dropped = without_unknown(read_adapter_config(path))
         if dropped or path.read_bytes().startswith(b"\xef\xbb\xbf"):  # PEFT reads no byte order mark
@@ -224,6 +219,6 @@ def _drop_unknown(path: Path) -> None:
 
 
 def _as_of(error: ZooError, made: Path, where: str) -> ZooError:
-    """The error as told of the place that the files came from: the copy will be gone when it is read."""
+    """The error with the place that the files came from: the copy is removed before anybody reads it."""
     hint = error.hint and error.hint.replace(str(made), where)
     return type(error)(str(error).replace(f"{made}{os.sep}", f"{where}: ").replace(str(made), where), hint)

@@ -43,15 +43,15 @@ _UNKNOWN_BASE = BaseId(
 
 @dataclass(frozen=True)
 class Asserted:
-    """What the person says of an adapter whose files do not tell it."""
+    """What the user states about an adapter whose files do not tell it."""
 
     task: str | None = None
     labels: tuple[str, ...] = ()
     base: str | None = None
 
 
-def describe(folder: Path, asserted: Asserted, report: Report) -> tuple[AdapterRecord, list[str]]:
-    """The record of a PEFT folder that nobody recorded, and what to know about it. Its name is not filled in.
+def infer_record(folder: Path, asserted: Asserted, report: Report) -> AdapterRecord:
+    """The record of a PEFT folder that has none, without a name; warns of what is unknown.
 
     Raises:
         NotFoundError: there is no task, or no base, of the name that was asserted.
@@ -59,25 +59,25 @@ def describe(folder: Path, asserted: Asserted, report: Report) -> tuple[AdapterR
     """
     config = read_adapter_config(folder / CONFIG_FILE)
     shapes = {name: info.shape for name, info in read_header(folder / WEIGHTS[0]).items()}
-    method, params, remarks = _method(config)
-    base, local, more = _base(folder, config, asserted.base, report)
-    remarks += more
+    method, params = _method(config, report)
+    base, local = _base(folder, config, asserted.base, report)
     kind = config.get("task_type")
-    task = asserted.task or UNKNOWN
     if asserted.task:
         _check_task(asserted.task, kind)
     else:
-        remarks.append(_task_remark(kind))
-    labels, more = _labels(_head_rows(shapes), asserted.labels, folder, local)
+        report.warn(_task_warning(kind))
+    labels = _labels(_head_rows(shapes), asserted.labels, folder, local, report)
     if lost := missing_head(shapes, config, base.model_type):
-        more.append(
-            f"its file holds no {named(', '.join(lost))}: what it says is noise unless its base has that"
+        report.warn(
+            f"its file holds no {named(', '.join(lost))}: its output is noise unless its base has that."
         )
     files = recorded_files(folder)
     version = str(config.get("peft_version", ""))
-    record = AdapterRecord(
+    return AdapterRecord(
         name="",
-        spec=AdapterSpec(method=method, task=task, base=base.location or None, params=params),
+        spec=AdapterSpec(
+            method=method, task=asserted.task or UNKNOWN, base=base.location or None, params=params
+        ),
         base=base,
         data=None,
         labels=labels,
@@ -96,11 +96,10 @@ def describe(folder: Path, asserted: Asserted, report: Report) -> tuple[AdapterR
         versions={"peft": version} if _VERSION.fullmatch(version) else {},
         plugins={},
     )
-    return record, [*remarks, *more]
 
 
-def assert_on(record: AdapterRecord, asserted: Asserted, report: Report) -> AdapterRecord:
-    """A trusted record with what the person asserts."""
+def apply_asserted(record: AdapterRecord, asserted: Asserted, report: Report) -> AdapterRecord:
+    """A trusted record with what the user states."""
     if asserted.task:
         manager.load_task(asserted.task)
         record = msgspec.structs.replace(
@@ -115,7 +114,7 @@ def assert_on(record: AdapterRecord, asserted: Asserted, report: Report) -> Adap
     return record
 
 
-def _method(config: Mapping[str, Any]) -> tuple[str, dict[str, Any], list[str]]:
+def _method(config: Mapping[str, Any], report: Report) -> tuple[str, dict[str, Any]]:
     found = [
         (plugin.name, params)
         for plugin, method, _ in manager.load_all("method")
@@ -123,31 +122,31 @@ def _method(config: Mapping[str, Any]) -> tuple[str, dict[str, Any], list[str]]:
     ]
     if not found:
         kind = named(str(config["peft_type"]))
-        return UNKNOWN, {}, [f"no method here makes {kind} adapters: it is kept, and the zoo cannot load it"]
-    name, params = found[0]
-    others = [f"it may be {other}'s too" for other, _ in found[1:]]
-    return name, params, others
+        report.warn(f"no method here makes {kind} adapters: it is kept, and the zoo cannot load it.")
+        return UNKNOWN, {}
+    for other, _ in found[1:]:
+        report.warn(f"it may be {other}'s too.")
+    return found[0]
 
 
 def _base(
     folder: Path, config: Mapping[str, Any], asserted: str | None, report: Report
-) -> tuple[BaseId, Resolved | None, list[str]]:
+) -> tuple[BaseId, Resolved | None]:
     if asserted:
-        base, local = _asserted_base(asserted, report)
-        return base, local, []
-    said = config.get("base_model_name_or_path")
-    told = clean(said).strip() if isinstance(said, str) else ""
+        return _asserted_base(asserted, report)
+    given = config.get("base_model_name_or_path")
+    told = clean(given).strip() if isinstance(given, str) else ""
     revision = config.get("revision")
     if not _is_id(told):
         cached = _CACHED.search(told)
         if cached:
             told, revision = f"{cached[1]}/{cached[2]}", cached[3]
-    remarks = []
     if not _is_id(told):
         from_card, at = _card_base(folder)
         if from_card is None:
-            return _UNKNOWN_BASE, None, [_base_remark(told)]
-        remarks.append(f"its base is the one that its card names, {from_card}")
+            report.warn(_base_warning(told))
+            return _UNKNOWN_BASE, None
+        report.warn(f"its base is the one that its card names, {from_card}.")
         told, revision = from_card, at
     if not isinstance(revision, str) or not _COMMIT.fullmatch(revision):
         revision = None
@@ -155,15 +154,15 @@ def _base(
     try:
         local = find_base.local(base)
     except NotFoundError:
-        return base, None, remarks
+        return base, None
     if local.folder.is_dir():
         kind = named(str(read_config(local.folder).get("model_type", UNKNOWN)))
         base = msgspec.structs.replace(base, model_type=kind, licence=local.licence)
-    return base, local, remarks
+    return base, local
 
 
 def _asserted_base(asserted: str, report: Report) -> tuple[BaseId, Resolved | None]:
-    """With its hashes where it is local: who names the base says that these are its weights."""
+    """With its hashes where it is local: the user states that these are its weights."""
     if source.find_local(asserted) is not None:
         local = source.resolve(asserted, (), "base", report)
         return identify(local), local
@@ -196,7 +195,7 @@ def _card_base(folder: Path) -> tuple[str | None, str | None]:
     card = folder / CARD_FILE
     try:
         matter = metadata_load(card) if card.is_file() else None
-    except Exception:  # a stranger's YAML: what cannot be read tells nothing
+    except Exception:  # untrusted YAML: what cannot be read tells nothing
         return None, None
     told = matter.get("base_model") if isinstance(matter, dict) else None
     if isinstance(told, list) and len(told) == 1:
@@ -205,15 +204,15 @@ def _card_base(folder: Path) -> tuple[str | None, str | None]:
     return (bare, revision or None) if _is_id(bare) else (None, None)
 
 
-def _base_remark(told: str) -> str:
+def _base_warning(told: str) -> str:
     if not told:
-        return "its config names no base: --base FOLDER|ID says which, or ask zoo check"
+        return "its config names no base: --base FOLDER|ID says which, or ask zoo check."
     parts = [part for part in re.split(r"[\\/]", told) if part not in (".", "..")]
     telling = [part for part in parts if not _NO_NAMES.fullmatch(part)]
     likely = f", perhaps of {named(telling[-1])}" if telling else ""
     return (
-        f"its base is '{named(told)}', a folder of its maker's machine{likely}: "
-        "--base FOLDER|ID says which model that is"
+        f"its base is '{named(told)}', a folder of its author's machine{likely}: "
+        "--base FOLDER|ID says which model that is."
     )
 
 
@@ -226,12 +225,12 @@ def _check_task(name: str, kind: object) -> None:
         )
 
 
-def _task_remark(kind: object) -> str:
+def _task_warning(kind: object) -> str:
     if not isinstance(kind, str):
-        return "its config tells no task: --task NAME makes it one of the zoo's"
+        return "its config tells no task: --task NAME makes it one of the zoo's."
     fits = [plugin.name for plugin, task, _ in manager.load_all("task") if task and task.peft_type == kind]
     which = f": --task {'|'.join(fits)} makes it one of the zoo's" if fits else ", which no task here does"
-    return f"what it was trained for is unknown ({named(kind)}){which}"
+    return f"what it was trained for is unknown ({named(kind)}){which}."
 
 
 def _head_rows(shapes: Mapping[str, tuple[int, ...]]) -> int | None:
@@ -247,23 +246,23 @@ def _head_rows(shapes: Mapping[str, tuple[int, ...]]) -> int | None:
 
 
 def _labels(
-    rows: int | None, asserted: Sequence[str], folder: Path, base: Resolved | None
-) -> tuple[list[str], list[str]]:
+    rows: int | None, asserted: Sequence[str], folder: Path, base: Resolved | None, report: Report
+) -> list[str]:
     if asserted:
         if rows is not None and len(asserted) != rows:
             raise UsageError(
                 f"{len(asserted)} labels are given, and the adapter's head has {rows}.",
                 "--labels with one name for each, in the order of their numbers",
             )
-        return list(asserted), []
+        return list(asserted)
     if rows is None:
-        return [], []
+        return []
     for place in (folder, base.folder if base else None):
         names = _names(place) if place else []
         if len(names) == rows:
-            return names, []
-    names = [f"LABEL_{number}" for number in range(rows)]
-    return names, [f"what its {rows} labels mean is unknown: --labels A,B names them"]
+            return names
+    report.warn(f"what its {rows} labels mean is unknown: --labels A,B names them.")
+    return [f"LABEL_{number}" for number in range(rows)]
 
 
 def _names(folder: Path) -> list[str]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from zoo.adapters import find_base
 from zoo.adapters.formats import PICKLED, WEIGHTS, check_has_weights
 from zoo.cards.redact import is_hub_id
 from zoo.errors import IncompatibleError, NotFoundError, UsageError, ZooError
-from zoo.hub.client import client, said, spoken
-from zoo.hub.import_adapter import Taken, check_new_name, convert_weights, enter, plain_name, staging
+from zoo.hub.client import client, log_client_warnings, to_zoo_error
+from zoo.hub.import_adapter import Imported, check_new_name, convert_weights, plain_name, register, staging
 from zoo.hub.infer_record import Asserted
 from zoo.hub.repo import HubFile, find_model
 from zoo.models.fingerprint import LocalWeights
@@ -22,10 +21,6 @@ from zoo.registry.store import RECORD_FILE, Registry
 from zoo.runtime.checks import CheckResult
 from zoo.runtime.console import Report
 from zoo.security.gates import CONFIG_FILE, check_file_name, incoming
-
-if TYPE_CHECKING:
-    pass
-
 
 _ROOM = 1.1
 """Times the size of the files: what must be free on the disk."""
@@ -39,7 +34,7 @@ def pull(
     name: str | None = None,
     asserted: Asserted | None = None,
     convert: bool = False,
-) -> Taken:
+) -> Imported:
     """Fetch `OWNER/NAME`, or `OWNER/NAME@REVISION`, and register it.
 
     Args:
@@ -54,30 +49,28 @@ def pull(
     repo, revision = parse(reference)
     here = _have(registry, repo, revision, name) if revision else None
     if here is not None:  # a commit never changes: no need to ask
-        return Taken(here, is_new=False)
+        return Imported(here, is_new=False)
     check_new_name(name, registry)
-    with spoken(report):
+    with log_client_warnings(report):
         model = find_model(repo, revision, report)
         repo, commit = model.repo, model.commit or ""
         if not is_hub_id(repo) or not commit.isalnum():
             raise IncompatibleError(f"the Hub's description of '{named(reference)}' is not valid.")
         here = _have(registry, repo, commit, name)
         if here is not None:
-            return Taken(here, is_new=False)
+            return Imported(here, is_new=False)
         wanted = _wanted(repo, model.files, convert)
         total = sum(file.size for file in wanted)
         report.say(f"{repo} at {commit[:12]}: {len(wanted)} of {len(model.files)} files, {total:,} bytes")
-        with staging(registry) as work:
-            if shutil.disk_usage(work).free < total * _ROOM:
+        with staging(registry) as made:
+            if shutil.disk_usage(made).free < total * _ROOM:
                 raise ZooError(f"{registry.folder} has no room for {total:,} bytes.", "zoo rm NAME")
-            made = work / "made"
-            made.mkdir()
             for file in wanted:
-                _fetch(repo, commit, file, work / "fetched", made)
+                _fetch(repo, commit, file, made)
             if convert:
-                (made / PICKLED).rename(work / PICKLED)
-                convert_weights(work / PICKLED, made)
-            return enter(
+                pickled = (made / PICKLED).rename(made.parent / PICKLED)
+                convert_weights(pickled, made)
+            return register(
                 made,
                 registry,
                 report,
@@ -164,7 +157,7 @@ def _no_adapter(repo: str, names: set[str]) -> NotFoundError:
     return NotFoundError(f"{repo} holds no adapter: it has no {CONFIG_FILE}.", "zoo search")
 
 
-def _fetch(repo: str, commit: str, file: HubFile, work: Path, made: Path) -> None:
+def _fetch(repo: str, commit: str, file: HubFile, made: Path) -> None:
     """Download a file into `made`, once it has the announced size and hash.
 
     Raises:
@@ -174,11 +167,14 @@ def _fetch(repo: str, commit: str, file: HubFile, work: Path, made: Path) -> Non
     check_file_name(file.name)
     again = "the same command again; if it stays, tell its owner"
     try:
-        path = Path(client().hf_hub_download(repo, file.name, revision=commit, local_dir=work))
+        fetched = client().hf_hub_download(
+            repo, file.name, revision=commit, local_dir=made.parent / "fetched"
+        )
     except Exception as error:
         if isinstance(error, OSError) and "onsistency check" in str(error):  # the client compares sizes too
             raise IncompatibleError(f"{repo}: {file.name} has not the announced size.", again) from error
-        raise said(repo, error) from error
+        raise to_zoo_error(repo, error) from error
+    path = Path(fetched)
     if path.stat().st_size != file.size:
         found = f"{path.stat().st_size:,} bytes; {file.size:,} were announced"
         raise IncompatibleError(f"{repo}: {file.name} has {found}.", again)

@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from zoo.errors import NotFoundError
-from zoo.hub.client import HUB_TIMEOUT, client, retrying, said
+from zoo.hub.client import HUB_TIMEOUT, client, retrying, to_zoo_error
 from zoo.models.hash_cache import sha256
 from zoo.registry.schema import FileId
 from zoo.registry.store import RECORD_FILE
@@ -79,7 +79,7 @@ def find_model(repo: str, revision: str | None, report: Report) -> HubModel:
     try:
         return retrying(lambda: model_at(repo, revision), f"looking for '{repo}'", report, patient=False)
     except Exception as error:
-        raise said(repo, error) from error
+        raise to_zoo_error(repo, error) from error
 
 
 class Remote:

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UnreachableError
-from zoo.hub.client import client, said, spoken
+from zoo.hub.client import client, log_client_warnings, to_zoo_error
 from zoo.models.fingerprint import LEGACY_IDS, canonical
 from zoo.plugins import manager
 from zoo.runtime.console import Report
@@ -67,7 +67,7 @@ def search(
     starts = _base_tags(base) if base else LIBRARIES
     api = client()
     found: dict[str, ModelInfo] = {}
-    with spoken(report):
+    with log_client_warnings(report):
         for start in starts:
             for info in _listed(api, [start, *wanted], query, author, limit):
                 found.setdefault(info.id, info)
@@ -97,7 +97,7 @@ def _listed(
         )
         return list(islice(models, limit))
     except Exception as error:
-        raise said("", error) from error
+        raise to_zoo_error("", error) from error
 
 
 def _row(info: ModelInfo, asked: str | None, methods: frozenset[str], tasks: frozenset[str]) -> Found:

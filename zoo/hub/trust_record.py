@@ -22,22 +22,18 @@ from zoo.security.gates import CONFIG_FILE, check_file_name
 from zoo.security.safe_read import read_object
 from zoo.security.secrets import clean
 
-_LARGEST = 1 << 22
 _NEEDED = {"peft": (CONFIG_FILE, WEIGHTS[0]), "zoo": (WEIGHTS[1],), "transformers": ("config.json",)}
 """Format -> the files without which it is none."""
 
 
-def claimed(folder: Path) -> AdapterRecord:
-    """The record in an untrusted folder, with its text cleaned and no path of a machine in it.
+def trusted_record(folder: Path) -> AdapterRecord:
+    """The record in an untrusted folder that passed the gates: its text cleaned, without paths of a machine.
 
     Raises:
         NotFoundError: there is none.
         ZooError: it is damaged, or something beside it is not what it says; the message names what.
     """
-    path = folder / RECORD_FILE
-    if path.is_file() and path.stat().st_size > _LARGEST:
-        raise IncompatibleError(f"{RECORD_FILE} has more than {_LARGEST:,} bytes")
-    record = read_record(path)
+    record = read_record(folder / RECORD_FILE)
     _check_files(record, folder)
     record = public(msgspec.convert(_cleaned(msgspec.to_builtins(record)), AdapterRecord))
     if record.format == "peft":

@@ -14,7 +14,7 @@ from typing import Any
 
 from zoo import __version__
 from zoo.errors import Interrupted, UnreachableError, UsageError
-from zoo.hub.client import client, retrying, said, spoken, status_of
+from zoo.hub.client import client, log_client_warnings, retrying, status_of, to_zoo_error
 from zoo.hub.repo import HubModel, Remote
 from zoo.plugins.hookspecs import hookimpl
 from zoo.registry.schema import AdapterRecord, HubId
@@ -53,7 +53,7 @@ def account(report: Report) -> str:
             "HF_HUB_OFFLINE forbids asking the Hub.", "unset HF_HUB_OFFLINE, or zoo publish --dry-run NAME"
         ) from error
     except Exception as error:
-        raise said("your token", error) from error
+        raise to_zoo_error("your token", error) from error
 
 
 class Upload:
@@ -72,12 +72,12 @@ class Upload:
         self._remote = Remote(repo, self._report)
         self._files = {path.name: path for path in sorted(folder.iterdir())}
         try:
-            with spoken(self._report):
+            with log_client_warnings(self._report):
                 self.place = self._publish(record)
         except KeyboardInterrupt as stop:
             raise Interrupted(f"stopped while publishing. {self._state()}", _AGAIN) from stop
         except Exception as error:
-            found = said(repo, error)
+            found = to_zoo_error(repo, error)
             raise type(found)(f"{found} {self._state()}", found.hint or _AGAIN) from error
         return self.place.url
 

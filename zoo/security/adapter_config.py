@@ -3,7 +3,7 @@
 PEFT 0.21 hands some values on: it imports the module in `auto_mapping.parent_library` and in `megatron_core`,
 loads other adapters (`adapters` of X-LoRA, pickled ones too), another model (`shadow_model`) and files
 (`prompt_tuning_init_state_dict_path`), and matches patterns against the names of modules. So keys outside
-`KNOWN` are taken out, and what these few keys may say is spelled out below.
+`KNOWN` are removed, and what these few keys may hold is spelled out below.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from zoo.errors import IncompatibleError
+from zoo.models.safetensors_header import named
 from zoo.security.patterns import is_quick
 
 _FIELDS = """
@@ -79,69 +80,61 @@ _LARGEST = 10_000_000
 _NO_SIZES = ("seed", "prng_key", "token_ids", "token_indices", "invocation_tokens", "total_step", "deltaT")
 _MOST_LAYERS = 2_000
 _DEEPEST = 8
-_REMEDY = "take it out of a copy of the folder, then zoo import the copy"
+REMEDY = "remove it from a copy of the folder, then zoo import the copy"
+_Check = Callable[[Any], str | None]
+"""What is wrong with a value; None where it is harmless."""
 
 
 def check_config(config: Mapping[str, Any], where: str) -> None:
-    """Every value that PEFT would act on. `where` names the file in a message.
+    """Refuse a value that PEFT would act on. `where` names the file in a message.
 
     Raises:
         IncompatibleError: it would run code, read files of this machine, load another model or adapter,
             or take all memory or time.
     """
-    bad = _refuser(where)
-    for path, value in _walk(config, bad):
-        key = path.rpartition(".")[2]
-        if key == "trust_remote_code" and value:
-            raise bad(f"sets {path}: it asks to run code from a repository")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise bad(f"has the value {value} for {path}")
-        is_size = path.partition(".")[0] in KNOWN and not any(word in path for word in _NO_SIZES)
-        if is_size and type(value) is int and abs(value) > _LARGEST:
-            raise bad(f"asks for {path} = {value:,}: that would take all memory")
-    for key, check in _CHECKS.items():
-        if config.get(key):
-            check(config[key], bad)
-    _check_patterns(config, bad)
+    for problem in _problems(config):
+        raise IncompatibleError(f"{where} {problem}.", REMEDY)
 
 
 def without_unknown(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The config as PEFT may read it, and the keys that were taken out: those of a newer PEFT or of nobody's.
+    """The config as PEFT may read it, and the keys that were removed: those of a newer PEFT, or of no PEFT.
 
     PEFT would drop them too, unless it is newer than this list and acts on them.
     """
     return {key: value for key, value in config.items() if key in KNOWN}, sorted(config.keys() - KNOWN)
 
 
-_Refuser = Callable[[str], IncompatibleError]
+def _problems(config: Mapping[str, Any]) -> Iterator[str]:
+    for path, value, depth in _walk(config):
+        if depth > _DEEPEST:
+            yield f"is nested deeper than {_DEEPEST} levels at {path[:80]}"
+        if path.rpartition(".")[2] == "trust_remote_code" and value:
+            yield f"sets {path}: it asks to run code from a repository"
+        if isinstance(value, float) and not math.isfinite(value):
+            yield f"has the value {value} for {path}"
+        is_size = path.partition(".")[0] in KNOWN and not any(part in path for part in _NO_SIZES)
+        if is_size and type(value) is int and abs(value) > _LARGEST:
+            yield f"asks for {path} = {value:,}: that would take all memory"
+    for key, check in _CHECKS.items():
+        if config.get(key) and (problem := check(config[key])):
+            yield problem
+    for key in _PATTERN_KEYS:
+        yield from _pattern_problems(key, config.get(key))
 
 
-def _refuser(where: str) -> _Refuser:
-    return lambda what: IncompatibleError(f"{where} {what}.", _REMEDY)
-
-
-def _walk(value: Any, bad: _Refuser, path: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Every value with the dotted path of its keys."""
-    if depth > _DEEPEST:
-        raise bad(f"is nested deeper than {_DEEPEST} levels at {path[:80]}")
+def _walk(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, Any, int]]:
+    """Every value with the dotted path of its keys and its depth."""
     if path:
-        yield path, value
+        yield path, value, depth
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _walk(inner, bad, f"{path}.{_shown(key)}" if path else _shown(key), depth + 1)
+            yield from _walk(inner, f"{path}.{named(key)}" if path else named(key), depth + 1)
     elif isinstance(value, list):
         for inner in value:
-            yield from _walk(inner, bad, path or "it", depth + 1)
+            yield from _walk(inner, path or "it", depth + 1)
 
 
-def _shown(value: object) -> str:
-    """A stranger's text for a message: short, and on one line."""
-    text = str(value)
-    text = text if text.isprintable() else ascii(text)[1:-1]
-    return text if len(text) <= 120 else f"{text[:120]}..."
-
-
-def _check_mapping(mapping: Any, bad: _Refuser) -> None:
+def _check_mapping(mapping: Any) -> str | None:
     library = mapping.get("parent_library") if isinstance(mapping, Mapping) else mapping
     name = mapping.get("base_model_class") if isinstance(mapping, Mapping) else None
     if library is not None and not (
@@ -150,66 +143,70 @@ def _check_mapping(mapping: Any, bad: _Refuser) -> None:
         and library.partition(".")[0] in _LIBRARIES
         and "dynamic_module" not in library
     ):
-        raise bad(
-            f"makes PEFT import '{_shown(library)}' (auto_mapping.parent_library), which may run any code"
+        return (
+            f"makes PEFT import '{named(str(library))}' (auto_mapping.parent_library), which may run any code"
         )
     if name is not None and not (isinstance(name, str) and _CLASS.fullmatch(name)):
-        raise bad(
-            f"makes PEFT call '{_shown(name)}' (auto_mapping.base_model_class), which is no model class"
+        return (
+            f"makes PEFT call '{named(str(name))}' (auto_mapping.base_model_class), which is no model class"
         )
+    return None
 
 
-def _check_megatron(value: Any, bad: _Refuser) -> None:
-    if value != "megatron.core":  # PEFT writes this one into every LoRA, and imports it only with a config
-        raise bad(f"makes PEFT import '{_shown(value)}' (megatron_core): any code may run")
+def _check_megatron(value: Any) -> str | None:
+    if value == "megatron.core":  # PEFT writes this one into every LoRA, and imports it only with a config
+        return None
+    return f"makes PEFT import '{named(str(value))}' (megatron_core): any code may run"
 
 
-def _refuse(key: str, why: str) -> Callable[[Any, _Refuser], None]:
-    def check(value: Any, bad: _Refuser) -> None:
-        raise bad(f"sets {key} = '{_shown(value)}': {why}")
-
-    return check
+def _refuse(key: str, why: str) -> _Check:
+    return lambda value: f"sets {key} = '{named(str(value))}': {why}"
 
 
-def _check_shadow(value: Any, bad: _Refuser) -> None:
-    if value != "mirror":
-        raise bad(f"makes PEFT load another model, '{_shown(value)}' (shadow_model)")
+def _check_shadow(value: Any) -> str | None:
+    if value == "mirror":
+        return None
+    return f"makes PEFT load another model, '{named(str(value))}' (shadow_model)"
 
 
-def _check_type(value: Any, bad: _Refuser) -> None:
-    if not (isinstance(value, str) and _TYPE.fullmatch(value)):
-        raise bad(f"has no PEFT type but '{_shown(value)}'")
+def _check_type(value: Any) -> str | None:
+    if isinstance(value, str) and _TYPE.fullmatch(value):
+        return None
+    return f"has no PEFT type but '{named(str(value))}'"
 
 
-def _check_reference(key: str) -> Callable[[Any, _Refuser], None]:
-    """A path of its author's disk is not here, and harmless; a network share is told who looks at it."""
+def _check_reference(key: str) -> _Check:
+    """A path on its author's disk is not here, and harmless; a network share sees who looks at it."""
 
-    def check(value: Any, bad: _Refuser) -> None:
+    def check(value: Any) -> str | None:
         if not isinstance(value, str) or len(value) > 4_096 or not value.isprintable():
-            raise bad(f"has a {key} that is no name of a model: '{_shown(value)}'")
+            return f"has a {key} that is no name of a model: '{named(str(value))}'"
         if value.startswith(("\\\\", "//")):
-            raise bad(f"has a {key} on another machine, '{_shown(value)}'")
+            return f"has a {key} on another machine, '{named(value)}'"
+        return None
 
     return check
 
 
-def _check_tokenizer_kwargs(value: Any, bad: _Refuser) -> None:
-    """PEFT hands them to the tokenizer's loader, which reads files and tells addresses by such names."""
+def _check_tokenizer_kwargs(value: Any) -> str | None:
+    """PEFT passes them to the tokenizer's loader, which reads files and opens addresses by such names."""
     for key in value if isinstance(value, Mapping) else [value]:
         if key not in ("use_fast", "padding_side", "truncation_side", "add_prefix_space", "legacy"):
-            raise bad(f"sets tokenizer_kwargs.{_shown(key)}, which is handed to the tokenizer's loader")
+            return f"sets tokenizer_kwargs.{named(str(key))}, which is passed to the tokenizer's loader"
+    return None
 
 
-def _check_replication(value: Any, bad: _Refuser) -> None:
+def _check_replication(value: Any) -> str | None:
     try:
         layers = sum(end - start for start, end in value)
     except (TypeError, ValueError):
-        raise bad("has a layer_replication that is no list of ranges") from None
+        return "has a layer_replication that is no list of ranges"
     if layers > _MOST_LAYERS:
-        raise bad(f"asks for {layers:,} layers (layer_replication): that would take all memory")
+        return f"asks for {layers:,} layers (layer_replication): that would take all memory"
+    return None
 
 
-_CHECKS: dict[str, Callable[[Any, _Refuser], None]] = {
+_CHECKS: dict[str, _Check] = {
     "peft_type": _check_type,
     "task_type": _check_type,
     "auto_mapping": _check_mapping,
@@ -228,14 +225,12 @@ _CHECKS: dict[str, Callable[[Any, _Refuser], None]] = {
 }
 
 
-def _check_patterns(config: Mapping[str, Any], bad: _Refuser) -> None:
-    for key in _PATTERN_KEYS:
-        value = config.get(key)
-        patterns = [value] if isinstance(value, str) else list(value) if value else []
-        if len(patterns) > _MOST_PATTERNS:
-            raise bad(f"has {len(patterns):,} names in {key}; {_MOST_PATTERNS:,} are allowed")
-        for pattern in patterns:
-            if not isinstance(pattern, str) or len(pattern) > _LONGEST_PATTERN:
-                raise bad(f"has no name of a module in {key} but '{_shown(pattern)}'")
-            if not is_quick(pattern):
-                raise bad(f"has a pattern in {key} that may be tried for hours: '{_shown(pattern)}'")
+def _pattern_problems(key: str, value: Any) -> Iterator[str]:
+    patterns = [value] if isinstance(value, str) else list(value) if value else []
+    if len(patterns) > _MOST_PATTERNS:
+        yield f"has {len(patterns):,} names in {key}; {_MOST_PATTERNS:,} are allowed"
+    for pattern in patterns:
+        if not isinstance(pattern, str) or len(pattern) > _LONGEST_PATTERN:
+            yield f"has no name of a module in {key} but '{named(str(pattern))}'"
+        elif not is_quick(pattern):
+            yield f"has a pattern in {key} that may be tried for hours: '{named(pattern)}'"

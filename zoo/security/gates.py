@@ -1,4 +1,4 @@
-"""What may come in from strangers and what may go out to them: all that is not allowed by name stays outside.
+"""Checks which files of an adapter are fetched, imported and published: only those allowed by name.
 
 Nothing here unpickles, imports or runs what it looks at, and no torch is needed: these checks come before
 PEFT or transformers see a file.
@@ -54,7 +54,7 @@ INCOMING = (
     "model-*-of-*.safetensors",
     "model.safetensors.index.json",
 )
-"""Files that are fetched, taken in and published: an adapter's, its processor's, a whole model's."""
+"""Files that are fetched, imported and published: an adapter's, its processor's, a whole model's."""
 _LARGEST = {CONFIG_FILE: 1 << 20, "zoo.json": 1 << 24, "README.md": 1 << 22, "chat_template.jinja": 1 << 20}
 _LARGEST_OTHER = 1 << 28
 """Bytes; the largest tokenizers have a tenth of it. Weights have no limit but the disk's."""
@@ -71,7 +71,7 @@ _KEY_FILE = re.compile(
 )
 _DATA = (".csv", ".tsv", ".jsonl", ".parquet", ".arrow", ".txt", ".zip", ".gz", ".tar", ".db", ".xlsx")
 _MOST_NAMED = 8
-"""Files or keys that a remark names."""
+"""Files or keys that a warning names."""
 
 
 @dataclass(frozen=True)
@@ -126,12 +126,12 @@ def incoming(names: Iterable[str]) -> list[str]:
 
 
 def check_incoming(folder: Path) -> list[str]:
-    """Every gate on an adapter's folder that strangers made; remarks on what is let in.
+    """Every gate on an untrusted adapter's folder; warnings about what passes.
 
     Raises:
         IncompatibleError: a file is a threat, or not what its name says; the message names both.
     """
-    remarks = []
+    warnings = []
     files = {path.name: path for path in sorted(folder.iterdir()) if is_incoming(path.name)}
     for name, path in files.items():
         check_file(path)
@@ -143,7 +143,7 @@ def check_incoming(folder: Path) -> list[str]:
             config = read_object(path)
             check_config(config, str(path))
             if unknown := without_unknown(config)[1]:
-                remarks.append(f"{name} has keys that PEFT 0.21 does not know: {_listed(unknown)}")
+                warnings.append(f"{name} has keys that PEFT 0.21 does not know: {_listed(unknown)}")
         elif name in ("zoo.json", "model.safetensors.index.json"):
             _check_names(path)
         elif name.endswith(".json"):
@@ -154,7 +154,7 @@ def check_incoming(folder: Path) -> list[str]:
             read_text(path)
     if (config_file := files.get(CONFIG_FILE)) and (weights := files.get("adapter_model.safetensors")):
         _check_sizes(read_object(config_file), config_file, weights)
-    return [*remarks, *_passed_over(folder, files)]
+    return [*warnings, *_passed_over(folder, files)]
 
 
 def outgoing(folder: Path) -> Outgoing:
@@ -240,7 +240,7 @@ def _check_sizes(config: dict[str, Any], config_file: Path, weights: Path) -> No
 
 
 def _passed_over(folder: Path, files: dict[str, Path]) -> list[str]:
-    """Of pickled weights a remark where there are better ones; else they are why the adapter is refused."""
+    """Pickled weights are a warning beside safetensors; without these, the adapter is refused for them."""
     others = sorted(path.name for path in folder.iterdir() if path.name not in files)
     if not any(name.endswith(".safetensors") and name != "probe.safetensors" for name in files):
         check_not_pickled(others, f"zoo import {folder} --convert-bin")

@@ -9,6 +9,7 @@ from typing import Any
 
 from zoo.errors import IncompatibleError
 from zoo.models.safetensors_header import named
+from zoo.security.adapter_config import REMEDY
 from zoo.security.safe_read import read_json, read_text
 
 _CODE_KEYS = {
@@ -20,13 +21,12 @@ _CODE_KEYS = {
 _KERNEL_KEYS = ("attn_implementation", "_attn_implementation", "experts_implementation")
 _TEMPLATE_KEYS = ("chat_template", "default_chat_template", "template")
 _VOCABULARY_KEY = re.compile(r"(vocab|merges|tokenizer|spm|sp_model|bpe|source_spm|target_spm|emoji)(_file)?")
-_WORDS = ("tokenizer.json", "vocab.json", "added_tokens.json")
-"""Whose keys are words and merges, which are only looked up."""
+_VOCABULARIES = ("tokenizer.json", "vocab.json", "added_tokens.json")
+"""Files whose keys are tokens and merges, which are only looked up."""
 _REACHES_OUT = re.compile(
     r"__(class|mro|bases?|subclasses|globals|builtins|import|init|dict|code|self|reduce)\w*__"
 )
 _LONGEST_TEMPLATE = 1 << 20
-_REMEDY = "take it out of a copy of the folder, then zoo import the copy"
 
 
 def check_json(path: Path) -> None:
@@ -35,15 +35,15 @@ def check_json(path: Path) -> None:
         IncompatibleError: transformers would fetch or run code because of it, or read a file elsewhere.
     """
     content = read_json(path)
-    for key, value in () if path.name in _WORDS else _entries(content):
+    for key, value in () if path.name in _VOCABULARIES else _entries(content):
         if key in _CODE_KEYS and value:
-            raise IncompatibleError(f"{path} sets {key}: it {_CODE_KEYS[key]}.", _REMEDY)
+            raise IncompatibleError(f"{path} sets {key}: it {_CODE_KEYS[key]}.", REMEDY)
         if key in _KERNEL_KEYS and "/" in str(value):
-            raise IncompatibleError(f"{path} sets {key} = '{named(str(value))}': it fetches code.", _REMEDY)
+            raise IncompatibleError(f"{path} sets {key} = '{named(str(value))}': it fetches code.", REMEDY)
         if isinstance(value, str) and key in _TEMPLATE_KEYS:
             _check_template(path, value)
         if isinstance(value, str) and _VOCABULARY_KEY.fullmatch(key) and _leaves(value):
-            raise IncompatibleError(f"{path} sets {key} = '{named(value)}': a file elsewhere.", _REMEDY)
+            raise IncompatibleError(f"{path} sets {key} = '{named(value)}': a file elsewhere.", REMEDY)
 
 
 def check_template(path: Path) -> None:
@@ -74,8 +74,8 @@ def _leaves(value: str) -> bool:
 
 
 def _check_template(path: Path, template: str) -> None:
-    """transformers runs templates in jinja's sandbox, which refuses these too: a second lock."""
+    """transformers runs templates in jinja's sandbox, which refuses these too: this is a second barrier."""
     if found := _REACHES_OUT.search(template):
-        raise IncompatibleError(f"{path} has a chat template that reaches for '{named(found[0])}'.", _REMEDY)
+        raise IncompatibleError(f"{path} has a chat template that reaches for '{named(found[0])}'.", REMEDY)
     if len(template) > _LONGEST_TEMPLATE:
         raise IncompatibleError(f"{path} has a chat template of {len(template):,} characters.")

@@ -136,7 +136,7 @@ def _on_hub(
 ) -> Iterator[CheckResult]:
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
-    from zoo.hub.client import client, said
+    from zoo.hub.client import client, to_zoo_error
 
     try:
         if base.id not in asked:
@@ -155,9 +155,8 @@ def _on_hub(
         yield CheckResult(where, state, f"the Hub does not have it for you, and {copy}", "hf auth login")
         return
     except Exception as error:  # of the client, of the network: it was reachable a moment ago
-        yield CheckResult(
-            where, WARNING, str(said(base.id, error)), said(base.id, error).hint or "zoo doctor"
-        )
+        found = to_zoo_error(base.id, error)
+        yield CheckResult(where, WARNING, str(found), found.hint or "zoo doctor")
         return
     if base.revision and now.sha != base.revision:
         same = is_among(base, {file.lfs.sha256 for file in now.siblings or [] if file.lfs})
