@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Any
 
@@ -13,7 +13,7 @@ from zoo.cli.output import json_option, number, print_facts, print_json, print_r
 from zoo.errors import OptionError, UsageError
 from zoo.plugins.params import split_pairs
 from zoo.registry.durable import without_gc
-from zoo.registry.schema import UNKNOWN, AdapterRecord, DataId, ListedRecord
+from zoo.registry.schema import UNKNOWN, AdapterRecord, ListedRecord
 from zoo.registry.store import Registry
 from zoo.runtime.console import clock
 
@@ -27,20 +27,8 @@ _SORTS = {
 """--sort -> the field of a record; of equals, the name decides."""
 _SHORT_HEADER = ("name", "method", "task", "base", "metric", "trainable", "warning")
 _HEADER = (
-    "name",
-    "method",
-    "task",
-    "base",
-    "metric",
-    "value",
-    "low",
-    "high",
-    "n",
-    "trainable",
-    "parameters",
-    "bytes",
-    "created",
-    "warning",
+    *("name", "method", "task", "base", "metric", "value", "low", "high", "n"),
+    *("trainable", "parameters", "bytes", "created", "warning"),
 )
 
 
@@ -113,73 +101,53 @@ def show_command(registry: Registry, name: str, as_json: bool) -> None:
     if as_json:
         print_json(record)
         return
-    spec, cost, base = record.spec, record.cost, record.base
-    by_author = "  as its author states" if record.origin else ""
-    facts: list[tuple[str, object]] = [
-        ("name", record.name),
-        (
-            "method",
-            f"{spec.method} ({', '.join(f'{k}={v}' for k, v in spec.params.items()) or 'no parameters'})",
-        ),
-        ("task", spec.task),
-        ("base", f"{base.id}, from {base.package or base.location}" if base.location else base.id),
-        *((f"base {file}", f"sha256:{digest}") for file, digest in base.weights.items()),
-        *_data_facts(record.data),
-        *([("labels", ", ".join(record.labels))] if record.labels else []),
-        *(
-            (m.name, f"{number(m.value)}  {number(m.low)} to {number(m.high)}  n {m.n}{by_author}")
-            for m in record.metrics
-        ),
-        *(
-            (
-                f"{name} {m.name}",
-                f"{number(m.value)}  {number(m.low)} to {number(m.high)}  n {m.n}{by_author}",
-            )
-            for name, metrics in record.baselines.items()
-            for m in metrics
-        ),
-        *(("warning", flag) for flag in record.flags),
-        ("size", f"{cost.adapter_bytes:,} bytes"),
-        *_training_facts(record),
-        *([("origin", record.origin)] if record.origin else []),
-        *([("on the Hub", f"{record.hub.repo} at {record.hub.revision}")] if record.hub else []),
-        ("created", record.created),
-        ("files", registry.adapter_folder(record.name)),
-    ]
-    print_facts(facts)
+    print_facts([*_facts(record), ("files", registry.adapter_folder(name))])
 
 
-def _data_facts(data: DataId | None) -> list[tuple[str, object]]:
+def _facts(record: AdapterRecord) -> Iterator[tuple[str, object]]:
+    """Everything known; of an adapter that was made elsewhere, only what its files say."""
+    spec, cost, base, data = record.spec, record.cost, record.base, record.data
+    params = ", ".join(f"{key}={value}" for key, value in spec.params.items())
+    yield "name", record.name
+    yield "method", f"{spec.method} ({params or 'no parameters'})"
+    yield "task", spec.task
+    yield "base", f"{base.id}, from {base.package or base.location}" if base.location else base.id
+    for file, digest in base.weights.items():
+        yield f"base {file}", f"sha256:{digest}"
     if data is None:
-        return [("data", UNKNOWN)]
-    return [
-        ("data", f"{data.id}, from {data.package or data.location}"),
-        ("rows", f"{data.n_train:,} of {data.n_train_available:,} trained on; evaluated on: {data.split}"),
-    ]
-
-
-def _training_facts(record: AdapterRecord) -> list[tuple[str, object]]:
-    """Of an adapter that others made, only what its files tell."""
-    cost = record.cost
+        yield "data", UNKNOWN
+    else:
+        yield "data", f"{data.id}, from {data.package or data.location}"
+        trained = f"{data.n_train:,} of {data.n_train_available:,} trained on"
+        yield "rows", f"{trained}; evaluated on: {data.split}"
+    if record.labels:
+        yield "labels", record.labels
+    by_author = "  as its author states" if record.origin else ""
+    for model, metrics in {"": record.metrics, **record.baselines}.items():
+        for one in metrics:
+            interval = f"{number(one.low)} to {number(one.high)}"
+            yield f"{model} {one.name}".strip(), f"{number(one.value)}  {interval}  n {one.n}{by_author}"
+    for flag in record.flags:
+        yield "warning", flag
+    yield "size", f"{cost.adapter_bytes:,} bytes"
     of_all = f" of {cost.total_parameters:,}" if cost.total_parameters else ""
-    facts: list[tuple[str, object]] = [("trainable", f"{cost.trainable_parameters:,}{of_all}")]
+    yield "trainable", f"{cost.trainable_parameters:,}{of_all}"
     if cost.train_seconds is not None:
-        facts.append(
-            (
-                "time",
-                f"{clock(cost.train_seconds)}, {cost.examples_per_second:.1f} examples/s, {cost.hardware}",
-            )
-        )
+        speed = f"{cost.examples_per_second:.1f} examples/s"
+        yield "time", f"{clock(cost.train_seconds)}, {speed}, {cost.hardware}"
     if cost.peak_memory_bytes is not None:
-        facts.append(("peak memory", f"{cost.peak_memory_bytes / 1e9:.2f} GB"))
+        yield "peak memory", f"{cost.peak_memory_bytes / 1e9:.2f} GB"
     if record.training is None:
-        return [*facts, ("training", UNKNOWN)]
-    return [
-        *facts,
-        ("precision", record.training.precision),
-        ("seed", record.spec.seed),
-        ("again", record.command),
-    ]
+        yield "training", UNKNOWN
+    else:
+        yield "precision", record.training.precision
+        yield "seed", spec.seed
+        yield "again", record.command
+    if record.origin:
+        yield "origin", record.origin
+    if record.hub:
+        yield "on the Hub", f"{record.hub.repo} at {record.hub.revision}"
+    yield "created", record.created
 
 
 @click.command(name="rm")
@@ -247,20 +215,16 @@ def _short_row(one: ListedRecord, base: str) -> tuple[object, ...]:
 
 def _row(one: ListedRecord, base: str) -> tuple[object, ...]:
     first = one.metrics[0] if one.metrics else None
-    measured = (
-        (first.name, number(first.value), number(first.low), number(first.high), first.n)
-        if first
-        else ("",) * 5
-    )
+    metric = (first.name, *map(number, (first.value, first.low, first.high)), first.n) if first else ("",) * 5
+    cost = one.cost
+    sizes = (cost.trainable_parameters, cost.total_parameters, cost.adapter_bytes)
     return (
         one.name,
         one.spec.method,
         one.spec.task,
         base,
-        *measured,
-        one.cost.trainable_parameters,
-        one.cost.total_parameters,
-        one.cost.adapter_bytes,
+        *metric,
+        *sizes,
         one.created,
         "; ".join(one.flags),
     )

@@ -39,6 +39,24 @@ def print_json(value: Any) -> None:
     click.echo(dump(value).decode(), nl=False)
 
 
+def print_table(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Iterable[str | tuple[str, str | Callable[[Any], object]]],
+    as_json: bool = False,
+) -> None:
+    """Print rows whole as JSON, or some of their columns as a table.
+
+    Args:
+        columns: a key of the rows, or a header and what is below it: a key, or a function of the row.
+    """
+    if as_json:
+        print_json(rows)
+        return
+    named = [(one, one) if isinstance(one, str) else one for one in columns]
+    cells = [[row.get(of, "") if isinstance(of, str) else of(row) for _, of in named] for row in rows]
+    print_rows([header for header, _ in named], cells)
+
+
 def print_rows(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table on a terminal; elsewhere tab-separated lines under a header, with nothing cut."""
     if not sys.stdout.isatty():
@@ -78,15 +96,8 @@ def print_checks(results: Iterable[CheckResult], *columns: str) -> None:
     print_rows(header, [[getattr(one, column) for column in header] for one in results])
 
 
-def print_metrics(name: str, metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]]) -> None:
-    """The metrics of `name` with their intervals, and those of its baselines below."""
-    print_all_metrics([(name, metrics, baselines)])
-
-
-def print_all_metrics(
-    measured: Sequence[tuple[str, Sequence[Metric], Mapping[str, Sequence[Metric]]]],
-) -> None:
-    """One table of several; baselines that some have in common come once, below the last of these."""
+def print_metrics(measured: Sequence[tuple[str, Sequence[Metric], Mapping[str, Sequence[Metric]]]]) -> None:
+    """One table of (name, metrics, baselines); baselines in common come once, below the last of these."""
     rows = []
     for index, (name, metrics, baselines) in enumerate(measured):
         again = any(baselines == later for _, _, later in measured[index + 1 :])
@@ -98,8 +109,9 @@ def print_all_metrics(
     print_rows(("model", "metric", "value", "low", "high", "n"), rows)
 
 
-def print_facts(facts: Sequence[tuple[str, object]]) -> None:
+def print_facts(facts: Mapping[str, object] | Iterable[tuple[str, object]]) -> None:
     """`name  value` lines, aligned on a terminal and tab-separated elsewhere."""
+    facts = list(facts.items() if isinstance(facts, Mapping) else facts)
     width = max(len(name) for name, _ in facts)
     for name, value in facts:
         padded = f"{name:{width}}  " if sys.stdout.isatty() else f"{name}\t"
@@ -117,11 +129,17 @@ def number(value: float) -> str:
 
 def _line(row: Sequence[object]) -> str:
     """The cells between tabs. A line is looked through at once, and by cells only where one needs it."""
-    cells = ["" if value is None else str(value) for value in row]
+    cells = list(map(_text, row))
     return "\t".join(cells if "".join(cells).isprintable() else map(_cell, cells))
 
 
 def _cell(value: object) -> str:
     """Untrusted text may hold tabs, newlines and terminal escapes: none may break a line or a screen."""
-    text = "" if value is None else str(value)
+    text = _text(value)
     return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.output import json_option, print_facts, print_json, print_rows
+from zoo.cli.output import json_option, print_facts, print_json, print_table
 from zoo.errors import PluginError, UsageError
 from zoo.plugins import manager
 from zoo.plugins.method import one_line
@@ -33,49 +33,38 @@ def methods_command(name: str | None, task: str | None, base: str | None, as_jso
     if base is not None and task is None:
         raise UsageError("--base needs --task.", "zoo methods --task TASK --base BASE")
     if name is not None:
-        manager.load_method(name)  # not found, or broken: said as an error rather than left out
+        manager.load_method(name)  # not found, or broken: an error rather than a row left out
     tasks = [manager.load_task(task)] if task else [made for _, made in _working("task")]
     methods = [(plugin, made) for plugin, made in _working("method") if name in (None, made.name)]
-    counted = _count([plugin for plugin, _ in methods], tasks, task, base)
+    known, plugins = manager.find("task"), [plugin for plugin, _ in methods]
+    if task:
+        counted = {task: count_methods(known[task], plugins, base, StderrReport())}
+    else:
+        counted = {one.name: kept(known[one.name], plugins) for one in tasks}
     rows = []
     for plugin, method in methods:
         try:
             rows.append(_method(plugin, method, tasks, counted))
         except Exception as error:  # a third-party `refuses` or Params may raise anything
-            said = f"{plugin} fails: {type(error).__name__}: {one_line(error)}"
+            message = f"{plugin} fails: {type(error).__name__}: {one_line(error)}"
             if name:
-                raise PluginError(said) from error
-            click.echo(f"Warning: {said}", err=True)
-    if as_json:
-        print_json(rows[0] if name else rows)
+                raise PluginError(message) from error
+            click.echo(f"Warning: {message}", err=True)
+    if name and as_json:
+        print_json(rows[0])
     elif name:
         _explain(rows[0])
     else:
-        print_rows(
-            ("name", "what it does", "tasks", "merges", "trainable", "paper", "package"),
-            [
-                (
-                    row["name"],
-                    row["summary"],
-                    ", ".join(row["tasks"]) if row["refused"] else "all",
-                    "no" if row["unmergeable"] else "yes",
-                    _trainable(row, task),
-                    row["paper"],
-                    row["package"],
-                )
-                for row in rows
-            ],
+        columns = (
+            "name",
+            ("what it does", "summary"),
+            ("tasks", lambda row: row["tasks"] if row["refused"] else "all"),
+            ("merges", lambda row: "no" if row["unmergeable"] else "yes"),
+            ("trainable", lambda row: _trainable(row, task)),
+            "paper",
+            "package",
         )
-
-
-def _count(
-    methods: Sequence[manager.Plugin], tasks: Sequence[Task], asked: str | None, base: str | None
-) -> dict[str, dict[str, Counted]]:
-    """By task and method."""
-    known = manager.find("task")
-    if asked:
-        return {asked: count_methods(known[asked], methods, base, StderrReport())}
-    return {task.name: kept(known[task.name], methods) for task in tasks}
+        print_table(rows, columns, as_json)
 
 
 def _method(
@@ -124,24 +113,18 @@ def _explain(row: dict[str, Any]) -> None:
             ("merges", f"no: {row['unmergeable']}" if row["unmergeable"] else "yes"),
             ("saved as", row["format"]),
             ("package", row["package"]),
-            *((f"fits {task}", _trains(row, task)) for task in row["tasks"]),
+            *((f"fits {task}", _fits(row["trainable"].get(task))) for task in row["tasks"]),
             *((f"not {task}", reason) for task, reason in row["refused"].items()),
         ]
     )
     if row["params"]:
         click.echo()
-        print_rows(
-            ("-s", "type", "default", "range", "what it is"),
-            [
-                (name, one["type"], one["default"], one["range"], one["help"])
-                for name, one in row["params"].items()
-            ],
-        )
+        params = [{"name": name, **one} for name, one in row["params"].items()]
+        print_table(params, (("-s", "name"), "type", "default", "range", ("what it is", "help")))
 
 
-def _trains(row: dict[str, Any], task: str) -> str:
-    number = row["trainable"].get(task)
-    return "yes" if number is None else f"yes, {number:,} trainable parameters"
+def _fits(trainable: int | None) -> str:
+    return "yes" if trainable is None else f"yes, {trainable:,} trainable parameters"
 
 
 @click.command(name="tasks")
@@ -160,24 +143,8 @@ def tasks_command(as_json: bool) -> None:
         }
         for plugin, task in _working("task")
     ]
-    if as_json:
-        print_json(rows)
-        return
-    print_rows(
-        ("name", "what is learned", "bases", "data", "columns", "metric", "package"),
-        [
-            (
-                row["name"],
-                row["summary"],
-                ", ".join(row["bases"]),
-                ", ".join(row["data"]),
-                ", ".join(row["columns"]),
-                row["metric"],
-                row["package"],
-            )
-            for row in rows
-        ],
-    )
+    columns = ("name", ("what is learned", "summary"), "bases", "data", "columns", "metric", "package")
+    print_table(rows, columns, as_json)
 
 
 @click.command(name="sources")
@@ -202,32 +169,26 @@ def sources_command(as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    print_rows(
-        ("source", "scheme", "kind", "here now", "note"),
-        [
-            line
-            for row in rows
-            for line in (
-                [(row["name"], row["scheme"], o["kind"], o["reference"], o["note"]) for o in row["offers"]]
-                or [(row["name"], row["scheme"], "", "", row["summary"])]
-            )
-        ],
-    )
+    lines = [row | offer for row in rows for offer in row["offers"] or [{"note": row["summary"]}]]
+    print_table(lines, (("source", "name"), "scheme", "kind", ("here now", "reference"), "note"))
 
 
 @click.command(name="plugins")
 @json_option
 def plugins_command(as_json: bool) -> None:
     """Every installed plugin, the package it came with, and why it does not work if it does not."""
-    rows = []
-    for kind in manager.KINDS:
-        for plugin, _, trouble in manager.load_all(kind):
-            rows.append((plugin.kind, plugin.name, plugin.distribution, plugin.module, trouble or "ok"))
-    header = ("kind", "name", "package", "module", "state")
-    if as_json:
-        print_json([dict(zip(header, row, strict=True)) for row in rows])
-        return
-    print_rows(header, rows)
+    rows = [
+        {
+            "kind": plugin.kind,
+            "name": plugin.name,
+            "package": plugin.distribution,
+            "module": plugin.module,
+            "state": trouble or "ok",
+        }
+        for kind in manager.KINDS
+        for plugin, _, trouble in manager.load_all(kind)
+    ]
+    print_table(rows, ("kind", "name", "package", "module", "state"), as_json)
 
 
 def _working(kind: str) -> list[tuple[manager.Plugin, Any]]:

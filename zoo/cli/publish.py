@@ -60,7 +60,11 @@ def publish_command(
             staged.check()
             return
         staged.check()
-        _tell(staged, report)
+        for one in staged.checks:
+            if one.status == WARNING:
+                report.warn(f"{one.name}: {one.detail}")
+        for file, reason in staged.left_out:
+            report.say(f"left out: {file!r} ({reason})")
         if not yes:
             size = f"{len(staged.files)} files, {sum(staged.files.values()):,} bytes"
             to = f"the {'public' if public else 'private'} repository {whole}"
@@ -73,21 +77,13 @@ def publish_command(
             print_json({"hub": done.place, "changed": done.changed, **_facts(staged)})
             return
         print_facts(
-            [
-                ("published", done.place.url),
-                ("repository", done.place.repo),
-                ("revision", done.place.revision),
-                ("changed", "yes" if done.changed else "no"),
-            ]
+            {
+                "published": done.place.url,
+                "repository": done.place.repo,
+                "revision": done.place.revision,
+                "changed": "yes" if done.changed else "no",
+            }
         )
-
-
-def _tell(staged: Staged, report: StderrReport) -> None:
-    for one in staged.checks:
-        if one.status == WARNING:
-            report.warn(f"{one.name}: {one.detail}")
-    for name, reason in staged.left_out:
-        report.say(f"left out: {name!r} ({reason})")
 
 
 def _facts(staged: Staged) -> dict[str, Any]:

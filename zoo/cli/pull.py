@@ -95,15 +95,15 @@ def _print(imported: Imported, registry: Registry, as_json: bool) -> None:
         print_json(record)
         return
     print_facts(
-        [
-            ("name", record.name),
-            ("method", record.spec.method),
-            ("task", record.spec.task),
-            ("base", record.base.id),
-            ("trained", f"{record.cost.trainable_parameters:,} parameters"),
-            ("origin", record.origin),
-            ("files", registry.adapter_folder(record.name)),
-        ]
+        {
+            "name": record.name,
+            "method": record.spec.method,
+            "task": record.spec.task,
+            "base": record.base.id,
+            "trained": f"{record.cost.trainable_parameters:,} parameters",
+            "origin": record.origin,
+            "files": registry.adapter_folder(record.name),
+        }
     )
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import click
 import msgspec
 
-from zoo.cli.output import json_option, number, print_json, print_rows
+from zoo.cli.output import json_option, number, print_table
 from zoo.runtime.console import StderrReport
-
-_HEADER = ("repo", "base", "method", "task", "metric", "value", "downloads", "updated")
 
 
 @click.command(name="search")
@@ -39,25 +37,14 @@ def search_command(
     found = search(
         StderrReport(), query=query, base=base, method=method, task=task, author=author, limit=limit
     )
-    if as_json:
-        print_json([msgspec.to_builtins(row) for row in found])
-        return
-    print_rows(
-        _HEADER,
-        [
-            (
-                row.repo,
-                row.base,
-                row.method,
-                row.task,
-                row.metric,
-                "" if row.value is None else number(row.value),
-                row.downloads,
-                row.updated,
-            )
-            for row in found
-        ],
+    columns = (
+        *("repo", "base", "method", "task", "metric"),
+        ("value", lambda row: "" if row["value"] is None else number(row["value"])),
+        *("downloads", "updated"),
     )
+    print_table([msgspec.to_builtins(row) for row in found], columns, as_json)
+    if as_json:
+        return
     if not found:
         click.echo("no adapter on the Hub fits", err=True)
     elif len(found) == limit:

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 @click.option("--name", help="Name of the adapter. Default: METHOD-TASK, numbered if it is taken.")
 @click.option("--limit", type=int, metavar="N", help="Train on N rows, stratified by label.")
 @click.option(
-    "--eval-limit", type=int, metavar="N", help="Judge by at most N held-out rows. Default: the task's, 5000."
+    "--eval-limit",
+    type=int,
+    metavar="N",
+    help="Use at most N held-out rows. Default: the task's, 5000.",
 )
 @click.option("--epochs", type=float, metavar="X", help="Passes over the rows. Default: the task's.")
 @click.option(
@@ -113,7 +116,7 @@ def train_command(
         f"trained in {clock(cost.train_seconds)}, {cost.examples_per_second:.1f} examples/s, "
         f"peak memory {cost.peak_memory_bytes / 1e9:.2f} GB"
     )
-    print_metrics("trained", record.metrics, record.baselines)
+    print_metrics([("trained", record.metrics, record.baselines)])
     for flag in record.flags:
         report.warn(f"{flag}.")
     folder = registry.adapter_folder(record.name)
@@ -146,6 +149,6 @@ def _print_dry_run(found: Prepared, as_json: bool) -> None:
     if as_json:
         print_json(facts)
     else:
-        print_facts(list(facts.items()))
+        print_facts(facts)
     if found.missing_data:
         raise found.missing_data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,9 @@ from zoo.cli.columns import column_options
 from zoo.cli.output import (
     json_option,
     number,
-    print_all_metrics,
     print_json,
-    print_rows,
+    print_metrics,
+    print_table,
     printable,
     registry_option,
 )
@@ -85,43 +86,40 @@ def predict_command(
     inputs: list[Any] = list(texts or pairs) if file is None else _read_inputs(task, file, columns)
     if gallery is not None:
         loaded = load.load(name, registry, base, allow_other, StderrReport())
-        _print_ranking(task.rank(loaded, inputs, gallery, StderrReport()), as_json)
+        ranked = task.rank(loaded, inputs, gallery, StderrReport())
+        if as_json:
+            print_json(ranked)
+            return
+        matches = [
+            {"query": one["query"], "rank": rank, **match}
+            for one in ranked
+            for rank, match in enumerate(one["matches"], 1)
+        ]
+        similarity = ("similarity", lambda match: number(match["similarity"]))
+        print_table(matches, ("query", "rank", "match", similarity))
         return
     _check_inputs(task, inputs, name)
     report = StderrReport() if len(inputs) > _WORTH_A_BAR else Report()
     loaded = load.load(name, registry, base, allow_other, StderrReport())
-    rows = load.predict(loaded, inputs, report=report)
     roles = task.text_columns
-    given = [dict(zip(roles, (one,) if isinstance(one, str) else one, strict=True)) for one in inputs]
-    if as_json:
-        print_json([{**row, **texts} for row, texts in zip(rows, given, strict=True)])
-        return
+    rows = [
+        {**row, **dict(zip(roles, (one,) if isinstance(one, str) else one, strict=True))}
+        for row, one in zip(load.predict(loaded, inputs, report=report), inputs, strict=True)
+    ]
     if "answer" in rows[0]:
-        if len(rows) == 1:
+        if len(rows) == 1 and not as_json:
             click.echo(printable(rows[0]["answer"]))
-        else:
-            print_rows(
-                ("answer", *roles),
-                [(row["answer"], *texts.values()) for row, texts in zip(rows, given, strict=True)],
-            )
-        return
-    if len(roles) == 1:
-        print_rows(
-            ("label", "probability", *roles),
-            [
-                (row["label"], number(row["probability"]), *texts.values())
-                for row, texts in zip(rows, given, strict=True)
-            ],
-        )
-        return
-    classes = list(rows[0]["probabilities"])
-    print_rows(
-        ("label", *classes, *roles),
-        [
-            (row["label"], *(f"{row['probabilities'][one]:.1%}" for one in classes), *texts.values())
-            for row, texts in zip(rows, given, strict=True)
-        ],
-    )
+            return
+        shown: list[Any] = ["answer"]
+    elif len(roles) == 1:
+        shown = ["label", ("probability", lambda row: number(row["probability"]))]
+    else:
+        shown = ["label", *((one, partial(_share, one)) for one in rows[0]["probabilities"])]
+    print_table(rows, [*shown, *roles], as_json)
+
+
+def _share(label: str, row: dict[str, Any]) -> str:
+    return f"{row['probabilities'][label]:.1%}"
 
 
 @click.command(name="evaluate")
@@ -170,24 +168,10 @@ def evaluate_command(
         }
         print_json(shown if len(shown) > 1 else shown[names[0]])
         return
-    print_all_metrics([(name, one.metrics, one.baselines) for name, one in found.items()])
+    print_metrics([(name, one.metrics, one.baselines) for name, one in found.items()])
     for name, one in found.items():
         for flag in one.flags:
             report.warn(f"{name}: {flag}." if len(found) > 1 else f"{flag}.")
-
-
-def _print_ranking(found: Sequence[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        print_json(found)
-        return
-    print_rows(
-        ("query", "rank", "match", "similarity"),
-        [
-            (one["query"], rank, match["match"], number(match["similarity"]))
-            for one in found
-            for rank, match in enumerate(one["matches"], 1)
-        ],
-    )
 
 
 def _check_inputs(task: Task, inputs: Sequence[Any], name: str) -> None:
