@@ -11,14 +11,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.conftest import Result, reviews, tiny_spec, write_csv
+from tests.conftest import Result
 from tests.records import make_record
 from zoo.adapters import find_base
 from zoo.models.fingerprint import identify
 from zoo.plugins import source
 from zoo.registry.schema import AdapterRecord, BaseId
 from zoo.registry.store import Registry
-from zoo.training import pipeline
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -86,21 +85,19 @@ def shard(base: Path, folder: Path, *, files: int) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def trained(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Registry:
-    folder = tmp_path_factory.mktemp("trained")
-    base = shutil.copytree(tiny_models["bert"], folder / "base")
-    rows = write_csv(folder / "reviews.csv", reviews())
-    registry = Registry(folder / "registry" / "registry.json")
-    pipeline.train(tiny_spec("lora", base, rows, name="mine", learning_rate=0.01), registry)
+@pytest.fixture
+def mine(trained_bert: Registry, tmp_path: Path) -> Registry:
+    """A copy with `lora` alone that a test may change, where the command line looks."""
+    shutil.copytree(trained_bert.path.parent, tmp_path / "registry")
+    registry = Registry(tmp_path / "registry" / "registry.json")
+    for name in ("head", "full"):
+        registry.remove(name)
     return registry
 
 
-@pytest.fixture
-def mine(trained: Registry, tmp_path: Path) -> Registry:
-    """A copy that a test may change, where the command line looks."""
-    shutil.copytree(trained.path.parent, tmp_path / "registry")
-    return Registry(tmp_path / "registry" / "registry.json")
+def on_base(zoo: Callable[..., Result], there: Path) -> list[str]:
+    """The adapters that `zoo list --base` finds."""
+    return [one["name"] for one in zoo("list", "--base", f"{there}/", "--json").json]
 
 
 def as_of_0_1_0(record: AdapterRecord, **changes: Any) -> AdapterRecord:
@@ -112,54 +109,57 @@ def as_of_0_1_0(record: AdapterRecord, **changes: Any) -> AdapterRecord:
 def test_a_base_in_other_files_is_the_same_base_to_every_command(
     files: int, mine: Registry, zoo: Callable[..., Result], tmp_path: Path
 ) -> None:
-    location = Path(mine.get("mine").base.location.removeprefix("path:"))
+    location = Path(mine.get("lora").base.location.removeprefix("path:"))
     there = shard(location, tmp_path / "shards", files=files)
-    assert zoo("list", "--base", f"{there}/").out.count("mine") == 1
-    (line,) = zoo("check", "mine", "--base", there, "--json").json
+    assert on_base(zoo, there) == ["lora"]
+    (line,) = zoo("check", "lora", "--base", there, "--json").json
     assert (line["fit"], line["detail"]) == ("exact", "")
-    said = zoo("predict", "mine", "a fine film", "--base", there)
-    assert (said.code, said.err) == (0, zoo("predict", "mine", "a fine film").err)
-    done = zoo("verify", "mine", "--base", there)
+    said = zoo("predict", "lora", "a fine film", "--base", there)
+    assert (said.code, said.err) == (0, zoo("predict", "lora", "a fine film").err)
+    done = zoo("verify", "lora", "--base", there)
     assert done.code == 0, done.out
 
-    record = mine.get("mine")  # and where the recorded folder itself was sharded
+    record = mine.get("lora")  # and where the recorded folder itself was sharded
     moved = msgspec.structs.replace(record.base, location=f"path:{there}")
     mine.replace(msgspec.structs.replace(record, base=moved))
-    assert zoo("card", "mine", "--write").code == 0
+    assert zoo("card", "lora", "--write").code == 0
     assert "shards" not in zoo("doctor").out
-    assert zoo("check", "mine").out.count("exact") == 1
+    assert zoo("check", "lora").out.count("exact") == 1
 
 
 def test_a_record_of_0_1_0_is_compared_by_tensors_where_its_base_is_still_local(
     mine: Registry, zoo: Callable[..., Result], tmp_path: Path
 ) -> None:
-    record = mine.get("mine")
+    record = mine.get("lora")
     location = Path(record.base.location.removeprefix("path:"))
     there = shard(location, tmp_path / "shards", files=2)
     mine.replace(as_of_0_1_0(record, origin="hub:them/theirs@1"))
-    (line,) = zoo("check", "mine", "--base", there, "--json").json
+    (line,) = zoo("check", "lora", "--base", there, "--json").json
     assert (line["fit"], line["detail"]) == ("exact", "")
+    assert on_base(zoo, there) == ["lora"]
 
 
-def test_checksums_are_enough_for_an_adapter_made_here_and_that_is_said(
+def test_checksums_are_enough_for_an_adapter_made_here_with_a_warning(
     mine: Registry, zoo: Callable[..., Result], tmp_path: Path
 ) -> None:
-    record = mine.get("mine")
+    record = mine.get("lora")
     location = Path(record.base.location.removeprefix("path:"))
     there = shard(location, tmp_path / "shards", files=2)
     gone = msgspec.structs.replace(record.base, location="path:/nowhere/at/all", tensors_sha256=None)
     mine.replace(msgspec.structs.replace(record, base=gone))
-    (line,) = zoo("check", "mine", "--base", there, "--json").json
+    (line,) = zoo("check", "lora", "--base", there, "--json").json
     assert line["fit"] == "exact"
+    assert on_base(zoo, there) == ["lora"]
     assert "by the checksums (CRC-32) of its" in line["detail"]
-    said = zoo("predict", "mine", "a fine film", "--base", there)
+    said = zoo("predict", "lora", "a fine film", "--base", there)
     assert said.code == 0
     assert "Warning:" in said.err
     assert "checksums (CRC-32)" in said.err
 
-    mine.replace(msgspec.structs.replace(mine.get("mine"), origin="hub:them/theirs@1"))
-    (line,) = zoo("check", "mine", "--base", there, "--json").json
+    mine.replace(msgspec.structs.replace(mine.get("lora"), origin="hub:them/theirs@1"))
+    (line,) = zoo("check", "lora", "--base", there, "--json").json
     assert line["fit"] == "fits"
-    refused = zoo("predict", "mine", "a fine film", "--base", there)
+    assert on_base(zoo, there) == []
+    refused = zoo("predict", "lora", "a fine film", "--base", there)
     assert refused.code == 5
     assert "has the same checksum" in refused.error

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from operator import attrgetter
 from typing import Any
 
 import click
 
 from zoo.cli.output import json_option, number, print_facts, print_json, print_rows, registry_option
-from zoo.errors import OptionError, UsageError
+from zoo.errors import OptionError, UsageError, ZooError
 from zoo.plugins.params import split_pairs
 from zoo.registry.durable import without_gc
-from zoo.registry.schema import UNKNOWN, AdapterRecord, ListedRecord
+from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId, ListedRecord
 from zoo.registry.store import Registry
 from zoo.runtime.console import clock
 
@@ -72,7 +73,9 @@ def list_command(
 
         bases = {id(one): one for *_, one in adapters}
         hits = dict(zip(bases, same_base(list(bases.values()), base), strict=True))
-        adapters = [one for one in adapters if hits[id(one[2])]]
+        adapters = [
+            one for one in adapters if hits[id(one[2])] or _is_trained_on(one[0], one[2], base, registry)
+        ]
     found = [
         (key, record, on)
         for key, record, on in adapters
@@ -89,6 +92,23 @@ def list_command(
     print_rows(header, [row(record, on.id) for _, record, on in found])
     if not found:
         click.echo(f"no adapter fits; looked in {registry.path}", err=True)
+
+
+def _is_trained_on(name: str, recorded: BaseId, base: str, registry: Registry) -> bool:
+    """Does the folder `base` hold, in other files, the weights of a record of 0.1.0?"""
+    from zoo.models.fingerprint import LocalWeights, named_folder
+
+    folder = named_folder(base)
+    if folder is None or not recorded.weights or recorded.tensors_sha256 is not None:
+        return False
+    from zoo.adapters.find_base import compare_weights
+
+    with suppress(ZooError):
+        weights = LocalWeights(folder)
+        return (
+            compare_weights(registry.get(name), registry.adapter_folder(name), folder, weights).same is True
+        )
+    return False
 
 
 @click.command(name="show")

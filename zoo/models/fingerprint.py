@@ -126,9 +126,8 @@ def _matcher(wanted: str) -> Callable[[BaseId], bool]:
     name = canonical(wanted).lower()
     digits = wanted.removeprefix("sha256:").lower()
     is_hash = len(digits) >= _MIN_HASH and all(c in "0123456789abcdef" for c in digits)
-    folder = Path(wanted.removeprefix("path:")).expanduser()
-    is_folder = not is_hash and ("/" in wanted or wanted.startswith("path:")) and folder.is_dir()
-    inside = LocalWeights(folder) if is_folder else None
+    folder = named_folder(wanted)
+    inside = LocalWeights(folder) if folder else None
 
     def is_wanted(base: BaseId) -> bool:
         return (
@@ -138,6 +137,12 @@ def _matcher(wanted: str) -> Callable[[BaseId], bool]:
         )
 
     return is_wanted
+
+
+def named_folder(wanted: str) -> Path | None:
+    """The folder that `path:FOLDER`, or a name with a slash, is; None for an id or a hash."""
+    folder = Path(wanted.removeprefix("path:")).expanduser()
+    return folder if ("/" in wanted or wanted.startswith("path:")) and folder.is_dir() else None
 
 
 def identify(resolved: Resolved) -> BaseId:

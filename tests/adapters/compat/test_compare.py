@@ -14,7 +14,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tests.records import make_base, make_record
-from zoo.adapters.compat.check import check, open_base
+from zoo.adapters.compat.base_shapes import read_base
+from zoo.adapters.compat.check import check
 from zoo.adapters.compat.target_modules import targeted
 from zoo.errors import ZooError
 from zoo.models.fingerprint import identify, weight_hashes
@@ -174,20 +175,20 @@ def test_another_vocabulary_is_refused_where_the_embedding_is_trained(made: Zoo)
     folder = made.adapter("lora", "llama", targets="embed_tokens,q_proj")
     assert folder is not None
     assert check(folder, made.base("llama")).state == "fits"
-    words = open_base(made.base("llama")).sizes["vocab"]
+    words = read_base(made.base("llama")).sizes["vocab"]
     other = made.variant("llama", vocab_size=500)
-    verdict = check(folder, other)
-    assert verdict.state == "does not fit"
-    assert verdict.reasons[0].startswith(f"vocab {words} != 500 (")
+    found = check(folder, other)
+    assert found.state == "does not fit"
+    assert found.reasons[0].startswith(f"vocab {words} != 500 (")
     assert not made.loads("lora", "llama", folder, other, targets="embed_tokens,q_proj")
 
 
 def test_a_whole_model_is_compared_tensor_by_tensor(made: Zoo) -> None:
     folder = made.adapter("full", "llama")
     assert folder is not None
-    words = open_base(made.base("llama")).sizes["vocab"]
-    verdict = check(folder, made.variant("llama", vocab_size=500))
-    assert any(reason.startswith(f"vocab {words} != 500 (") for reason in verdict.reasons)
+    words = read_base(made.base("llama")).sizes["vocab"]
+    found = check(folder, made.variant("llama", vocab_size=500))
+    assert any(reason.startswith(f"vocab {words} != 500 (") for reason in found.reasons)
     assert check(folder, made.variant("llama", num_hidden_layers=3)).reasons == ["layers 2 != 3"]
     assert check(folder, made.variant("llama", num_hidden_layers=1)).reasons == ["layers 2 != 1"]
 
@@ -214,9 +215,9 @@ def test_a_lost_head_is_told(made: Zoo, tmp_path: Path) -> None:
     folder = copied(made.adapter("lora", "bert"), tmp_path)
     kept = {name: one for name, one in load_file(folder / WEIGHTS).items() if "classifier" not in name}
     save_file(kept, folder / WEIGHTS)
-    verdict = check(folder, made.base("bert"))
-    assert verdict.state == "does not fit"
-    assert "its head is lost" in verdict.reasons[0]
+    found = check(folder, made.base("bert"))
+    assert found.state == "does not fit"
+    assert "its head is lost" in found.reasons[0]
 
 
 def test_a_changed_weight_of_the_base_fits_and_is_not_exact(made: Zoo, tmp_path: Path) -> None:
@@ -251,8 +252,8 @@ def test_a_base_in_several_files_is_read_through_its_index(made: Zoo, tmp_path: 
         save_file({name: tensors[name] for name in names}, base / shard)
         where.update(dict.fromkeys(names, shard))
     (base / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}), encoding="utf-8")
-    verdict = check(folder, base)
-    assert (verdict.state, verdict.reasons) == ("fits", [])
+    found = check(folder, base)
+    assert (found.state, found.reasons) == ("fits", [])
     record = make_record(base=make_base(weights=weight_hashes(base)))
     assert check(folder, base, record).state == "exact"
 
@@ -271,10 +272,10 @@ def test_a_config_alone_tells_the_same_for_families_that_are_known(
         shutil.copy(made.variant(family, **change) / "config.json", base)
         if state == "does not fit" and method in PINS_NOTHING and family == "llama":
             continue
-        verdict = check(folder, base)
-        assert verdict.state == state, verdict.reasons
+        found = check(folder, base)
+        assert found.state == state, found.reasons
         if state == "fits":
-            assert verdict.reasons[-1] == "by the base's config alone: its weights are not here"
+            assert found.reasons[-1] == "by the base's config alone: its weights are not here"
 
 
 def test_the_config_of_an_unknown_family_can_only_refuse(made: Zoo, tmp_path: Path) -> None:
@@ -285,15 +286,15 @@ def test_the_config_of_an_unknown_family_can_only_refuse(made: Zoo, tmp_path: Pa
         base.mkdir()
         config = {"model_type": "martian", "hidden_size": hidden}
         (base / "config.json").write_text(json.dumps(config), encoding="utf-8")
-        verdict = check(folder, base)
-        assert verdict.state == state
-    assert verdict.reasons[0].startswith("hidden 64 != 96 (")
+        found = check(folder, base)
+        assert found.state == state
+    assert found.reasons[0].startswith("hidden 64 != 96 (")
 
 
 @pytest.mark.parametrize(
     ("method", "family"), [("gptq", "llama"), ("awq", "llama"), ("bitsandbytes", "llama")]
 )
-def test_a_quantised_base_is_judged_by_what_it_stands_for(
+def test_a_quantised_base_is_compared_by_the_shapes_before_quantisation(
     method: str, family: str, made: Zoo, tmp_path: Path
 ) -> None:
     folder = made.adapter("lora", family, targets="all-linear")
@@ -313,8 +314,8 @@ def test_a_quantised_base_is_judged_by_what_it_stands_for(
                 tensors[name.replace("weight", "qweight")] = np.zeros(sides, np.int32)
         save_file(tensors, base / "model.safetensors")
         change_config(base, "config.json", quantization_config={"quant_method": method, "bits": 4})
-        verdict = check(folder, base)
-        assert verdict.state == state or method == "bitsandbytes", verdict.reasons
+        found = check(folder, base)
+        assert found.state == state or method == "bitsandbytes", found.reasons
 
 
 def test_matrices_of_gpt2_lie_the_other_way_round(made: Zoo, tmp_path: Path) -> None:
@@ -336,13 +337,13 @@ def test_matrices_of_gpt2_lie_the_other_way_round(made: Zoo, tmp_path: Path) -> 
     adapter = tmp_path / "adapter"
     assert check(adapter, bases[32]).state == "fits"
     assert any("hidden 32 != 64 (" in reason for reason in check(adapter, bases[64]).reasons)
-    verdict = check(adapter, made.base("bert"))
+    found = check(adapter, made.base("bert"))
     assert any(
-        reason.startswith("no module c_attn, c_fc; has ") and "query" in reason for reason in verdict.reasons
+        reason.startswith("no module c_attn, c_fc; has ") and "query" in reason for reason in found.reasons
     )
 
 
-def test_an_adapter_without_weights_is_judged_by_the_modules_it_names(made: Zoo, tmp_path: Path) -> None:
+def test_an_adapter_without_weights_is_compared_by_the_modules_it_names(made: Zoo, tmp_path: Path) -> None:
     folder = copied(made.adapter("lora", "llama"), tmp_path)
     (folder / WEIGHTS).unlink()
     here = check(folder, made.base("llama"))
@@ -354,7 +355,7 @@ def test_an_adapter_without_weights_is_judged_by_the_modules_it_names(made: Zoo,
 
 
 def test_targets_are_read_as_peft_reads_them(made: Zoo) -> None:
-    modules = open_base(made.base("llama")).modules
+    modules = read_base(made.base("llama")).modules
 
     def names(**config: Any) -> int | None:
         found = targeted(config, modules)
@@ -371,20 +372,20 @@ def test_targets_are_read_as_peft_reads_them(made: Zoo) -> None:
     assert names() is None
 
 
-def test_a_kind_of_parameter_that_is_not_known_is_said_not_to_be_judged(made: Zoo, tmp_path: Path) -> None:
+def test_an_unknown_kind_of_parameter_is_reported_as_not_checked(made: Zoo, tmp_path: Path) -> None:
     folder = copied(made.adapter("lora", "llama"), tmp_path)
     name = "base_model.model.model.layers.0.self_attn.q_proj.lora_novel"
     save_file({**load_file(folder / WEIGHTS), name: np.zeros(3, np.float32)}, folder / WEIGHTS)
-    verdict = check(folder, made.base("llama"))
-    assert verdict.state == "fits"
-    assert verdict.reasons == ["the shape of lora_novel was not checked"]
+    found = check(folder, made.base("llama"))
+    assert found.state == "fits"
+    assert found.reasons == ["the shape of lora_novel was not checked"]
 
 
 WEIGHTS = "adapter_model.safetensors"
 
 
 @pytest.mark.parametrize("value", [None, True, -1, 1.5, "x", "(", [], [[0]], ["q", 3, None], {"a": [1]}])
-def test_a_config_of_any_content_gets_a_verdict(value: Any, made: Zoo, tmp_path: Path) -> None:
+def test_a_config_of_any_content_is_checked_without_an_error(value: Any, made: Zoo, tmp_path: Path) -> None:
     folder = copied(made.adapter("lora", "llama"), tmp_path)
     keys = ("target_modules", "exclude_modules", "layers_to_transform", "modules_to_save", "r")
     change_config(folder, **dict.fromkeys(keys, value))
@@ -395,7 +396,7 @@ def test_a_config_of_any_content_gets_a_verdict(value: Any, made: Zoo, tmp_path:
     for key in sizes:
         change_config(tmp_path / "base", "config.json", **{key: value})
         assert check(folder, tmp_path / "base").state in ("fits", "does not fit", "unknown")
-        open_base.cache_clear()
+        read_base.cache_clear()
 
 
 def copied(folder: Path | None, parent: Path) -> Path:

@@ -10,7 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -210,8 +210,10 @@ class Base:
         return Sides((outward, inward), inward, outward, inward * outward)
 
 
+@lru_cache(maxsize=64)
 def read_base(folder: Path) -> Base:
-    """
+    """Once for all the adapters that a command checks.
+
     Raises:
         NotFoundError: it has no config.json.
         DataError: its config is not JSON.

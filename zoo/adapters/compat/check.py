@@ -7,11 +7,10 @@ refuse to load is refused here with a reason; so is what it would load in part, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from zoo.adapters.compat.adapter_shapes import read_adapter
-from zoo.adapters.compat.base_shapes import Base, read_base
+from zoo.adapters.compat.base_shapes import read_base
 from zoo.adapters.compat.compare import compare, compare_bases, compare_whole
 from zoo.adapters.find_base import compare_weights
 from zoo.models.fingerprint import LocalWeights
@@ -21,13 +20,15 @@ EXACT, FITS, DOES_NOT_FIT, CANNOT_TELL = "exact", "fits", "does not fit", "unkno
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Compatibility:
     state: str
     """`exact`, `fits`, `does not fit` or `unknown`."""
     reasons: list[str]
 
 
-def check(folder: Path, base: Path, record: AdapterRecord | None = None, own: Path | None = None) -> Verdict:
+def check(
+    folder: Path, base: Path, record: AdapterRecord | None = None, own: Path | None = None
+) -> Compatibility:
     """
     Args:
         own: the base that the adapter was made on, where it is local: what pins no size is compared by it.
@@ -37,27 +38,21 @@ def check(folder: Path, base: Path, record: AdapterRecord | None = None, own: Pa
         IncompatibleError: a file of either is damaged, or is not what its name says.
     """
     adapter = read_adapter(folder)
-    there = open_base(base)
+    there = read_base(base)
     if adapter.is_whole and adapter.shapes is not None:
         found = compare_whole(adapter.shapes, there)
     else:
         found = compare(adapter, there, record)
         if own is not None and not found.wrong and not found.unknown and own != base:
-            compare_bases(found, open_base(own), there)
+            compare_bases(found, read_base(own), there)
     if found.wrong:
-        return Verdict(DOES_NOT_FIT, found.wrong)
+        return Compatibility(DOES_NOT_FIT, found.wrong)
     if found.unknown:
-        return Verdict(CANNOT_TELL, found.unknown)
+        return Compatibility(CANNOT_TELL, found.unknown)
     if record is not None and not there.drawn:
         weights = compare_weights(record, folder, base, LocalWeights(base))
         if weights.same:
-            return Verdict(EXACT, [*found.remarks, *([weights.detail] if weights.detail else [])])
+            return Compatibility(EXACT, [*found.remarks, *([weights.detail] if weights.detail else [])])
     if there.drawn:
         found.remarks.append("by the base's config alone: its weights are not here")
-    return Verdict(FITS, found.remarks)
-
-
-@lru_cache(maxsize=64)
-def open_base(folder: Path) -> Base:
-    """As `zoo.adapters.compat.base_shapes.read_base`, once for all the adapters that a command checks."""
-    return read_base(folder)
+    return Compatibility(FITS, found.remarks)

@@ -141,16 +141,9 @@ def _dims(**sides: int) -> Callable[[Shape, Config], Sizes]:
     return rule
 
 
-def _all_out(shape: Shape, config: Config) -> Sizes:
-    yield OUT, math.prod(shape)
-
-
 def _loha_a(shape: Shape, config: Config) -> Sizes:
-    yield OUT, shape[1] if _is_effective_conv(shape, config) else shape[0]
-
-
-def _is_effective_conv(shape: Shape, config: Config) -> bool:
-    return bool(config.get("use_effective_conv2d")) and shape[0] == config.get("r") != shape[1]
+    is_conv = config.get("use_effective_conv2d") and shape[0] == config.get("r") != shape[1]
+    yield OUT, shape[1] if is_conv else shape[0]
 
 
 def _block_grid(shape: Shape, config: Config) -> Sizes:
@@ -182,14 +175,6 @@ def _road(shape: Shape, config: Config) -> Sizes:
         yield OUT, 2 * shape[0] // halves
 
 
-def _least(shape: Shape, config: Config) -> Sizes:
-    yield LEAST, shape[1]
-
-
-def _spectrum(shape: Shape, config: Config) -> Sizes:
-    yield NUMBERS, shape[0]
-
-
 def _shira(shape: Shape, config: Config) -> Sizes:
     rank = config.get("r")
     if isinstance(rank, int) and rank > 0 and shape[0] % rank == 0 and not config.get("rank_pattern"):
@@ -213,59 +198,40 @@ def _tokens(shape: Shape, config: Config) -> Sizes:
         yield ROWS, max(rows) + 1
 
 
+_SECOND_IS_IN = (
+    *("lora_A", "lora_embedding_A", "hira_A", "hira_embedding_A", "delora_A", "gralora_A_general"),
+    *("hada_w1_b", "hada_w2_b", "deft_R", "tinylora_A", "lily_A"),
+)
+_FIRST_IS_OUT = (
+    *("lora_B", "lora_embedding_B", "hira_B", "hira_embedding_B", "delora_B", "gralora_B_general"),
+    *("peanut_B", "vera_lambda_b", "pvera_lambda_b", "tinylora_B", "deft_P", "adapter.up", "adapter.up.bias"),
+)
+_ALL_ARE_OUT = ("lora_magnitude_vector", "boft_s", "beft_bias", "ln_tuning_layers")
 _RULES: dict[str, Callable[[Shape, Config], Sizes]] = {
-    "lora_A": _dims(inward=1),
-    "lora_B": _dims(outward=0),
-    "lora_embedding_A": _dims(inward=1),
-    "lora_embedding_B": _dims(outward=0),
-    "lora_magnitude_vector": _all_out,
-    "hira_A": _dims(inward=1),
-    "hira_B": _dims(outward=0),
-    "hira_embedding_A": _dims(inward=1),
-    "hira_embedding_B": _dims(outward=0),
-    "delora_A": _dims(inward=1),
-    "delora_B": _dims(outward=0),
-    "delora_w_norm": _dims(inward=0),
+    **dict.fromkeys(_SECOND_IS_IN, _dims(inward=1)),
+    **dict.fromkeys(_FIRST_IS_OUT, _dims(outward=0)),
+    **dict.fromkeys(_ALL_ARE_OUT, lambda shape, config: iter([(OUT, math.prod(shape))])),
+    **dict.fromkeys(("delora_w_norm", "hra_u"), _dims(inward=0)),
+    **dict.fromkeys(("peanut_A", "adapter.down"), _dims(outward=1)),
+    **dict.fromkeys(("hada_w1_a", "hada_w2_a"), _loha_a),
+    **dict.fromkeys(("road_theta", "road_alpha"), _road),
+    **dict.fromkeys(
+        ("fourierft_spectrum", "waveft_spectrum"), lambda shape, config: iter([(NUMBERS, shape[0])])
+    ),
     "gralora_A": lambda shape, config: iter([(IN, shape[0] * shape[1])]),
     "gralora_B": lambda shape, config: iter([(OUT, shape[0] * shape[2])]),
-    "gralora_A_general": _dims(inward=1),
-    "gralora_B_general": _dims(outward=0),
-    "hada_w1_a": _loha_a,
-    "hada_w2_a": _loha_a,
-    "hada_w1_b": _dims(inward=1),
-    "hada_w2_b": _dims(inward=1),
     "c3a_kernel": _block_grid,
     "ia3_l": _ia3,
-    "hra_u": _dims(inward=0),
     "miss_block": _miss,
     "oft_R": _oft,
     "boft_R": lambda shape, config: iter([(IN, shape[1] * shape[2])]),
-    "boft_s": _all_out,
-    "peanut_A": _dims(outward=1),
-    "peanut_B": _dims(outward=0),
-    "vera_lambda_b": _dims(outward=0),
-    "pvera_lambda_b": _dims(outward=0),
-    "randlora_gamma": _least,
-    "road_theta": _road,
-    "road_alpha": _road,
+    "randlora_gamma": lambda shape, config: iter([(LEAST, shape[1])]),
     "shira_weight": _shira,
-    "fourierft_spectrum": _spectrum,
-    "waveft_spectrum": _spectrum,
-    "tinylora_A": _dims(inward=1),
-    "tinylora_B": _dims(outward=0),
     "vblora_logits_A": _vblora(IN, 1),
     "vblora_logits_B": _vblora(OUT, 0),
-    "beft_bias": _all_out,
-    "deft_P": _dims(outward=0),
-    "deft_R": _dims(inward=1),
     "poly_lora_A": lambda shape, config: iter([(IN, shape[1] * shape[2])]),
     "poly_lora_B": lambda shape, config: iter([(OUT, shape[1] * shape[3])]),
-    "lily_A": _dims(inward=1),
     "trainable_tokens_delta": _tokens,
-    "ln_tuning_layers": _all_out,
-    "adapter.down": _dims(outward=1),
-    "adapter.up": _dims(outward=0),
-    "adapter.up.bias": _dims(outward=0),
 }
 """Parameter (without a last `.weight`) -> what its shape says of its module."""
 _MUTE = {
