@@ -1,4 +1,4 @@
-"""The end of a run: what was saved is loaded as anybody will load it, and must say what was trained."""
+"""Checks at the end of a run that the saved adapter reproduces the trained model."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from zoo.plugins.run import Run
 
 
-def prove(run: Run, asked: tuple[list[Any], Batches], base: Path, folder: Path) -> None:
-    """Load what a run saved as anybody will, hold it against the trained model, and write the probe.
+def check_saved(run: Run, asked: tuple[list[Any], Batches], base: Path, folder: Path) -> None:
+    """Load what a run saved onto a fresh base, compare it with the trained model, and write the probe.
 
-    The trained model is let go before the base is read again.
+    The trained model is freed before the base is read again.
 
     Raises:
-        ZooError: what was saved is not what was trained.
+        ZooError: the outputs differ by more than rounding.
     """
     from zoo.models.precision import fit_cpu
 
@@ -43,9 +43,9 @@ def prove(run: Run, asked: tuple[list[Any], Batches], base: Path, folder: Path) 
     model = method.restore(model, folder, run.params, task).eval()
     expected = probe.ask(model, inputs, backbone)
     for name, value in model.named_parameters():
-        value.requires_grad_(name in learned)  # what is frozen is rounded in bf16, and must be so alike
+        value.requires_grad_(name in learned)  # frozen weights are rounded to bf16, in both models alike
     model.to(place)
-    fit_cpu(model, run.precision)  # the same attention too: two of them round otherwise
+    fit_cpu(model, run.precision)  # the same attention kernel too: kernels round differently
     tolerance = TOLERANCES["bf16" if options else run.precision]
     loaded = probe.ask(model, inputs, precision=run.precision)
     if difference := probe.first_difference(loaded, trained, tolerance):

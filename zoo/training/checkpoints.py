@@ -19,12 +19,12 @@ def folder(work: Path) -> Path:
 
 
 def exist(work: Path) -> bool:
-    """Has an earlier run left anything to go on from? Which files, only what trains it knows."""
+    """Whether an earlier run left checkpoints."""
     return folder(work).is_dir() and any(folder(work).iterdir())
 
 
 def open_work(work: Path, config: RunConfig, resume: bool) -> None:
-    """Start the work folder of a run, or go on with that of the same one.
+    """Create the work folder of a run, or continue with the one of an interrupted run.
 
     Raises:
         UsageError: the interrupted run had other settings; the message names them.

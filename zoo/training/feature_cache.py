@@ -1,7 +1,7 @@
 """Trains above a frozen backbone on features that are computed once.
 
-Only where it gives the same result: nothing below the head is trained, no dropout in it is on, and on a few
-real examples the head says the same of the cached features as of the texts.
+Used only where the result is the same: nothing below the head is trained or has dropout, and on a few
+examples the logits from cached features equal those from the texts.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ if TYPE_CHECKING:
     from zoo.plugins.run import Run
 
 _PROBED = 8
-"""Examples on which the cache must prove itself."""
+"""Examples on which cached and computed logits are compared."""
 _TOLERANCE = {"fp32": 1e-4, "bf16": 3e-2}
-"""Of logits, relative to the largest: products of other shapes round otherwise."""
+"""Largest difference of logits, relative to the largest: products of other shapes round differently."""
 _OF_TEXT = {"input_ids", "attention_mask", "token_type_ids", "length", "labels"}
 _POSITIONS: dict[str, Callable[[Mapping[str, Any]], int]] = {
     "first": lambda example: 0,
     "last": lambda example: int(example["length"]) - 1,
 }
-"""Which token's features a head reads: the first in encoders, the last in decoders. Found by trying."""
+"""The token whose features a head reads: the first in encoders, the last in decoders. Found by trying."""
 
 
 @dataclass(frozen=True)
 class Above:
-    """What is really trained: the run's model on its texts, or the same model on its backbone's features."""
+    """What is trained: the run's model on its texts, or the same model on its backbone's features."""
 
     model: nn.Module
     rows: Sequence[Mapping[str, Any]]
     collate: Callable[[Sequence[Mapping[str, Any]]], dict[str, Tensor]]
     seconds: float = 0.0
-    """Spent on the features."""
+    """Time spent on the features."""
 
 
 @contextmanager
 def reuse_frozen_features(run: Run, precision: str) -> Iterator[Above]:
-    """The cached features to train on where that is the same, else the run as it is."""
+    """The cached features to train on where that gives the same result, else the run unchanged."""
     start = time.monotonic()
     part = _frozen_part(run)
     position = None if part is None else _position(run, part, precision)
@@ -87,9 +87,9 @@ def _is_fixed(part: nn.Module) -> bool:
 
 
 def _position(run: Run, part: nn.Module, precision: str) -> str | None:
-    """The token whose features are all that the rest of the model reads; None where no one token is.
+    """The only token whose features the rest of the model reads; None if there is no such token.
 
-    Nor where something is trained that the features hide: prompts that go into the backbone, say.
+    None also where trained parameters would be bypassed, such as soft prompts before the backbone.
     """
     import torch
 
@@ -125,7 +125,7 @@ def _position(run: Run, part: nn.Module, precision: str) -> str | None:
 
 
 def _reaches(outputs: Tensor, trained: Sequence[Tensor]) -> bool:
-    """Does every trained tensor get a gradient from the outputs?"""
+    """Whether every trained tensor gets a gradient from the outputs."""
     import torch
 
     if not outputs.requires_grad:
@@ -183,13 +183,13 @@ def _collate(rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
 
 @contextmanager
 def _answering(model: nn.Module, part: nn.Module, kind: Any) -> Iterator[nn.Module]:
-    """A model that takes rows of features: meanwhile the part answers with them and computes nothing."""
+    """A model that takes rows of features: `part` returns them instead of computing."""
     import torch
     from torch import nn
 
     given: dict[str, Any] = {}
 
-    @functools.wraps(part.forward)  # PEFT asks for its parameters
+    @functools.wraps(part.forward)  # PEFT inspects its parameters
     def answer(*args: Any, **kwargs: Any) -> Any:
         pooled = {"pooler_output": given["pooled"]} if "pooled" in given else {}
         return kind(last_hidden_state=given["hidden"][:, None], **pooled)
@@ -201,7 +201,7 @@ def _answering(model: nn.Module, part: nn.Module, kind: Any) -> Iterator[nn.Modu
 
         def forward(self, **features: Tensor) -> Any:
             given.update(features)
-            # one token an example, whatever it is: nobody looks at it
+            # one token per example, whose id is not used
             shape = (len(features["hidden"]), 1)
             token = torch.zeros(shape, dtype=torch.long, device=features["hidden"].device)
             return self.whole(input_ids=token, attention_mask=torch.ones_like(token))

@@ -1,7 +1,7 @@
 """Estimates the memory that a run needs from shapes alone: a model on the meta device takes none.
 
-An estimate, for choosing a machine: kernels have work space of their own, allocators keep what they freed.
-Ours because accelerate's estimator counts a full model, neither adapters nor the activations of a batch.
+It is for choosing a machine: kernels have workspaces, and allocators keep freed memory. It is our own because
+accelerate's estimator counts a full model, and neither adapters nor the activations of a batch.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from zoo.tasks.base import Task
 
 _STATE = 12
-"""Bytes that training keeps for each trained element beside it: its gradient and Adam's two moments."""
+"""Bytes per trained element for its gradient and Adam's two moments."""
 _PROCESS = 1_400_000_000
-"""Libraries, rows and work space, as measured on a CPU: a linear probe on a small base takes little more."""
+"""Bytes of libraries, rows and workspaces, measured on a CPU with a linear probe on a small base."""
 _WORKED_ON = 2
-"""Times the kept activations: the backward pass makes as much again, and a heap keeps what was freed."""
+"""Factor on the kept activations: the backward pass allocates as much again, and the heap keeps it."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Memory:
     activations: int | None
     """Kept for the backward pass of one batch; None where the model does not run without weights."""
     loading: int
-    """While the base is read, in float32, before its matrices are rounded."""
+    """While the base is loaded in float32, before its matrices are rounded."""
 
     @property
     def peak(self) -> int:
@@ -76,7 +76,7 @@ def estimate(
 
 
 def _bytes_per_weight(load_options: Mapping[str, Any]) -> float | None:
-    """Of a matrix that is quantised while it is read, with its scales; None where it is not."""
+    """Bytes per element of a matrix that is quantised while loading, with its scales; None if it is not."""
     config = load_options.get("quantization_config")
     if getattr(config, "load_in_4bit", False):
         return 0.55
@@ -86,7 +86,7 @@ def _bytes_per_weight(load_options: Mapping[str, Any]) -> float | None:
 def _activations(
     model: nn.Module, task: Task, tokens: int, length: int, precision: str, checkpointing: bool
 ) -> int | None:
-    """Bytes that autograd keeps of a forward pass, seen by running one on the meta device."""
+    """Bytes that autograd keeps of a forward pass, counted by running one on the meta device."""
     import torch
 
     parameters = {value.untyped_storage()._cdata for value in model.parameters()}
@@ -97,17 +97,17 @@ def _activations(
         storage = value.untyped_storage()
         if storage._cdata not in parameters:
             kept[storage._cdata] = storage.nbytes()
-            alive.append(value)  # or another storage may get its address
+            alive.append(value)  # or its address may be reused
         return value
 
     if checkpointing and hasattr(model, "gradient_checkpointing_enable"):
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    if precision == "bf16":  # autocast does not know the meta device
+    if precision == "bf16":  # autocast does not support the meta device
         model.to(torch.bfloat16)
     model.train()
     try:
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
             model(**task.blank(tokens, length))
-    except Exception:  # a stranger's method may look at values, and there are none
+    except Exception:  # a third-party method may read values, which meta tensors lack
         return None
     return sum(kept.values())

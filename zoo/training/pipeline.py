@@ -85,7 +85,7 @@ def train(
         return registry.get(run.spec.name)
     base_id = identify(prepared.base)
     folder = _save(run, base_id, work / "made")
-    check_saved.prove(run, probe, prepared.base.folder, folder)
+    check_saved.check_saved(run, probe, prepared.base.folder, folder)
     record = _record(prepared, run, base_id, result, counted, untrained, trained, folder)
     (folder / render.FILE).write_text(render.render(record), encoding="utf-8")
     signals.check()
@@ -118,7 +118,7 @@ def _load(
         f"{len(dataset.held_out):,} held out ({dataset.division.rule})"
     )
     length = prepared.config.max_length
-    _seed(prepared.config)  # before the head is drawn, or the seed decides nothing
+    _seed(prepared.config)  # before the head is initialised
     options = method.load_options(prepared.params)
     model, head = task.load_model(prepared.base.folder, dataset.labels, **options)
     run = Run(
@@ -153,12 +153,12 @@ def _attach(run: Run, head: Sequence[str]) -> None:
 
     if run.method.freezes_base and run.spec.base_dropout == "off":
         silence_dropout(run.task.backbone(run.model))
-    _seed(run.spec)  # again, so that the adapter is drawn alike whatever was evaluated before
+    _seed(run.spec)  # again: the adapter's initial weights must not depend on the evaluation
     run.model = run.method.attach(run.model, run.params, run.task, head)
 
 
 def _few_held_out(run: Run) -> Run:
-    """Every n-th held-out row: a baseline near chance needs no more, and the person is waiting."""
+    """Every n-th held-out row: a baseline near chance needs no more, and it delays the training."""
     if run.task.measured_together:
         return run
     step = math.ceil(len(run.held_out) / UNTRAINED_ROWS)
@@ -166,7 +166,7 @@ def _few_held_out(run: Run) -> Run:
 
 
 def _metrics(run: Run, trained: Evaluation, untrained: Evaluation) -> list[Metric]:
-    """With the change row by row, where both evaluations give the outputs of the same rows."""
+    """With the paired change, where both evaluations have outputs of the same rows."""
     before, after = untrained.outputs, trained.outputs
     if before is None or after is None or len(before) != len(after):
         return trained.metrics
@@ -179,7 +179,7 @@ def _save(run: Run, base: BaseId, folder: Path) -> Path:
     run.method.save(run.model, folder, base)
     run.processor.save_pretrained(str(folder))
     for path in folder.iterdir():
-        path.chmod(0o644)  # safetensors makes files that only their owner can read
+        path.chmod(0o644)  # safetensors creates files that only their owner can read
     return folder
 
 

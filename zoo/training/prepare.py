@@ -48,12 +48,12 @@ _SWITCHES = ("--packing", "--gradient-checkpointing", "--compile")
 _SHORTEST_TEXT = 8
 """Tokens that a text needs at least."""
 _RANKS = ("init_r", "r")
-"""What methods call the rank that an update starts with."""
+"""Names of the rank among the parameters of methods."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that nothing known beforehand stands against."""
+    """A run that passed every check that needs no weights."""
 
     config: RunConfig
     method: Method
@@ -86,7 +86,7 @@ class Prepared:
         return sum(value.numel() * value.element_size() for value in self.method.state(self.model).values())
 
     def memory(self) -> Memory:
-        """An estimate. The types of `model` are no longer what they were."""
+        """An estimate of the peak memory. It changes the dtypes of `model`."""
         from zoo.training.memory_estimate import estimate
 
         return estimate(
@@ -103,7 +103,7 @@ class Prepared:
 def prepare(
     spec: AdapterSpec, registry: Registry, report: Report, *, resume: bool = False, fetch: bool = True
 ) -> Prepared:
-    """Settle everything about a run: first what takes no torch, then what takes no weights, then these.
+    """Resolve everything about a run: first what needs no torch, then what needs no weights, then these.
 
     Args:
         resume: go on from the checkpoints of a stopped run.
@@ -213,7 +213,7 @@ def _read(config: RunConfig, task: Task, report: Report) -> tuple[Resolved, Data
 
 
 def _check_base(base: Resolved, method: Method, task: Task, params: Any, config: RunConfig) -> None:
-    """What config.json, the tokenizer's settings and the headers of the weights tell."""
+    """Check the base against the task and the settings, by its configs and its weights' headers."""
     told = read_config(base.folder)
     refusal = task.refuses_base(base.folder, told)
     if refusal:
@@ -234,7 +234,7 @@ def _check_rank(base: Resolved, method: Method, task: Task, params: Any) -> None
         return
     try:
         modules = read_base(base.folder).modules
-    except IncompatibleError:  # damaged weights: loading them says how
+    except IncompatibleError:  # damaged weights: loading reports them
         return
     sides = {
         module: min(own["weight"])
@@ -286,13 +286,13 @@ def _check_settings(spec: AdapterSpec, method: Method, task: Task, params: Any) 
 
 
 def fitting_length(method: Method, params: Any, task: Task, config: Any, asked: int) -> int:
-    """Tokens of a text: what was asked for, or what the base's positions leave room for if that is less.
+    """Tokens of a text: `asked`, or what fits into the base's positions if that is less.
 
     Args:
         config: of the base's language model, with `model_type` and `max_position_embeddings`.
 
     Raises:
-        UsageError: more was asked for than there is room, or there is none.
+        UsageError: more was asked for than fits, or nothing fits.
     """
     most = getattr(config, "max_position_embeddings", None)
     if most is None:

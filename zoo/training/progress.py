@@ -1,4 +1,4 @@
-"""What is known of a training run while it goes: losses, speed, and whether the person wants to stop."""
+"""Tracks a running training: losses, speed, and whether it was asked to stop."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from zoo.tasks.base import Task
 
 LOOK_SECONDS = 0.25
-"""How often the sums are read: reading makes a GPU finish what it was given, which costs it its lead."""
+"""How often the sums are read: each read synchronises with the GPU."""
 
 
 class Live:
-    """Sums of losses and hits, kept where they are computed and read a few times a second."""
+    """Sums of losses and hits, kept on the device and read a few times a second."""
 
     def __init__(self, task: Task, method: Method, model: nn.Module):
         self._task, self._method, self._model = task, method, model
@@ -34,7 +34,7 @@ class Live:
         self.seen = 0
         """Examples, counted in this process."""
         self.seconds = 0.0
-        """Trained before this process, by the run that is resumed."""
+        """Training time of the resumed run before this process."""
         self._epoch: tuple[Any, Any] = (0.0, 0.0)
         self._hits: tuple[str, Any, int] = ("", 0, 0)
         self._step: tuple[Any, Any] = (0.0, 0.0)
@@ -86,7 +86,7 @@ class Live:
         return self._note
 
     def save(self, path: Path, seconds: float, **used: int) -> None:
-        """`used`: settings that the run came to while it went, and that resuming must keep."""
+        """`used`: settings that changed during the run and that resuming must keep."""
         epoch = [float(part) for part in self._epoch]
         state = {"seconds": seconds, "seen": self.seen, "epoch": epoch, "used": used}
         path.write_text(json.dumps(state), encoding="utf-8")

@@ -1,9 +1,9 @@
-"""The default `zoo_train`: the HF Trainer with token-budget batches and checkpoints of what is trained.
+"""Implements the default `zoo_train`: the HF Trainer with token-budget batches and small checkpoints.
 
-The Trainer keeps the loop, so that accelerate's devices and processes, resuming and schedules work; what is
-ours is which examples share a batch, the loss (summed and divided by the examples of all batches of a step,
-on every process, so that a batch of few long texts weighs what it should), the progress line, smaller batches
-when memory is short, and stopping cleanly on Ctrl-C.
+The Trainer runs the loop, with accelerate's devices and processes, resuming and schedules. Ours are the
+batches, the loss (a sum divided by the examples of all batches of a step, on every process, so that a batch
+of few long texts has the right weight), the progress line, smaller batches after running out of memory, and
+stopping cleanly on Ctrl-C.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CHECKPOINT_SECONDS = 300.0
 _CHECKPOINT_FILE = "trained.safetensors"
 _LIVE_FILE = "live.json"
 _SCHEDULE = "schedule/"
-"""What the names begin with of tensors that the method remembers and the model does not have."""
+"""Prefix of the tensors of a method's schedule, which are not in the model."""
 
 
 @hookimpl(trylast=True)
@@ -51,10 +51,10 @@ def zoo_train(run: Run) -> TrainResult:
 
 
 def _train_within_memory(run: Run, above: feature_cache.Above, checkpoint: Path | None) -> TrainResult:
-    """Train; each time the memory does not suffice, start again with batches of half the tokens.
+    """Train; after running out of memory, start again with batches of half the tokens.
 
-    As many batches more make up a step, so that the optimizer sees what it would have seen. A task whose loss
-    is of whole batches may know another way.
+    Twice as many batches are accumulated, so that the optimizer sees the same steps. A task with a loss over
+    whole batches may reduce memory in another way.
     """
     from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
