@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import posixpath
 import re
 import socket
 from collections.abc import Mapping
@@ -318,14 +317,7 @@ def _body_of(commit: Commit, path: str) -> bytes:
 
 
 def _named(repo: Repo, rest: list[str]) -> tuple[Commit, str]:
-    """Return the commit and the file of ``resolve/REVISION/PATH``.
-
-    Clients fold ``..`` before they ask: a hostile Hub serves what it listed as ``../x`` at what is left.
-    """
-    main = repo.at("main")
-    for name in main.names():
-        if ".." in name.split("/") and posixpath.normpath(f"resolve/x/{name}") == "/".join(rest):
-            return main, name
+    """Return the commit and the file of ``resolve/REVISION/PATH``."""
     if len(rest) < 3:
         raise RefusalError(404, "", "Sorry, we can't find the page you are looking for.")
     return repo.at(rest[1]), "/".join(rest[2:])

@@ -150,21 +150,25 @@ def test_what_was_imported_predicts_as_plain_peft_does(zoo: Zoo, plain: Path, ti
     assert row["probabilities"] == pytest.approx(dict(zip(["bad", "good"], expected, strict=True)), abs=2e-3)
 
 
-def test_labels_that_the_head_does_not_have_are_refused(zoo: Zoo, plain: Path) -> None:
-    done = zoo("import", plain, "--labels", "a,b,c")
-    assert (done.code, "3 labels are given, and the adapter's head has 2" in done.error) == (2, True)
-
-
-def test_a_task_of_another_kind_is_refused(zoo: Zoo, plain: Path) -> None:
-    done = zoo("import", plain, "--task", "tinyllama-chat")
-    assert (done.code, "is of the kind CAUSAL_LM, and the adapter is SEQ_CLS" in done.error) == (5, True)
-
-
-def test_a_base_on_which_it_has_no_place_is_refused(
-    zoo: Zoo, plain: Path, tiny_models: dict[str, Path]
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (("--labels", "a,b,c"), 2, "3 labels are given, and the adapter's head has 2"),
+        (("--task", "tinyllama-chat"), 5, "is of the kind CAUSAL_LM, and the adapter is SEQ_CLS"),
+        (("--base", "llama"), 5, "does not fit"),
+    ],
+)
+def test_labels_a_task_or_a_base_that_do_not_fit_are_refused(
+    zoo: Zoo,
+    plain: Path,
+    tiny_models: dict[str, Path],
+    options: tuple[str, str],
+    code: int,
+    message: str,
 ) -> None:
-    done = zoo("import", plain, "--base", tiny_models["llama"])
-    assert (done.code, "does not fit" in done.error) == (5, True)
+    option, value = options
+    done = zoo("import", plain, option, tiny_models.get(value, value))
+    assert (done.code, message in done.error) == (code, True)
     assert zoo("list", "--json").json == []
 
 
