@@ -148,7 +148,7 @@ def test_the_weights_of_a_base_lie_in_memory_once(trained: Registry) -> None:
     assert first.data_ptr() == second.data_ptr()
 
 
-# methods of strangers
+# third-party methods
 
 
 class Rude(Method):

@@ -1,4 +1,4 @@
-"""A merged model says what the adapter said, loads without the zoo, and is not kept if it does not."""
+"""A merged model answers as the adapter does, loads without the zoo, and is not kept if it does not."""
 
 from __future__ import annotations
 

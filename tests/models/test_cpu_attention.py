@@ -330,7 +330,7 @@ def test_encoders_give_the_logits_and_gradients_of_the_fused_kernel(
 @pytest.mark.parametrize("cls", ["LlamaForCausalLM", "LlamaForSequenceClassification"])
 def test_decoders_give_the_logits_and_gradients_of_the_fused_kernel(cls: str, side: str) -> None:
     inputs = tokens(side)
-    # what is said at padding is nobody's business
+    # outputs at padding have no meaning
     among = inputs["attention_mask"].bool() if cls == "LlamaForCausalLM" else None
     assert_same_answers(_llama(cls), inputs, among)
 

@@ -129,7 +129,7 @@ class HeldOut:
     def _division(self, record: AdapterRecord, task: Task) -> Division:
         if record.data is None:
             raise NotFoundError(
-                f"nobody recorded which rows '{record.name}' was trained and judged on.",
+                f"nobody recorded which rows '{record.name}' was trained and evaluated on.",
                 f"zoo evaluate {record.name} --data FILE",
             )
         spec, location = record.spec, record.data.location

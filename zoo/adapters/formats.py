@@ -1,4 +1,4 @@
-"""What a folder of strangers is: a PEFT adapter with weights, or by its keys another tool's work.
+"""Recognises what an untrusted folder holds: a PEFT adapter with weights, or another tool's files.
 
 Nothing here reads weights, and no torch is needed.
 """
@@ -40,7 +40,7 @@ _SHOWN_KEYS = 6
 
 
 def read_adapter_config(path: Path) -> dict[str, Any]:
-    """PEFT's config, with every kind of another thing named for what it is.
+    """PEFT's config; the error for any other tells whose it is.
 
     Raises:
         NotFoundError: there is none.
@@ -48,7 +48,7 @@ def read_adapter_config(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise NotFoundError(
-            f"{path.parent} holds no {CONFIG_FILE}: it is no adapter of PEFT.{_elsewhere(path.parent)}"
+            f"{path.parent} holds no {CONFIG_FILE}: it is not a PEFT adapter.{_elsewhere(path.parent)}"
         )
     if path.stat().st_size > _LARGEST_CONFIG:
         raise IncompatibleError(f"{path} has more than {_LARGEST_CONFIG:,} bytes: it is no adapter's config.")
@@ -75,7 +75,7 @@ def _foreign(config: Mapping[str, Any]) -> str | None:
 
 
 def check_has_weights(where: str, names: Iterable[str], *, convert: bool, remedy: str) -> None:
-    """Are there weights that are taken in? `where` is the folder or repository, for the message.
+    """Are there weights that can be imported? `where` is the folder or repository, for the message.
 
     Raises:
         NotFoundError: there are none at all.
@@ -98,7 +98,7 @@ def check_has_weights(where: str, names: Iterable[str], *, convert: bool, remedy
 
 
 def _elsewhere(folder: Path) -> str:
-    """Strangers keep several adapters in one folder, and checkpoints."""
+    """Published folders may hold several adapters, or checkpoints."""
     if not folder.is_dir():
         return ""
     inner = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG_FILE}"))

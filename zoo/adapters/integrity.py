@@ -120,12 +120,12 @@ def check_head(
     Raises:
         IncompatibleError: the adapter does not bring the weights of one.
     """
-    from zoo.models.safetensors_header import read_header
+    from zoo.models.safetensors_header import read_headers
 
     if record.format == _OWN_NAMES and type(method).save is not Method.save:
         return
     files = adapter_files(folder)
-    held = [f".{name}" for path in files for name in read_header(path)]
+    held = [f".{name}" for name in read_headers(files)]
     wanted = [f"{one}.{name}" for one in head for name, _ in base.get_submodule(one).named_parameters()]
     for name in wanted:
         if not any(one.endswith(f".{name}") for one in held):

@@ -187,14 +187,14 @@ def write(
     for prefix, answers in (("base.", base), ("expected.", expected)):
         for name, value in answers.items():
             tensors[f"{prefix}{_STORED_BACKBONE if name == BACKBONE else name}"] = value
-    said: dict[str, Any] = {}
+    description: dict[str, Any] = {}
     if _is_text(examples):
-        said["examples"] = examples
+        description["examples"] = examples
     if base_digests:
         tensors["base.digests"] = np.array([base_digests[name] for name in sorted(base_digests)], "uint32")
-        said["names"] = _names(base_digests)
+        description["names"] = _names(base_digests)
     # one entry: the library writes several in any order, and so another file each time
-    described = {_METADATA: json.dumps(said, ensure_ascii=False, sort_keys=True)}
+    described = {_METADATA: json.dumps(description, ensure_ascii=False, sort_keys=True)}
     save_file(
         {name: np.ascontiguousarray(value) for name, value in tensors.items()},
         folder / FILE,
@@ -217,16 +217,16 @@ def read(folder: Path) -> Probe | None:
     described = safetensors_header.metadata(path)
     safetensors_header.check_finite(path)
     try:
-        said = json.loads(described[_METADATA])
+        description = json.loads(described[_METADATA])
         found = load_file(path)
         taken = found.pop("base.digests", None)
         return Probe(
-            said.get("examples"),
+            description.get("examples"),
             _under("input.", found),
             _under("base.", found),
             _under("expected.", found),
             [] if taken is None else [int(one) for one in taken.reshape(-1)],
-            str(said.get("names", "")),
+            str(description.get("names", "")),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise IncompatibleError(f"{path} is not a probe: {type(error).__name__}.") from error

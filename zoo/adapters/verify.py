@@ -154,7 +154,7 @@ def _on_effect(
     changed = next((one for one in moved if not one.within(NOTHING)), None)
     if changed is not None:
         return CheckResult("effect", OK, f"against the bare base {changed}")
-    names = [name for path in adapter_files(loaded.folder) for name in safetensors_header.read_header(path)]
+    names = safetensors_header.read_headers(adapter_files(loaded.folder))
     more = [name for name in names if not any(f".{one}." in f".{name}" for one in head)]
     if head and (loaded.record.format == WHOLE or not more):
         return CheckResult("effect", OK, "only its head was trained: before that, the base's own answers")

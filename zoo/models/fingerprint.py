@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,8 +104,17 @@ def same_base(bases: Sequence[BaseId], wanted: str) -> list[bool]:
 
     A copy of a base under another name has the same weights, so it is found by the id of any of its twins.
     """
-    is_wanted = _matcher(wanted)
-    named = [is_wanted(base) for base in bases]
+    name = canonical(wanted).lower()
+    digits = wanted.removeprefix("sha256:").lower()
+    is_hash = len(digits) >= _MIN_HASH and all(c in "0123456789abcdef" for c in digits)
+    folder = named_folder(wanted)
+    inside = LocalWeights(folder) if folder else None  # hashed once, however many bases are compared with it
+    named = [
+        canonical(base.id).lower() == name
+        or (is_hash and any(value.startswith(digits) for value in base.weights.values()))
+        or (inside is not None and bool(same_weights(base, inside)))
+        for base in bases
+    ]
     twins = {key for base, hit in zip(bases, named, strict=True) if hit for key in _weight_keys(base)}
     return [hit or not twins.isdisjoint(_weight_keys(base)) for base, hit in zip(bases, named, strict=True)]
 
@@ -119,24 +128,6 @@ def _weight_keys(base: BaseId) -> list[str]:
     """Two bases that have one of them in common have the same weights, as in `same_weights`."""
     files = [" ".join(sorted(base.weights.values()))] if base.weights else []
     return [*files, f"tensors {base.tensors_sha256}"] if base.tensors_sha256 else files
-
-
-def _matcher(wanted: str) -> Callable[[BaseId], bool]:
-    """Is a base what `wanted` names? A folder is hashed once, however many bases are asked about."""
-    name = canonical(wanted).lower()
-    digits = wanted.removeprefix("sha256:").lower()
-    is_hash = len(digits) >= _MIN_HASH and all(c in "0123456789abcdef" for c in digits)
-    folder = named_folder(wanted)
-    inside = LocalWeights(folder) if folder else None
-
-    def is_wanted(base: BaseId) -> bool:
-        return (
-            canonical(base.id).lower() == name
-            or (is_hash and any(value.startswith(digits) for value in base.weights.values()))
-            or (inside is not None and bool(same_weights(base, inside)))
-        )
-
-    return is_wanted
 
 
 def named_folder(wanted: str) -> Path | None:

@@ -17,7 +17,7 @@ from zoo.runtime.console import Report
 from zoo.runtime.logging import quiet_libraries
 
 _SEVERAL = 60
-"""Seconds that unpacking may take, for the line that asks for patience."""
+"""Seconds that unpacking may take, for the message."""
 
 
 def unpack_gguf(packed: Path, report: Report, *, weights: bool = True) -> Path:
@@ -34,7 +34,9 @@ def unpack_gguf(packed: Path, report: Report, *, weights: bool = True) -> Path:
         return folder
     if not weights:
         config = folder.with_name(f"{folder.name}-config")
-        return config if config.is_dir() else _whole(config, lambda beside: _write_config(packed, beside))
+        if config.is_dir():
+            return config
+        return _whole(config, lambda beside: _config(packed).save_pretrained(str(beside)))
     report.say(f"unpacking {packed.name} into {folder}: once, up to {_SEVERAL} seconds")
     return _whole(folder, lambda beside: _write_model(packed, beside))
 
@@ -75,10 +77,6 @@ def _config(packed: Path) -> Any:
     config = AutoConfig.from_pretrained(str(packed.parent), gguf_file=packed.name, local_files_only=True)
     config._name_or_path = ""  # the file's own title for the model, which is no id
     return config
-
-
-def _write_config(packed: Path, folder: Path) -> None:
-    _config(packed).save_pretrained(str(folder))
 
 
 def _write_model(packed: Path, folder: Path) -> None:

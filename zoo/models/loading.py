@@ -50,7 +50,7 @@ def load_config(folder: Path, **settings: Any) -> Any:
     from transformers import AutoConfig
 
     try:
-        # where nothing is said of trust, transformers asks on the terminal whether to run a base's own code
+        # without a value for trust, transformers asks on the terminal whether to run a base's own code
         config = AutoConfig.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False, **settings
         )

@@ -8,7 +8,7 @@ that comes twice is refused, which it accepts.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -65,6 +65,11 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
         IncompatibleError: it is not a complete, valid safetensors file; the message says what it is instead.
     """
     return _read(path)[0]
+
+
+def read_headers(paths: Iterable[Path]) -> dict[str, TensorInfo]:
+    """The tensors of several files by name. Errors: see `read_header`."""
+    return {name: info for path in paths for name, info in read_header(path).items()}
 
 
 def metadata(path: Path) -> dict[str, str]:

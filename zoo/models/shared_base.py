@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _BLOCK = 64
-"""Words of eight bytes whose sum is one number of the fingerprint."""
+"""Groups of eight bytes whose sum is one number of the fingerprint."""
 
 
 class Bases:
@@ -122,7 +122,7 @@ def _alias(value: nn.Parameter) -> nn.Parameter:
 
 
 def _fingerprint(value: Tensor) -> int:
-    """Read at the speed of memory: whole words are summed in blocks, and the sums are hashed.
+    """Read at the speed of memory: groups of eight bytes are summed in blocks, and the sums are hashed.
 
     A change goes unseen only if it leaves the sum of each block of 512 bytes as it was.
     """

@@ -1,4 +1,4 @@
-"""Every method on tiny real models: what is said of a base, beside what loading the adapter does."""
+"""Every method on tiny real models: what `zoo check` reports is what loading the adapter does."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_a_method_fits_its_own_base_and_no_other_size_or_architecture(
 ) -> None:
     folder = made.adapter(method, family)
     if folder is None:
-        pytest.skip("refused in words, as the grid proves")
+        pytest.skip("the method refuses this task, as the grid tests")
     own, record = made.base(family), made.record(method, family)
     assert check(folder, own).state == "fits"
     assert check(folder, own, record).state == "exact"
@@ -158,8 +158,8 @@ def test_what_cannot_be_loaded_is_refused_and_what_loads_fits(method: str, made:
     changes["deeper"] = {"num_hidden_layers": 3}
     for name, change in changes.items():
         base = made.variant(family, **change)
-        said = check(folder, base).state == "fits"
-        assert said == made.loads(method, family, folder, base), name
+        fits = check(folder, base).state == "fits"
+        assert fits == made.loads(method, family, folder, base), name
 
 
 @pytest.mark.parametrize("method", sorted(PINS_NOTHING))

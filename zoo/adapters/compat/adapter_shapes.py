@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ from typing import Any
 from zoo.adapters.compat.base_shapes import Shape
 from zoo.adapters.formats import PICKLED, WEIGHTS, read_adapter_config
 from zoo.errors import NotFoundError
-from zoo.models.fingerprint import weight_files
-from zoo.models.safetensors_header import read_header
+from zoo.models.fingerprint import has_weights, weight_files
+from zoo.models.safetensors_header import read_headers
 from zoo.security.gates import CONFIG_FILE
 
 
@@ -37,18 +37,17 @@ def read_adapter(folder: Path) -> Adapter:
     config = read_adapter_config(folder / CONFIG_FILE) if (folder / CONFIG_FILE).is_file() else None
     for name in WEIGHTS:
         if (folder / name).is_file():
-            return Adapter(config or {}, _shapes([folder / name]), is_whole=False)
+            return Adapter(config or {}, _shapes(folder / name), is_whole=False)
     if config is None:
         if not (folder / "config.json").is_file():
             raise NotFoundError(f"{folder} holds no adapter: it has no {CONFIG_FILE}.")
-        files = weight_files(folder)
-        if not files or not all(path.is_file() for path in files):
+        if not has_weights(folder):
             return Adapter({}, None, is_whole=True, missing="its weights are not here")
-        return Adapter({}, _shapes(files), is_whole=True)
+        return Adapter({}, _shapes(*weight_files(folder)), is_whole=True)
     pickled = (folder / PICKLED).is_file()
     missing = f"{PICKLED} is pickled and not read" if pickled else f"it has no {WEIGHTS[0]}"
     return Adapter(config, None, is_whole=False, missing=missing)
 
 
-def _shapes(paths: Iterable[Path]) -> dict[str, Shape]:
-    return {name: info.shape for path in paths for name, info in read_header(path).items()}
+def _shapes(*paths: Path) -> dict[str, Shape]:
+    return {name: info.shape for name, info in read_headers(paths).items()}

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from zoo.models.families import draw, family
-from zoo.models.fingerprint import read_config, weight_files
-from zoo.models.safetensors_header import TensorInfo, read_header
+from zoo.models.fingerprint import has_weights, read_config, weight_files
+from zoo.models.safetensors_header import read_headers
 
 Shape = tuple[int, ...]
 _SIZES = {
@@ -48,7 +48,6 @@ class Sides:
 
 @dataclass(frozen=True)
 class Base:
-    folder: Path
     config: Mapping[str, Any]
     tensors: Mapping[str, Shape]
     dtypes: Mapping[str, str] = field(default_factory=dict)
@@ -220,11 +219,11 @@ def read_base(folder: Path) -> Base:
         IncompatibleError: a weight file is damaged.
     """
     config = read_config(folder)
-    headers = _headers(folder)
-    if headers is None:
-        return Base(folder, config, draw(config) or {}, drawn=True)
+    if not has_weights(folder):
+        return Base(config, draw(config) or {}, drawn=True)
+    headers = read_headers(weight_files(folder))
     shapes = {name: info.shape for name, info in headers.items()}
-    return Base(folder, config, shapes, {name: info.dtype for name, info in headers.items()})
+    return Base(config, shapes, {name: info.dtype for name, info in headers.items()})
 
 
 def layer_of(module: str) -> int | None:
@@ -238,14 +237,6 @@ def stack_of(module: str) -> str:
     """The list of layers that a module is in: `encoder.layer`; empty where it is in none."""
     parts = module.split(".")
     return ".".join(parts[: _number_at(parts)])
-
-
-def _headers(folder: Path) -> dict[str, TensorInfo] | None:
-    """None where not every weight file is here."""
-    files = weight_files(folder)
-    if not files or not all(path.is_file() for path in files):
-        return None
-    return {name: info for path in files for name, info in read_header(path).items()}
 
 
 def _is_size(value: object) -> bool:
@@ -275,7 +266,7 @@ def _common_tail(one: list[str], other: list[str]) -> int:
 
 
 def _is_same_place(one: list[str], other: list[str]) -> bool:
-    """Is what comes before in the one name left out of the other, or said there in another order?
+    """Is what comes before the layers in one name missing in the other, or there in another order?
 
     The text tower and the picture tower of a model have layers of the same names.
     """

@@ -109,7 +109,7 @@ def on_others(one: Subject, recorded: Iterable[BaseId]) -> Iterator[Fit]:
     try:
         read_adapter(one.folder)
     except ZooError:
-        return  # said once, with its own base
+        return  # reported once, with its own base
     own = one.own_folder_or_none()
     for folder, name in local_bases.known(recorded).items():
         if folder != own:
