@@ -8,23 +8,13 @@ from typing import Any
 import pytest
 
 import zoo as api
+from tests.plugins.attach import attach, attached, load
 from zoo.errors import IncompatibleError
-from zoo.plugins import manager, params
+from zoo.plugins import manager
 from zoo.plugins.transformer_layers import layers_of
 
 STYLES = ("houlsby", "pfeiffer", "parallel")
 FAMILIES = ("bert", "roberta", "distilbert", "llama")
-
-
-def loaded(base: Path) -> Any:
-    model, head = manager.load_task("bert-imdb").load_model(base, ["negative", "positive"])
-    return model.eval(), head
-
-
-def attached(base: Path, **given: Any) -> Any:
-    method, task = manager.load_method("bottleneck"), manager.load_task("bert-imdb")
-    model, head = loaded(base)
-    return method.attach(model, params.parse(method.Params, given, "bottleneck"), task, head)
 
 
 def inputs() -> dict[str, Any]:
@@ -40,12 +30,10 @@ def test_a_fresh_adapter_changes_nothing_and_a_trained_one_does(
 ) -> None:
     import torch
 
-    torch.manual_seed(0)
-    model, _ = loaded(tiny_models[family])
+    model = load(tiny_models[family])[0].eval()
     with torch.no_grad():
         before = model(**inputs(), output_hidden_states=True).hidden_states[-1]
-        torch.manual_seed(0)
-        adapted = attached(tiny_models[family], style=style)
+        adapted = attached("bottleneck", tiny_models[family], style=style).eval()
         after = adapted(**inputs(), output_hidden_states=True).hidden_states[-1]
         assert (after - before).abs().max() < 1e-6
         for name, value in adapted.named_parameters():
@@ -59,7 +47,7 @@ def test_a_fresh_adapter_changes_nothing_and_a_trained_one_does(
 def test_in_a_bert_layer_each_style_computes_what_its_paper_says(style: str, tiny_bert: Path) -> None:
     import torch
 
-    model = attached(tiny_bert, style=style, reduction=4)
+    model = attached("bottleneck", tiny_bert, style=style, reduction=4).eval()
     layer = model.bert.encoder.layer[0]
     with torch.no_grad():
         for name, value in layer.named_parameters():
@@ -100,8 +88,7 @@ def test_every_adapter_in_every_known_kind_of_model_is_reached_by_the_gradient(k
     sizes |= {"num_key_value_heads": 2} if kind in ("mistral", "qwen2", "qwen3") else {}
     config = AutoConfig.for_model(kind, **sizes, vocab_size=40, pad_token_id=0)
     model = AutoModelForSequenceClassification.from_config(config)
-    method, task = manager.load_method("bottleneck"), manager.load_task("bert-imdb")
-    method.attach(model, params.parse(method.Params, {"style": style}, "bottleneck"), task, ())
+    attach("bottleneck", model, [], style=style)
     model(**inputs()).logits.sum().backward()
     trained = [value for value in model.parameters() if value.requires_grad]
     assert len(trained) == 2 * 4 * (2 if style == "houlsby" else 1)
@@ -127,12 +114,12 @@ def test_a_kind_of_model_that_is_not_known_is_refused_with_those_that_are() -> N
 
 def test_a_reduction_to_nothing_is_refused_with_the_largest(tiny_bert: Path) -> None:
     with pytest.raises(IncompatibleError, match="a width of 32 divided by 33 leaves no unit") as caught:
-        attached(tiny_bert, reduction=33)
+        attached("bottleneck", tiny_bert, reduction=33)
     assert caught.value.hint == "-s reduction=32"
 
 
 def test_a_scale_that_is_learned_is_one_number_an_adapter(tiny_bert: Path) -> None:
-    model = attached(tiny_bert, learn_scale=True, style="parallel")
+    model = attached("bottleneck", tiny_bert, learn_scale=True, style="parallel")
     scales = [value for name, value in model.named_parameters() if name.endswith("adapter.scale")]
     assert [value.tolist() for value in scales] == [[4.0], [4.0]]
 
@@ -146,10 +133,10 @@ def test_one_call_puts_a_trained_adapter_back_on_its_base(
                "--name", "bent", "--precision", "fp32", "-s", "style=houlsby")  # fmt: skip
     assert done.code == 0, done.err
     folder = tmp_path / "registry" / "adapters" / "bent"
-    model = api.restore(loaded(tiny_bert)[0], folder)
+    model = api.restore(load(tiny_bert)[0], folder).eval()
     task = manager.load_task("bert-imdb")
     with torch.no_grad():
         batch = task.load_processor(folder)(["a joy to watch"], return_tensors="pt")
-        said = model(**batch).logits.softmax(-1)[0]
+        found = model(**batch).logits.softmax(-1)[0]
     predicted = zoo("predict", "bent", "a joy to watch", "--json").json
-    assert predicted[0]["probabilities"]["positive"] == pytest.approx(float(said[1]), abs=1e-6)
+    assert predicted[0]["probabilities"]["positive"] == pytest.approx(float(found[1]), abs=1e-6)

@@ -16,19 +16,9 @@ from tests.hub.local_hub import LocalHub
 BERT = "google-bert/bert-base-cased"
 IMDB = "stanfordnlp/imdb"
 GLUE = "nyu-mll/glue"
-TRAIN = (
-    "train",
-    "lora",
-    "bert-imdb",
-    "--limit",
-    20,
-    "--eval-limit",
-    20,
-    "--epochs",
-    1,
-    "--precision",
-    "fp32",
-)
+RUN = ("--epochs", 1, "--precision", "fp32")
+TRAIN = ("train", "lora", "bert-imdb", "--limit", 20, "--eval-limit", 20, *RUN)
+MRPC = ("train", "lora", "bert-mrpc", "--limit", 20, "--name", "mine", *RUN)
 _CARD = """---
 license: other
 configs:
@@ -41,8 +31,6 @@ configs:
 ---
 # A data set
 """
-
-
 _GLUE_CARD = """---
 license: other
 configs:
@@ -61,11 +49,10 @@ configs:
 ---
 # Several data sets
 """
-MRPC = ("train", "lora", "bert-mrpc", "--epochs", 1, "--limit", 20, "--precision", "fp32", "--name", "mine")
 
 
 def save_glue(folder: Path) -> None:
-    """`mrpc` as it lies on the Hub: parquet with class labels, and no labels in the test split."""
+    """`mrpc` as the Hub has it: parquet with class labels, and no labels in the test split."""
     from datasets import ClassLabel, Dataset, Features, Value
 
     (folder / "mrpc").mkdir(parents=True)
@@ -232,65 +219,54 @@ def test_the_old_id_of_a_base_is_the_same_base(used: tuple[Machine, Result]) -> 
     assert {first.json["name"], "by-alias"} <= {record["name"] for record in listed.json}
 
 
-def test_the_other_source_of_the_cache_offers_what_it_holds(used: tuple[Machine, Result]) -> None:
+def test_the_source_offers_what_the_cache_holds(used: tuple[Machine, Result]) -> None:
     found = next(source for source in used[0].zoo("sources", "--json").json if source["name"] == "hub")
     assert {(offer["kind"], offer["id"]) for offer in found["offers"]} == {("base", BERT), ("data", IMDB)}
 
 
-def test_a_dry_run_downloads_neither_weights_nor_rows(machine: Machine, hub: LocalHub) -> None:
-    done = machine.zoo(*TRAIN, "--dry-run", "--json")
-    assert done.code == 0, done.err
+def test_a_dry_run_downloads_neither_weights_nor_rows_and_the_run_after_it_does(
+    machine: Machine, hub: LocalHub
+) -> None:
+    """After it the cache holds a snapshot without weights: that is not a base."""
+    dry = machine.zoo(*TRAIN, "--dry-run", "--json")
+    assert dry.code == 0, dry.err
     assert hub.sent()
     assert [path for path in hub.sent() if path.endswith((".safetensors", ".parquet", ".bin"))] == []
-    assert done.json["trainable"] < done.json["parameters"]
-
-
-def test_a_run_after_a_dry_run_fetches_the_weights_that_it_left_out(machine: Machine, hub: LocalHub) -> None:
-    """The cache holds a snapshot without weights: that is not a base."""
-    assert machine.zoo(*TRAIN, "--dry-run").code == 0
+    assert dry.json["trainable"] < dry.json["parameters"]
     done = machine.zoo(*TRAIN, "--json")
     assert done.code == 0, done.err
     assert done.json["base"]["id"] == BERT
     assert len([path for path in hub.sent() if path.endswith(".safetensors")]) == 1
 
 
-def test_a_repository_that_does_not_exist_is_exit_3(machine: Machine) -> None:
-    done = machine.zoo(*TRAIN, "--base", "org/nothing")
-    assert done.code == 3
-    assert "no such repository" in done.error
-    assert "org/nothing" in done.error
-    assert "Traceback" not in done.err
-
-
-def test_a_gated_repository_is_exit_4_and_says_how_to_get_in(machine: Machine, hub: LocalHub) -> None:
+@pytest.mark.parametrize(
+    ("base", "code", "reasons"),
+    [
+        ("org/nothing", 3, ("no such repository", "org/nothing")),
+        ("org/gated", 4, ("gated", "hf auth login")),
+        (f"hub:{BERT}@{'0' * 40}", 3, ("no such revision",)),
+        ("org/pickled", 3, ("safetensors",)),
+    ],
+    ids=["no repository", "gated", "no revision", "pickled weights only"],
+)
+def test_a_base_that_the_hub_does_not_give_is_refused_with_the_reason(
+    base: str, code: int, reasons: tuple[str, ...], machine: Machine, hub: LocalHub
+) -> None:
     hub.gated = {"org/gated"}
-    done = machine.zoo(*TRAIN, "--base", "org/gated")
-    assert done.code == 4, done.err
-    assert "gated" in done.error
-    assert "hf auth login" in done.err
+    done = machine.zoo(*TRAIN, "--base", base)
+    assert done.code == code, done.err
+    assert [reason for reason in reasons if reason not in done.err] == []
     assert "Traceback" not in done.err
+    assert [path for path in hub.sent() if path.endswith(".bin")] == []
 
 
-def test_a_hub_that_is_down_is_said_within_seconds(machine: Machine, hub: LocalHub) -> None:
+def test_a_hub_that_is_down_is_reported_within_seconds(machine: Machine, hub: LocalHub) -> None:
     hub.down = True
     done = machine.zoo(*TRAIN, "--base", BERT)
     assert done.code == 3, done.err
     assert "503" in done.error
     assert machine.seconds < 15
     assert "Traceback" not in done.err
-
-
-def test_a_revision_that_does_not_exist_is_exit_3(machine: Machine) -> None:
-    done = machine.zoo(*TRAIN, "--base", f"hub:{BERT}@{'0' * 40}")
-    assert done.code == 3, done.err
-    assert "no such revision" in done.error
-
-
-def test_a_repository_with_pickled_weights_only_is_refused_unread(machine: Machine, hub: LocalHub) -> None:
-    done = machine.zoo(*TRAIN, "--base", "org/pickled")
-    assert done.code == 3, done.err
-    assert "safetensors" in done.error
-    assert [path for path in hub.sent() if path.endswith(".bin")] == []
 
 
 def test_with_nobody_listening_the_tasks_packaged_base_is_found_within_seconds(
@@ -349,22 +325,24 @@ def test_a_configuration_is_named_with_a_revision(machine: Machine, hub: LocalHu
     assert done.json["held_out"] == 20
 
 
-def test_an_unknown_configuration_is_said_with_those_that_there_are(machine: Machine) -> None:
-    done = machine.zoo(*MRPC, "--data", f"hub:{GLUE}:mrcp")
-    assert done.code == 3, done.err
-    assert "no configuration 'mrcp': it has cola, mrpc" in done.error
+@pytest.mark.parametrize(
+    ("data", "code", "reason"),
+    [
+        (f"hub:{GLUE}:mrcp", 3, "no configuration 'mrcp': it has cola, mrpc"),
+        (GLUE, 2, "several configurations: cola, mrpc"),
+    ],
+)
+def test_a_configuration_must_be_one_of_those_that_the_card_declares(
+    data: str, code: int, reason: str, machine: Machine, hub: LocalHub
+) -> None:
+    done = machine.zoo(*MRPC, "--data", data)
+    assert done.code == code, done.err
+    assert reason in done.error
     assert f"--data hub:{GLUE}:cola" in done.err
-
-
-def test_of_several_configurations_one_must_be_named(machine: Machine, hub: LocalHub) -> None:
-    done = machine.zoo(*MRPC, "--data", GLUE)
-    assert done.code == 2, done.err
-    assert "several configurations: cola, mrpc" in done.error
     assert [path for path in hub.sent() if path.endswith(".parquet")] == []
 
 
 def test_names_of_classes_that_the_data_declares_are_the_labels(machine: Machine) -> None:
-    words = ("train", "lora", "bert-imdb", "--epochs", 1, "--precision", "fp32", "--name", "moods")
-    done = machine.zoo(*words, "--data", "org/moods", "--json")
+    done = machine.zoo(*TRAIN, "--name", "moods", "--data", "org/moods", "--json")
     assert done.code == 0, done.err
     assert done.json["labels"] == ["joy", "anger", "fear"]

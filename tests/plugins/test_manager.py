@@ -110,63 +110,62 @@ def test_an_unknown_name_is_not_found_and_the_nearest_is_suggested() -> None:
 
 
 def test_a_third_partys_method_appears_beside_the_zoos_own(install: Install) -> None:
-    install("stranger_a", "mine")
-    assert manager.find("method")["mine"].distribution == "stranger_a 1.0"
+    install("other_a", "mine")
+    assert manager.find("method")["mine"].distribution == "other_a 1.0"
     assert manager.load_method("mine").summary == "a third party's"
     assert own("method") < set(manager.find("method"))
 
 
 def test_an_entry_point_may_name_an_object_in_its_module(install: Install) -> None:
-    install("stranger_b", "mine")
-    points = Path(sys.path[0]) / "stranger_b-1.0.dist-info" / "entry_points.txt"
-    points.write_text("[zoo.methods]\nmine = stranger_b_plugin:Mine\n", encoding="utf-8")
+    install("other_b", "mine")
+    points = Path(sys.path[0]) / "other_b-1.0.dist-info" / "entry_points.txt"
+    points.write_text("[zoo.methods]\nmine = other_b_plugin:Mine\n", encoding="utf-8")
     assert manager.load_method("mine").name == "mine"
 
 
-def test_the_command_plugins_names_both_packages_of_a_name_claimed_twice(
+def test_a_name_claimed_by_two_packages_harms_no_other_in_any_listing(
     install: Install, zoo: Callable[..., Result]
 ) -> None:
-    """It is the command that a person types to find out what is wrong."""
+    """`zoo plugins` is what a person types to find out what is wrong."""
     install("first_e", "mine")
     install("second_e", "mine")
-    done = zoo("plugins")
-    assert done.code == 0
-    state = {line.split("\t")[1]: line.split("\t")[-1] for line in done.out.splitlines()}
+    plugins = zoo("plugins")
+    assert plugins.code == 0
+    state = {line.split("\t")[1]: line.split("\t")[-1] for line in plugins.out.splitlines()}
     assert state["mine"] == "method 'mine' is claimed by two packages: first_e 1.0 and second_e 1.0."
     assert state["lora"] == "ok"
-
-
-def test_a_name_claimed_by_two_harms_no_other_in_any_listing(
-    install: Install, zoo: Callable[..., Result]
-) -> None:
-    install("first_h", "mine")
-    install("second_h", "mine")
-    done = zoo("methods")
-    assert done.code == 0
-    assert "claimed by two packages" in done.err
-    names = [line.split("\t")[0] for line in done.out.splitlines()]
-    assert "lora" in names
-    assert "mine" not in names
+    methods = zoo("methods")
+    assert methods.code == 0
+    assert "claimed by two packages" in methods.err
+    names = [line.split("\t")[0] for line in methods.out.splitlines()]
+    assert ("lora" in names, "mine" in names) == (True, False)
     asked = zoo("methods", "mine")
     assert asked.code == 1
-    assert "first_h 1.0 and second_h 1.0" in asked.error
+    assert "first_e 1.0 and second_e 1.0" in asked.error
     assert "pip uninstall" in asked.err
 
 
-def test_of_two_claims_it_is_never_the_zoos_own_package_that_should_go(install: Install) -> None:
-    install("a_stranger", "lora")
-    with pytest.raises(
-        PluginError, match=r"claimed by two packages: a_stranger 1\.0 and adapter-zoo "
-    ) as caught:
-        manager.load_method("lora")
-    assert caught.value.hint == "pip uninstall a_stranger"
-
-
-def test_a_name_claimed_by_three_names_all_of_them(install: Install) -> None:
-    for package in ("one_i", "two_i", "three_i"):
-        install(package, "mine")
-    with pytest.raises(PluginError, match=r"one_i 1\.0 and three_i 1\.0 and two_i 1\.0"):
-        manager.load_method("mine")
+@pytest.mark.parametrize(
+    ("packages", "name", "claims", "hint"),
+    [
+        (("other_g",), "lora", r"two packages: adapter-zoo .* and other_g 1\.0", "pip uninstall other_g"),
+        (
+            ("three_i", "two_i", "one_i"),
+            "mine",
+            r"one_i 1\.0 and three_i 1\.0 and two_i 1\.0",
+            "pip uninstall two_i",
+        ),
+    ],
+    ids=["with the zoo itself, which stays", "three packages"],
+)
+def test_everyone_who_claims_a_name_is_named_and_one_of_them_should_go(
+    packages: tuple[str, ...], name: str, claims: str, hint: str, install: Install
+) -> None:
+    for package in packages:
+        install(package, name)
+    with pytest.raises(PluginError, match=claims) as caught:
+        manager.load_method(name)
+    assert caught.value.hint == hint
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import Result
+from tests.plugins import attach
 from zoo.errors import IncompatibleError
 from zoo.plugins import manager
-from zoo.plugins import params as options
 from zoo.testing import broken, check_method
 
 METHODS = ("prompt", "p-tuning", "prefix")
@@ -24,20 +24,15 @@ TEXTS = (
 )
 
 
-def attached(name: str, base: Path, seed: int = 0, **given: Any) -> tuple[Any, Any]:
+def attached(name: str, base: Path, **given: Any) -> tuple[Any, Any]:
     """The adapted model, not trained, and its tokenizer."""
-    from transformers import set_seed
-
-    method, task = manager.load_method(name), manager.load_task("bert-imdb")
-    set_seed(seed)
-    model, head = task.load_model(base, ["negative", "positive"])
-    params = options.parse(method.Params, {"num_virtual_tokens": 5, **given}, name)
-    return method.attach(model, params, task, head).eval(), task.load_processor(base)
+    model = attach.attached(name, base, **{"num_virtual_tokens": 5, **given}).eval()
+    return model, manager.load_task("bert-imdb").load_processor(base)
 
 
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "llama"])
-def test_padding_does_not_change_what_is_said_of_a_text(
+def test_padding_does_not_change_the_outputs_of_a_text(
     name: str, family: str, tiny_models: dict[str, Path]
 ) -> None:
     import torch
@@ -105,7 +100,7 @@ def test_texts_are_cut_to_the_positions_that_a_prompt_leaves(
     assert zoo("show", "long", "--json").json["spec"]["max_length"] == 66 - 20
 
 
-def test_a_prompt_starts_as_the_words_of_a_text_repeated(tiny_bert: Path) -> None:
+def test_a_prompt_starts_as_the_tokens_of_a_text_repeated(tiny_bert: Path) -> None:
     import torch
 
     model, tokenizer = attached("prompt", tiny_bert, init_text="a joy")
@@ -114,21 +109,18 @@ def test_a_prompt_starts_as_the_words_of_a_text_repeated(tiny_bert: Path) -> Non
     assert torch.equal(model.prompt_encoder["default"].embedding.weight, wanted)
 
 
-def test_the_text_needs_a_tokenizer_and_a_word(tiny_bert: Path, tmp_path: Path) -> None:
+def test_a_text_to_start_from_needs_a_tokenizer_and_a_token(tiny_bert: Path, tmp_path: Path) -> None:
     bare = shutil.copytree(tiny_bert, tmp_path / "bare")
     for file in bare.glob("tokenizer*"):
         file.unlink()
-    method, task = manager.load_method("prompt"), manager.load_task("bert-imdb")
-    model, head = task.load_model(bare, ["0", "1"])
-    params = options.parse(method.Params, {"init_text": "a joy"}, "prompt")
     with pytest.raises(IncompatibleError, match="init_text needs the base's tokenizer") as caught:
-        method.attach(model, params, task, head)
+        attached("prompt", bare, init_text="a joy")
     assert caught.value.hint == "leave out -s init_text"
     with pytest.raises(IncompatibleError, match="no token"):
         attached("prompt", tiny_bert, init_text=" ")
 
 
-def test_the_saved_config_does_not_say_where_the_tokenizer_lay(
+def test_the_saved_config_does_not_hold_the_path_of_the_tokenizer(
     zoo: Callable[..., Result], tiny_bert: Path, reviews_csv: Path, tmp_path: Path
 ) -> None:
     done = zoo("train", "prompt", "bert-imdb", "--base", tiny_bert, "--data", reviews_csv, "--epochs", 1,
@@ -162,7 +154,7 @@ def test_a_prefix_and_gradient_checkpointing_are_refused_together(
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_dry_run_says_what_will_be_saved(
+def test_a_dry_run_counts_the_bytes_that_will_be_saved(
     name: str, zoo: Callable[..., Result], tiny_bert: Path, reviews_csv: Path
 ) -> None:
     done = zoo("train", name, "bert-imdb", "--base", tiny_bert, "--data", reviews_csv, "--dry-run")

@@ -7,16 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.plugins.attach import attach, attached
 from zoo.errors import IncompatibleError, OptionError
 from zoo.plugins import manager
-from zoo.plugins import params as options
 from zoo.testing import broken, check_method
-
-
-def attached(name: str, base: Path, **given: Any) -> Any:
-    method, task = manager.load_method(name), manager.load_task("bert-imdb")
-    model, head = task.load_model(base, ["negative", "positive"])
-    return method.attach(model, options.parse(method.Params, given, name), task, head)
 
 
 def trained(model: Any) -> list[str]:
@@ -51,23 +45,22 @@ def test_a_feed_forward_module_that_is_no_target_is_refused(tiny_bert: Path) -> 
         attached("ia3", tiny_bert, targets=["key"], feedforward=["value"])
 
 
-def test_ia3_on_a_model_type_that_nobody_knows_asks_for_targets() -> None:
+def test_ia3_on_an_unknown_model_type_asks_for_targets() -> None:
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     config = AutoConfig.for_model(
         "ernie", hidden_size=32, num_hidden_layers=1, num_attention_heads=2, vocab_size=9
     )
     model = AutoModelForSequenceClassification.from_config(config)
-    method = manager.load_method("ia3")
     with pytest.raises(IncompatibleError, match="which modules to adapt is not known") as caught:
-        method.attach(model, method.Params(), manager.load_task("bert-imdb"), ["classifier"])
+        attach("ia3", model, ["classifier"])
     assert "-s targets=" in str(caught.value.hint)
 
 
-@pytest.mark.parametrize(("family", "norms"), [("bert", 5), ("roberta", 5), ("distilbert", 5), ("llama", 5)])
-def test_ln_tuning_finds_every_norm_layer(family: str, norms: int, tiny_models: dict[str, Path]) -> None:
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "llama"])
+def test_ln_tuning_finds_every_norm_layer(family: str, tiny_models: dict[str, Path]) -> None:
     names = [name for name in trained(attached("ln-tuning", tiny_models[family])) if "ln_tuning" in name]
-    assert len(names) == norms * (1 if family == "llama" else 2)
+    assert len(names) == 5 * (1 if family == "llama" else 2)
 
 
 def test_ln_tuning_refuses_what_is_no_norm_and_names_the_norms(tiny_bert: Path) -> None:

