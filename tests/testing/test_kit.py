@@ -124,7 +124,7 @@ class IsNotExplained(Biases):
     Params = NoHelp
 
 
-class RefusesWithoutAWord(Biases):
+class RefusesWithoutAReason(Biases):
     def refuses(self, task: Task, params: Any) -> str | None:
         return ""
 
@@ -147,8 +147,8 @@ BROKEN: dict[type[Biases], str] = {
     MergesWrongly: "it merges",
     SaysItDoesNotMergeAndDoes: "it merges",
     IsNotExplained: "each parameter is explained",
-    RefusesWithoutAWord: "refuses in words",
-    RaisesAtRandom: "refuses in words",
+    RefusesWithoutAReason: "refuses with a reason",
+    RaisesAtRandom: "refuses with a reason",
 }
 
 
@@ -172,13 +172,13 @@ def test_a_broken_promise_is_named(
     assert [promise for promise, happened in found if BROKEN[method] in promise and happened] != []
 
 
-def test_what_happened_is_said(task: Task, tiny_bert: Path, reviews_csv: Path) -> None:
+def test_the_detail_is_what_happened(task: Task, tiny_bert: Path, reviews_csv: Path) -> None:
     (found,) = broken(check_method(RaisesAtRandom(), task, tiny_bert, reviews_csv))
     assert found[1] == "RuntimeError: no GPU"
     assert found[0].startswith("bert-imdb: ")
 
 
-def test_a_refusal_in_words_is_no_broken_promise(task: Task, tiny_bert: Path, reviews_csv: Path) -> None:
+def test_a_refusal_with_a_reason_is_no_broken_promise(task: Task, tiny_bert: Path, reviews_csv: Path) -> None:
     class Refuses(Biases):
         def attach(self, model: Any, params: Any, task: Task, head: Sequence[str]) -> Any:
             raise IncompatibleError("it wants a model of 70 billion parameters.")
@@ -189,7 +189,7 @@ def test_a_refusal_in_words_is_no_broken_promise(task: Task, tiny_bert: Path, re
     assert "70 billion" in results[-1].detail
 
 
-def test_parameters_that_the_method_lacks_are_said(task: Task, tiny_bert: Path, reviews_csv: Path) -> None:
+def test_unknown_parameters_are_named(task: Task, tiny_bert: Path, reviews_csv: Path) -> None:
     found = broken(check_method(Biases(), task, tiny_bert, reviews_csv, {"rank": "8"}))
     assert "no parameter 'rank'" in found[0][1]
 

@@ -14,7 +14,6 @@ from zoo.data.token_cache import encode
 from zoo.models.fingerprint import identify
 from zoo.models.precision import silence_dropout
 from zoo.plugins import manager, source
-from zoo.plugins.params import parse
 from zoo.plugins.run import Run, RunConfig
 from zoo.registry.schema import AdapterSpec, BaseId
 from zoo.runtime.console import Progress, Report
@@ -131,17 +130,6 @@ class Bench:
     def outputs(self, model: nn.Module, rows: Sequence[Mapping[str, Any]], budget: int) -> np.ndarray:
         """What the task keeps of each row, in fp32: shape (rows, numbers)."""
         return forward.forward(model, rows, self.task, self.processor, budget=budget)
-
-
-def make_bench(
-    method: Method, task: Task, base: Path, dataset: Dataset, folder: Path, given: Mapping[str, Any]
-) -> Bench:
-    """
-    Raises:
-        OptionError: parameters that the method does not have.
-    """
-    params = parse(method.Params, given, f"method '{method.name}'")
-    return Bench(method, params, task, base, dataset, folder)
 
 
 def values(model: nn.Module) -> dict[str, tuple[bool, Tensor]]:

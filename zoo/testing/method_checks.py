@@ -15,12 +15,11 @@ from zoo.plugins.method import Method
 from zoo.plugins.params import describe, parse
 from zoo.runtime import device
 from zoo.runtime.checks import FAILED, OK, CheckResult
-from zoo.testing.bench import Bench, make_bench, power_failure_after_checkpoint, read_data, values
-from zoo.testing.promises import BrokenError, Promises, RefusedError, expect, may_refuse
+from zoo.testing.bench import Bench, power_failure_after_checkpoint, read_data, values
+from zoo.testing.promises import BrokenError, Promises, RefusedError, expect
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import nn
 
     from zoo.plugins.run import Run
     from zoo.tasks.base import Task
@@ -43,22 +42,23 @@ def check_method(
         params: as `-s` gives them; the rest are the defaults.
     """
     results = Promises()
-    _check_words(method, results)
+    _check_declaration(method, results)
     results.task = task.name
     with tempfile.TemporaryDirectory() as folder:
         try:
-            bench = make_bench(method, task, base, read_data(task, data), Path(folder), params or {})
+            settings = parse(method.Params, params or {}, f"method '{method.name}'")
+            bench = Bench(method, settings, task, base, read_data(task, data), Path(folder))
         except Exception as error:
             results.note("it can be set up", FAILED, f"{type(error).__name__}: {error}")
             return results
-        with results.promise("it works on the task, or refuses in words"):
+        with results.promise("it works on the task, or refuses with a reason"):
             _check_refusal(bench)
         if results[-1].status == OK:
             _check_life(bench, results)
     return results
 
 
-def _check_words(method: Method, results: Promises) -> None:
+def _check_declaration(method: Method, results: Promises) -> None:
     with results.promise("it says what it is: a name, a line of summary, a learning rate, a format"):
         for name in ("name", "summary", "format"):
             value = getattr(method, name, None)
@@ -70,18 +70,18 @@ def _check_words(method: Method, results: Promises) -> None:
         if not dataclasses.is_dataclass(method.Params):
             raise BrokenError(f"Params is {method.Params!r}, not a dataclass")
         made = parse(method.Params, {}, method.name)
-        typed = {name: _typed(value) for name, value in vars(made).items() if value is not None}
+        typed = {
+            name: ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+            for name, value in vars(made).items()
+            if value is not None
+        }
         again = parse(method.Params, typed, method.name)
         expect(made == again, f"{made} became {again}")
     with results.promise("each parameter is explained: `param(default, help)`"):
         bare = [name for name, _, _, help in describe(method.Params) if not help]
-        expect(not bare, f"nothing is said of {', '.join(bare)}")
+        expect(not bare, f"{', '.join(bare)} without help")
     with results.promise("what its card says is Python"):
         compile(method.usage(), "usage", "exec")
-
-
-def _typed(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _check_refusal(bench: Bench) -> None:
@@ -92,12 +92,16 @@ def _check_refusal(bench: Bench) -> None:
     if reason is not None:
         expect(isinstance(reason, str) and bool(reason.strip()), f"refuses gave {reason!r}, not a reason")
         raise RefusedError(reason)
-    with may_refuse():
+    try:
         attach_without_weights(bench.method, bench.params, bench.task, bench.base, bench.dataset.labels)
+    except IncompatibleError as error:
+        expect(bool(str(error).strip()), "refused without a reason")
+        raise RefusedError(str(error)) from error
 
 
 def _check_life(bench: Bench, results: Promises) -> None:
     """In the order in which things happen; without a trained run there is nothing left to check."""
+    method = bench.method
     run: Any = None
     with results.promise("it trains what it counts without weights, and that is something"):
         run = bench.run("whole")
@@ -119,17 +123,21 @@ def _check_life(bench: Bench, results: Promises) -> None:
     saved = bench.folder / "saved"
     saved.mkdir()
     with results.promise("save writes safetensors and json, nothing else"):
-        bench.method.save(run.model, saved, bench.base_id)
+        method.save(run.model, saved, bench.base_id)
         _check_files(saved)
     with results.promise("save writes every number that is trained"):
         _check_saved(bench, run, saved)
     with results.promise(f"restore on a fresh base gives equal outputs (to {TOLERANCE:g})"):
         model = bench.restored(saved)
         _compare(bench.outputs(model, run.held_out, run.budget), outputs, TOLERANCE)
-    if bench.method.format == "peft":
+    if method.format == "peft":
         with results.promise(f"plain peft loads it to equal outputs, row by row (to {TOLERANCE:g})"):
             # in padded batches PEFT itself is wrong about prompts before a decoder that classifies
-            _compare(bench.outputs(_by_peft(bench, saved), run.held_out, budget=1), outputs, TOLERANCE)
+            from peft import PeftModel
+
+            model, _ = bench.fresh(**method.load_options(bench.params))
+            plain = PeftModel.from_pretrained(model, str(saved)).eval()
+            _compare(bench.outputs(plain, run.held_out, budget=1), outputs, TOLERANCE)
     with results.promise("a run that was stopped and resumed ends where one that was not ends"):
         _check_resume(bench, after)
     with results.promise(f"it merges into the base's own weights (to {MERGE_TOLERANCE:g}), or says why not"):
@@ -190,14 +198,6 @@ def _check_saved(bench: Bench, run: Run, saved: Path) -> None:
     if type(bench.method).state is Method.state:  # else what is saved is another form of what is trained
         found, trained = sum(value.numel() for value in tensors), count(run.model).trainable
         expect(found == trained, f"{found:,} numbers are saved, {trained:,} are trained")
-
-
-def _by_peft(bench: Bench, saved: Path) -> nn.Module:
-    from peft import PeftModel
-
-    model, _ = bench.fresh(**bench.method.load_options(bench.params))
-    adapted: nn.Module = PeftModel.from_pretrained(model, str(saved)).eval()
-    return adapted
 
 
 def _check_resume(bench: Bench, whole: Mapping[str, Any]) -> None:

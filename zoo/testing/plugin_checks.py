@@ -64,7 +64,11 @@ def check_plugin(
     with tempfile.TemporaryDirectory() as folder:
         samples = _Samples(Path(folder), base, data)
         if isinstance(made, Method):
-            for one in [manager.load_task(task)] if task else _task_of_each_kind(samples):
+            tasks: dict[str | None, Task] = {}
+            for _, one, _ in manager.load_all("task") if task is None else ():
+                if one is not None and samples.has(one):
+                    tasks.setdefault(one.peft_type, one)
+            for one in tasks.values() if task is None else [manager.load_task(task)]:
                 found = check_method(made, one, *samples.of(one), params)
                 results += [result for result in found if result not in results]
         elif isinstance(made, Task):
@@ -89,14 +93,6 @@ def _check_light(plugin: Plugin) -> None:
     )
     loaded = json.loads(done.stdout.splitlines()[-1])
     expect(not loaded, f"{module} loads {', '.join(loaded)}: import them inside functions")
-
-
-def _task_of_each_kind(samples: _Samples) -> list[Task]:
-    found: dict[str | None, Task] = {}
-    for _, task, _ in manager.load_all("task"):
-        if task is not None and samples.has(task):
-            found.setdefault(task.peft_type, task)
-    return list(found.values())
 
 
 class _Samples:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from zoo.errors import IncompatibleError
 from zoo.plugins.method import one_line
 from zoo.runtime.checks import FAILED, OK, SKIPPED, CheckResult, failures
 
@@ -15,7 +14,7 @@ class BrokenError(Exception):
 
 
 class RefusedError(Exception):
-    """The plugin says in words that it does not do this."""
+    """The plugin refuses, with its reason."""
 
 
 class Promises(list[CheckResult]):
@@ -55,18 +54,3 @@ def expect(kept: bool, otherwise: str) -> None:
     """
     if not kept:
         raise BrokenError(otherwise)
-
-
-@contextmanager
-def may_refuse() -> Iterator[None]:
-    """An IncompatibleError in here is an answer, if it is in words.
-
-    Raises:
-        RefusedError: the plugin refused.
-        BrokenError: it refused without a word.
-    """
-    try:
-        yield
-    except IncompatibleError as error:
-        expect(bool(str(error).strip()), "refused without a reason")
-        raise RefusedError(str(error)) from error

@@ -40,8 +40,8 @@ def check_task(task: Task, base: Path, data: Path) -> list[CheckResult]:
     quiet_libraries()
     results = Promises()
     with results.promise("it says what it is: a name, a line of summary, bases, data, columns, a metric"):
-        _check_words(task)
-    with results.promise("data without a usable row is refused in words"):
+        _check_declaration(task)
+    with results.promise("data without a usable row is refused with a reason"):
         _check_no_rows(task)
     with results.promise("it makes examples of the data, each with a key that stays the same"):
         bench = _Bench(task, base, data)
@@ -56,7 +56,7 @@ def check_task(task: Task, base: Path, data: Path) -> list[CheckResult]:
         _check_collate(bench)
     if failures(results):
         return results  # what comes now needs a model that takes a batch
-    with results.promise("the loss is a finite mean, or the sum divided by the items it is told"):
+    with results.promise("the loss is a finite mean, or the sum divided by the number of items given"):
         _check_loss(bench)
     with results.promise("an example's results are the same alone and padded in a batch"):
         _check_padding(bench)
@@ -116,7 +116,7 @@ class _Bench:
         return forward.forward(self.model, rows, self.task, self.processor, budget=10**6)
 
 
-def _check_words(task: Task) -> None:
+def _check_declaration(task: Task) -> None:
     for name in ("name", "summary", "primary_metric"):
         value = getattr(task, name, None)
         expect(isinstance(value, str) and bool(value), f"{name} is {value!r}")
@@ -135,7 +135,7 @@ def _check_no_rows(task: Task) -> None:
     try:
         task.examples({"train": empty}, {}, "empty.csv", Report())
     except DataError as error:
-        expect(bool(str(error)), "refused without a word")
+        expect(bool(str(error)), "refused without a reason")
         return
     expect(False, "it made examples of no rows")
 
@@ -222,9 +222,9 @@ def _check_measure(bench: _Bench) -> None:
         expect(isinstance(metric, Metric), f"{metric!r} is no Metric")
         expect(metric.n > 0, f"{metric.name} has n = {metric.n}")
         expect(metric.low <= metric.value <= metric.high, f"{metric.name} is outside its interval")
-    said = bench.task.describe_baselines(bench.encode(bench.dataset.train), bench.labels)
-    unknown = sorted(said.keys() - baselines.keys() - {"untrained"})
-    expect(not unknown, f"words for a baseline that it does not measure: {', '.join(unknown)}")
+    described = bench.task.describe_baselines(bench.encode(bench.dataset.train), bench.labels)
+    unknown = sorted(described.keys() - baselines.keys() - {"untrained"})
+    expect(not unknown, f"it describes baselines that it does not measure: {', '.join(unknown)}")
 
 
 def _check_probe(bench: _Bench) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -24,8 +23,8 @@ HEADED = {"peft_type": "LORA", "task_type": "SEQ_CLS", "modules_to_save": ["clas
 @pytest.fixture(autouse=True)
 def without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """These tests are not about the process that asks torch."""
-    probe = SimpleNamespace(answer=lambda: ({}, []))
-    monkeypatch.setattr(environment, "probe", lambda: probe)
+    monkeypatch.setattr(environment, "probe", object)
+    monkeypatch.setattr(environment, "answer", lambda process: ({}, []))
 
 
 @pytest.fixture

@@ -128,7 +128,7 @@ from zoo.registry.store import Registry, dump
 from zoo.runtime.console import Report
 
 registry, facts = Registry(Path(sys.argv[1])), environment.hub(True)
-ask = environment.is_reachable(facts)
+ask = facts["hub"] == "reachable"
 found = bases(registry, registry.records(), Report(), fast=False, ask_hub=ask)
 print(dump([facts, found]).decode())
 """

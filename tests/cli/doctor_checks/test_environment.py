@@ -35,7 +35,7 @@ def test_device_and_precision_are_asked_of_a_child_process_that_takes_no_module_
     for name in ("json.py", "torch.py"):
         (tmp_path / name).write_text("raise ImportError", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    facts, results = environment.probe().answer()
+    facts, results = environment.answer(environment.probe())
     assert facts["precision"] == choose_precision("auto")
     assert str(facts["device"]).startswith("c")
     assert results == []
@@ -46,7 +46,7 @@ def test_a_torch_that_does_not_import_is_a_failed_check(
 ) -> None:
     (tmp_path / "torch.py").write_text(f"raise ImportError('libtorch.so {CANARY}')", encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    facts, (result,) = environment.probe().answer()
+    facts, (result,) = environment.answer(environment.probe())
     assert (facts, result.status) == ({}, FAILED)
     assert "libtorch.so" in result.detail
     assert CANARY not in result.detail
@@ -57,7 +57,7 @@ def test_a_torch_that_hangs_is_a_failed_check(monkeypatch: pytest.MonkeyPatch, t
     (tmp_path / "torch.py").write_text("import time; time.sleep(60)", encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(environment, "_PROBE_SECONDS", 1.0)
-    _, (result,) = environment.probe().answer()
+    _, (result,) = environment.answer(environment.probe())
     assert "no answer within 1 s" in result.detail
 
 

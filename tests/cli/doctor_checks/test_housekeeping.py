@@ -1,4 +1,4 @@
-"""registry.json against the folders, and what dead processes left: found, and mended by what is said."""
+"""registry.json against the folders, and what dead processes left: each is found, and its fix works."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What this machine is and has: versions, hardware, room, caches, and the way to the Hub.
+"""Reports what this machine is and has: versions, hardware, disk space, caches, access to the Hub.
 
 Nothing here imports torch, which takes seconds and, where it is broken, the whole process with it: a child
-process asks it. Of a token it is said whether there is one, and no more.
+process asks it. Of a token only its presence is reported.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import shutil
 import stat
 import subprocess
 import sys
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
@@ -43,34 +42,26 @@ print(json.dumps({"device": f"{device()}, {describe()}", "precision": choose_pre
 Facts = dict[str, str | int]
 
 
-@dataclass(frozen=True)
-class Probe:
-    """A child process that imports torch meanwhile."""
-
-    process: subprocess.Popen[str]
-
-    def answer(self) -> tuple[Facts, list[CheckResult]]:
-        try:
-            out, err = self.process.communicate(timeout=_PROBE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            out, err = self.process.communicate()[0], f"no answer within {_PROBE_SECONDS:.0f} s"
-        try:
-            facts: Facts = json.loads(out)
-        except ValueError:
-            said = (err.strip().splitlines() or [f"it ended with status {self.process.returncode}"])[-1]
-            what = f"torch does not work: {redact(said)}"
-            return {}, [CheckResult(sys.prefix, FAILED, what, "pip install --force-reinstall torch")]
-        return facts, []
+def probe() -> subprocess.Popen[str]:
+    """A child process that imports torch; start it first, for it takes as long as the other checks."""
+    command, pipe = [sys.executable, "-c", _PROBE], subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
 
 
-def probe() -> Probe:
-    """Start it first: it is busy for as long as the rest of the look takes."""
-    return Probe(
-        subprocess.Popen(
-            [sys.executable, "-c", _PROBE], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-    )
+def answer(process: subprocess.Popen[str]) -> tuple[Facts, list[CheckResult]]:
+    """Wait for what `probe` started: facts of the device, or what is wrong with torch."""
+    try:
+        out, err = process.communicate(timeout=_PROBE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()[0], f"no answer within {_PROBE_SECONDS:.0f} s"
+    try:
+        facts: Facts = json.loads(out)
+    except ValueError:
+        last = (err.strip().splitlines() or [f"it ended with status {process.returncode}"])[-1]
+        what = f"torch does not work: {redact(last)}"
+        return {}, [CheckResult(sys.prefix, FAILED, what, "pip install --force-reinstall torch")]
+    return facts, []
 
 
 def machine() -> Facts:
@@ -85,35 +76,30 @@ def machine() -> Facts:
 
 
 def room(registry: Registry) -> Facts:
-    """Where things lie, how much there is, and how much more could be."""
-    facts: Facts = {}
-    home = _client()
-    own = cache.folder("x")
+    """Where the registry and the caches are, their size, and the free space there."""
+    client, own = _client(), cache.folder("x")
     places = {
         "registry": registry.path.parent,
         "cache": own.parent if own else None,
-        "HF_HOME": Path(home.HF_HOME) if home else None,
+        "HF_HOME": Path(client.HF_HOME) if client else None,
     }
+    facts: Facts = {}
     for name, folder in places.items():
-        if folder is None:
-            facts[name] = "none"
-            continue
-        facts[name] = str(registry.path if name == "registry" else folder)
-        if name != "registry":
+        facts[name] = str(folder or "none")
+        if folder is not None and name != "registry":
             facts[f"{name} size_bytes"] = _size(folder)
-        free = _free(folder)
-        if free is not None:
+        if folder is not None and (free := _free(folder)) is not None:
             facts[f"{name} free_bytes"] = free
-    return facts
+    return facts | {"registry": str(registry.path)}
 
 
 def hub(ask: bool) -> Facts:
-    """The way to the Hub. `ask` is for one question of it, which takes seconds where nobody answers."""
+    """Access to the Hub. With `ask` it is requested once, which takes seconds where nobody answers."""
     constants = _client()
     if constants is None:
         return {"hub": "not asked: its client is not installed"}
     facts: Facts = {
-        "endpoint": redact(_without_login(constants.ENDPOINT)),
+        "endpoint": redact(re.sub(r"//[^/@]*@", "//", constants.ENDPOINT)),  # without its login
         "token": _token(constants.HF_TOKEN_PATH),
     }
     if constants.HF_HUB_OFFLINE:
@@ -125,24 +111,18 @@ def hub(ask: bool) -> Facts:
     return facts
 
 
-def is_reachable(facts: Facts) -> bool:
-    return facts.get("hub") == "reachable"
-
-
 def shortcomings(facts: Facts) -> list[CheckResult]:
-    """Libraries that are missing or not of the versions that the zoo asks for, and disks nearly full."""
-    found = [
-        CheckResult(
-            str(facts[key.removesuffix(" free_bytes")]), WARNING, f"only {free / 1e9:.1f} GB are free", fix
-        )
-        for key, fix in (
-            ("registry free_bytes", "zoo list --sort bytes, then zoo rm NAME"),
-            ("cache free_bytes", "remove what is in it: it is made again when it is needed"),
-            ("HF_HOME free_bytes", "hf cache prune"),
-        )
-        if isinstance(free := facts.get(key), int) and free < _LITTLE_ROOM
-    ]
-    return _unmet() + found
+    """Libraries that are missing or out of range, and disks nearly full."""
+    found = _unmet()
+    for name, fix in (
+        ("registry", "zoo list --sort bytes, then zoo rm NAME"),
+        ("cache", "remove what is in it: it is made again when it is needed"),
+        ("HF_HOME", "hf cache prune"),
+    ):
+        free = facts.get(f"{name} free_bytes")
+        if isinstance(free, int) and free < _LITTLE_ROOM:
+            found.append(CheckResult(str(facts[name]), WARNING, f"only {free / 1e9:.1f} GB are free", fix))
+    return found
 
 
 def _unmet() -> list[CheckResult]:
@@ -151,8 +131,7 @@ def _unmet() -> list[CheckResult]:
     except ImportError:  # it comes with transformers, which is then missing too
         return [_missing(name) for name in _LIBRARIES if _version(name) == "none"]
     found = []
-    for text in requires(_OWN) or []:
-        wanted = Requirement(text)
+    for wanted in map(Requirement, requires(_OWN) or []):
         if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
             continue
         installed = _version(wanted.name)
@@ -241,11 +220,6 @@ def _token(path: str) -> str:
         return "present, stored" if Path(path).read_bytes().strip() else "none"
     except OSError:
         return "none"
-
-
-def _without_login(url: str) -> str:
-    """`http://me:secret@host` names a password."""
-    return re.sub(r"//[^/@]*@", "//", url)
 
 
 def _answers(endpoint: str) -> bool:

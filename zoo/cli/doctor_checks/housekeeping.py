@@ -1,4 +1,4 @@
-"""registry.json against the folders beside it, and what dead processes left behind.
+"""Compares registry.json with the folders beside it, and finds what dead processes left behind.
 
 Each adapter's own zoo.json is the truth, so that where the two differ it is registry.json that is made again.
 """
@@ -10,6 +10,7 @@ import re
 import shlex
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -31,10 +32,8 @@ def read_all(registry: Registry) -> tuple[dict[str, AdapterRecord], list[CheckRe
     """Every record that can be read: of registry.json, else those in the folders, which are the truth."""
     own = {}
     for path in sorted(registry.folder.glob(f"*/{RECORD_FILE}")):
-        try:
+        with suppress(ZooError, OSError):
             own[path.parent.name] = read_record(path)
-        except (ZooError, OSError):
-            continue
     try:
         known = registry.records()
     except ZooError as error:
@@ -42,9 +41,12 @@ def read_all(registry: Registry) -> tuple[dict[str, AdapterRecord], list[CheckRe
         if fix == "zoo registry rebuild":
             fix = zoo_command(registry, "registry", "rebuild")
         return own, [CheckResult(str(registry.path), FAILED, str(error), fix)]
+    names: set[str] = set()
+    with suppress(OSError):  # none yet, or not readable
+        names = {path.name for path in registry.folder.iterdir() if path.is_dir()} - {WORK}
     found = [
         result
-        for name in sorted({*known, *_folders(registry)})
+        for name in sorted(known.keys() | names)
         for result in _compare(registry, name, known.get(name), own.get(name))
     ]
     return known | own, found
@@ -55,55 +57,42 @@ def leftovers(registry: Registry) -> list[CheckResult]:
     return [*_work(registry), *_lock(registry), *_half_written(registry), *_downloads()]
 
 
-def _folders(registry: Registry) -> list[str]:
-    try:
-        found = [path.name for path in registry.folder.iterdir() if path.is_dir()]
-    except OSError:
-        return []
-    return [name for name in found if name != WORK]
-
-
 def _compare(
     registry: Registry, name: str, known: AdapterRecord | None, own: AdapterRecord | None
 ) -> Iterable[CheckResult]:
     folder = registry.adapter_folder(name)
     rebuild = zoo_command(registry, "registry", "rebuild")
-    if known is None:
-        if own is None and not (folder / RECORD_FILE).is_file():
-            fix = zoo_command(registry, "import", str(folder))
-            if not (folder / "adapter_config.json").is_file():
-                fix = _out_of_the_way(registry, folder)
-            yield CheckResult(
-                str(folder), WARNING, f"a folder without {RECORD_FILE}: no adapter of the zoo", fix
-            )
-        elif own is None:
-            yield CheckResult(str(folder), FAILED, _unreadable(folder), _out_of_the_way(registry, folder))
-        elif own.name != name:
-            right = shlex.quote(str(folder.with_name(own.name)))
-            fix = f"mv {shlex.quote(str(folder))} {right} && {rebuild}"
-            yield CheckResult(str(folder), FAILED, f"its {RECORD_FILE} says it is '{own.name}'", fix)
-        else:
-            yield CheckResult(str(folder), FAILED, "an adapter that registry.json does not have", rebuild)
+    status = FAILED
+    if known is None and own is None and not (folder / RECORD_FILE).is_file():
+        status, detail = WARNING, f"a folder without {RECORD_FILE}: no adapter of the zoo"
+        has_config = (folder / "adapter_config.json").is_file()
+        fix = zoo_command(registry, "import", str(folder)) if has_config else _move_away(registry, folder)
+    elif known is None and own is None:
+        detail, fix = _unreadable(folder), _move_away(registry, folder)
+    elif own is not None and known is None and own.name != name:
+        detail = f"its {RECORD_FILE} says it is '{own.name}'"
+        fix = f"{shlex.join(['mv', str(folder), str(folder.with_name(own.name))])} && {rebuild}"
+    elif known is None:
+        detail, fix = "an adapter that registry.json does not have", rebuild
     elif not folder.is_dir():
-        yield CheckResult(
-            str(folder), FAILED, "in registry.json, and its folder is gone", again(registry, known)
-        )
+        detail, fix = "in registry.json, and its folder is gone", again(registry, known)
     elif own is None:
         # what is shown of a record as JSON is, byte for byte, its file
         path = shlex.quote(str(folder / RECORD_FILE))
-        fix = f"{zoo_command(registry, 'show', name, '--json')} > {path}"
-        yield CheckResult(str(folder), FAILED, _unreadable(folder), fix)
+        detail, fix = _unreadable(folder), f"{zoo_command(registry, 'show', name, '--json')} > {path}"
     elif own != known:
         differ = [one for one in known.__struct_fields__ if getattr(own, one) != getattr(known, one)]
-        what = f"{RECORD_FILE} and registry.json differ in {', '.join(differ)}"
-        yield CheckResult(str(folder), FAILED, what, rebuild)
+        detail, fix = f"{RECORD_FILE} and registry.json differ in {', '.join(differ)}", rebuild
+    else:
+        return
+    yield CheckResult(str(folder), status, detail, fix)
 
 
-def _out_of_the_way(registry: Registry, folder: Path) -> str:
-    """Nobody knows what it is, so that it is not for us to say that it may go."""
+def _move_away(registry: Registry, folder: Path) -> str:
+    """What is in it is not known, so it is moved rather than removed."""
     if not any(folder.iterdir()):
-        return f"rmdir {shlex.quote(str(folder))}"
-    return f"mv {shlex.quote(str(folder))} {shlex.quote(str(registry.path.parent))}"
+        return shlex.join(["rmdir", str(folder)])
+    return shlex.join(["mv", str(folder), str(registry.path.parent)])
 
 
 def _unreadable(folder: Path) -> str:
@@ -151,7 +140,7 @@ def _work(registry: Registry) -> Iterable[CheckResult]:
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             number = _OF_PROCESS.search(folder.name)
             if not _is_alive(folder.name) if number else time.time() - written > _MAY_LIVE:
-                fix = f"rm -r {shlex.quote(str(folder))}"
+                fix = shlex.join(["rm", "-r", str(folder)])
                 yield CheckResult(str(folder), WARNING, f"half made and left, {when}", fix)
             continue
         kept = any(folder.glob("checkpoints/checkpoint-*"))
@@ -192,7 +181,7 @@ def _half_written(registry: Registry) -> Iterable[CheckResult]:
     ]
     for path in sorted(found):
         if not _is_alive(path.name):
-            fix = f"rm -r {shlex.quote(str(path))}"
+            fix = shlex.join(["rm", "-r", str(path)])
             yield CheckResult(str(path), WARNING, "half written by a process that is gone", fix)
 
 
@@ -204,12 +193,10 @@ def _downloads() -> Iterable[CheckResult]:
     parent = Path(constants.HF_HUB_CACHE)
     stale = []
     for path in parent.glob("*/blobs/*.incomplete"):
-        try:
+        with suppress(OSError):  # gone meanwhile
             found = path.stat()
-        except OSError:
-            continue
-        if time.time() - found.st_mtime > _MAY_LIVE:
-            stale.append(found.st_size)
+            if time.time() - found.st_mtime > _MAY_LIVE:
+                stale.append(found.st_size)
     if stale:
         what = f"{len(stale)} downloads that were cut off, {sum(stale) / 1e6:,.1f} MB"
         fix = f"find {shlex.quote(str(parent))} -name '*.incomplete' -delete"
@@ -233,10 +220,8 @@ def _is_alive(name: str) -> bool:
 def _last_written(folder: Path) -> float:
     times = [folder.stat().st_mtime]
     for path in folder.rglob("*"):
-        try:
+        with suppress(OSError):  # gone meanwhile
             times.append(path.stat().st_mtime)
-        except OSError:  # gone meanwhile
-            continue
     return max(times)
 
 

@@ -1,4 +1,4 @@
-"""`zoo doctor`: what this machine is, what is wrong with the zoo on it, and what to type. It only looks."""
+"""Runs every check of `zoo doctor` and changes nothing."""
 
 from __future__ import annotations
 
@@ -38,10 +38,11 @@ def examine(registry: Registry, report: Report | None = None, *, fast: bool = Fa
     results += adapters.adapters(registry, records, report, fast=fast)
     if not fast:
         results += adapters.cards(registry, records)
-    results += bases.bases(registry, records, report, fast=fast, ask_hub=environment.is_reachable(hub))
+    ask_hub = hub.get("hub") == "reachable"
+    results += bases.bases(registry, records, report, fast=fast, ask_hub=ask_hub)
     results += housekeeping.leftovers(registry)
     if probe is not None:
-        found, trouble = probe.answer()
+        found, trouble = environment.answer(probe)
         facts |= found
         results += trouble
     facts |= {"adapters": len(records), **environment.room(registry), **hub}
