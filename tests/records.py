@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +123,12 @@ def data(record: AdapterRecord) -> DataId:
     """Of an adapter that was trained here."""
     assert record.data is not None
     return record.data
+
+
+def change_weights(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Have `change` work on the tensors of a safetensors file."""
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(path)
+    change(weights)
+    save_file(weights, path, metadata={"format": "pt"})

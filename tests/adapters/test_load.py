@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tests.conftest import Result, reviews, tiny_spec, write_csv
-from tests.records import data
+from tests.records import change_weights, data
 from zoo import Method, Task
 from zoo.adapters import evaluate, load
 from zoo.adapters.load import Adapters
@@ -337,12 +337,12 @@ def copy_of_base(tiny_models: dict[str, Path], tmp_path: Path) -> Path:
 
 def alter(base: Path, **tensors: Any) -> Path:
     """Add a little to the named tensors, `__` for a dot."""
-    from safetensors.torch import load_file, save_file
 
-    weights = load_file(base / "model.safetensors")
-    for name, much in tensors.items():
-        weights[name.replace("__", ".")] += much
-    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    def add(weights: dict[str, Any]) -> None:
+        for name, much in tensors.items():
+            weights[name.replace("__", ".")] += much
+
+    change_weights(base / "model.safetensors", add)
     return base
 
 
@@ -405,16 +405,8 @@ def test_another_base_is_used_aloud_and_noted_once(
 def test_another_base_must_have_the_shapes_all_the_same(mine: Registry, tmp_path: Path) -> None:
     from transformers import BertConfig, BertModel
 
-    wide = BertModel(
-        BertConfig(
-            vocab_size=200,
-            hidden_size=48,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=64,
-        )
-    )
-    wide.save_pretrained(tmp_path / "wide")
+    shape = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    BertModel(BertConfig(vocab_size=200, hidden_size=48, **shape)).save_pretrained(tmp_path / "wide")
     with pytest.raises(IncompatibleError, match=r"'lora-1' does not fit path:.*wide: .*32.*48"):
         Adapters(["lora-1"], mine, base=str(tmp_path / "wide"), allow_other=True)
     assert mine.get("lora-1").flags == Registry(mine.path).get("lora-1").flags

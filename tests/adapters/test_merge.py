@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from tests.conftest import Result
+from tests.records import change_weights
 from zoo.adapters import probe
 from zoo.plugins import manager
 from zoo.registry.store import Registry
@@ -121,12 +122,8 @@ def test_a_merged_folder_brings_a_probe_of_its_own_and_verifies(merge: Zoo, zoo:
 def test_a_merged_folder_names_the_base_that_it_was_merged_into(
     merge: Zoo, tiny_models: dict[str, Path], tmp_path: Path
 ) -> None:
-    from safetensors.torch import load_file, save_file
-
     other = shutil.copytree(tiny_models["bert"], tmp_path / "other")
-    weights = load_file(other / "model.safetensors")
-    weights["embeddings.LayerNorm.bias"] += 0.1
-    save_file(weights, other / "model.safetensors", metadata={"format": "pt"})
+    change_weights(other / "model.safetensors", lambda found: found["embeddings.LayerNorm.bias"].add_(0.1))
     refused = merge("head", "--base", other)
     assert refused.code == 5
     assert "embeddings.LayerNorm.bias" in refused.error

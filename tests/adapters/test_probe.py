@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import reviews, tiny_spec, write_csv
+from tests.conftest import tiny_spec
+from tests.records import change_weights
 from zoo.adapters import probe as probing
 from zoo.adapters.verify import verify
 from zoo.errors import ZooError
@@ -22,15 +23,10 @@ from zoo.testing import write_conversations, write_pictures
 from zoo.training import pipeline
 
 
-@pytest.fixture
-def rows(tmp_path: Path) -> Path:
-    return write_csv(tmp_path / "reviews.csv", reviews())
-
-
 def test_a_run_leaves_a_small_probe_that_the_record_hashes_and_does_not_count(
-    tiny_bert: Path, rows: Path, registry: Registry
+    tiny_bert: Path, reviews_csv: Path, registry: Registry
 ) -> None:
-    record = pipeline.train(tiny_spec("lora", tiny_bert, rows, learning_rate=0.01), registry)
+    record = pipeline.train(tiny_spec("lora", tiny_bert, reviews_csv, learning_rate=0.01), registry)
     path = registry.adapter_folder(record.name) / probing.FILE
     assert record.files[probing.FILE].bytes == path.stat().st_size < 100_000
     assert record.cost.adapter_bytes == record.files["adapter_model.safetensors"].bytes
@@ -40,7 +36,7 @@ def test_a_run_leaves_a_small_probe_that_the_record_hashes_and_does_not_count(
     assert found is not None
     assert found.examples is not None
     assert found.examples[0]["text"]
-    again = pipeline.train(tiny_spec("lora", tiny_bert, rows, learning_rate=0.01), registry)
+    again = pipeline.train(tiny_spec("lora", tiny_bert, reviews_csv, learning_rate=0.01), registry)
     assert again.files[probing.FILE] == record.files[probing.FILE]
 
 
@@ -75,32 +71,28 @@ def test_an_adapter_of_pictures_and_texts_verifies(
 
 
 def test_a_run_whose_saved_adapter_says_something_else_fails_and_registers_nothing(
-    tiny_bert: Path, rows: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+    tiny_bert: Path, reviews_csv: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from safetensors.torch import load_file, save_file
-
     method = type(manager.load_method("lora"))
     rightly = method.save
 
     def wrongly(self: Any, model: Any, folder: Path, base: Any) -> None:
         rightly(self, model, folder, base)
-        path = folder / "adapter_model.safetensors"
-        weights = load_file(path)
-        for name in weights:
-            if name.endswith("classifier.weight"):
-                weights[name] += 0.1
-        save_file(weights, path)
+        change_weights(
+            folder / "adapter_model.safetensors",
+            lambda weights: [weights[name].add_(0.1) for name in weights if "classifier.weight" in name],
+        )
 
     monkeypatch.setattr(method, "save", wrongly)
     with pytest.raises(
         ZooError, match="does not reproduce the trained model: on the same inputs logits differs"
     ):
-        pipeline.train(tiny_spec("lora", tiny_bert, rows, learning_rate=0.01), registry)
+        pipeline.train(tiny_spec("lora", tiny_bert, reviews_csv, learning_rate=0.01), registry)
     assert registry.records() == {}
 
 
 def test_the_trained_model_is_let_go_before_the_base_is_read_again(
-    tiny_bert: Path, rows: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+    tiny_bert: Path, reviews_csv: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     models: list[Any] = []
     alive: list[int] = []
@@ -114,7 +106,7 @@ def test_the_trained_model_is_let_go_before_the_base_is_read_again(
         return found
 
     monkeypatch.setattr(TextClassification, "load_model", watched)
-    pipeline.train(tiny_spec("lora", tiny_bert, rows, learning_rate=0.01), registry)
+    pipeline.train(tiny_spec("lora", tiny_bert, reviews_csv, learning_rate=0.01), registry)
     assert alive == [0, 0]
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 from tests.conftest import Result
+from tests.records import change_weights
 from zoo.adapters import probe
 from zoo.adapters.verify import verify
 from zoo.models.fingerprint import file_ids
@@ -32,15 +32,6 @@ def mine(trained_bert: Registry, tmp_path: Path) -> Registry:
     return Registry(tmp_path / "copy" / "registry.json")
 
 
-def other_base(trained_bert: Registry, folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
-    """A copy of the base with other weights."""
-    shutil.copytree(trained_bert.path.parent / "base", folder)
-    weights = load_file(folder / "model.safetensors")
-    change(weights)
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    return folder
-
-
 def reseal(registry: Registry, name: str) -> None:
     """Have the record say that the files are as they should be: the damage is in what was published."""
     files = {key: one for key, one in file_ids(registry.adapter_folder(name)).items() if key != "zoo.json"}
@@ -49,10 +40,7 @@ def reseal(registry: Registry, name: str) -> None:
 
 
 def rewrite(registry: Registry, name: str, change: Callable[[dict[str, Any]], None]) -> None:
-    path = registry.adapter_folder(name) / WEIGHTS
-    weights = load_file(path)
-    change(weights)
-    save_file(weights, path, metadata={"format": "pt"})
+    change_weights(registry.adapter_folder(name) / WEIGHTS, change)
     reseal(registry, name)
 
 
@@ -129,10 +117,11 @@ def test_a_wrong_base_is_named_with_the_tensor_that_was_altered(
     def alter(weights: dict[str, Any]) -> None:
         weights["encoder.layer.1.attention.self.query.weight"][3, 4] += 1e-3
 
-    base = other_base(trained_bert, tmp_path / "other", alter)
-    words = failed(verify("lora", mine, base=str(base)))["base"]
-    assert "'lora' was trained on local:base; path:" in words
-    assert "tensors differs, encoder.layer.1.attention.self.query.weight." in words
+    base = shutil.copytree(trained_bert.path.parent / "base", tmp_path / "other")
+    change_weights(base / "model.safetensors", alter)
+    detail = failed(verify("lora", mine, base=str(base)))["base"]
+    assert "'lora' was trained on local:base; path:" in detail
+    assert "tensors differs, encoder.layer.1.attention.self.query.weight." in detail
 
 
 def test_the_right_weights_under_a_wrong_config_are_found_out_by_the_probe(

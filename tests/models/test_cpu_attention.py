@@ -387,14 +387,11 @@ def test_a_saved_config_does_not_name_it(tiny_bert: Path, tmp_path: Path) -> Non
         assert cpu_attention.NAME not in json.dumps(model.config.to_dict(), default=str)
 
 
-def test_a_model_with_other_attention_is_left_alone(tiny_bert: Path) -> None:
+def test_a_model_or_a_part_with_other_attention_is_left_alone(tiny_bert: Path) -> None:
     model = _classifier(tiny_bert)
     model.set_attn_implementation("eager")
     cpu_attention.use(model)
     assert model.config._attn_implementation == "eager"
-
-
-def test_a_part_with_other_attention_is_left_alone() -> None:
     model = _clip()
     model.set_attn_implementation({"text_config": "eager"})
     cpu_attention.use(model)
@@ -402,8 +399,9 @@ def test_a_part_with_other_attention_is_left_alone() -> None:
     assert model.vision_model.config._attn_implementation == cpu_attention.NAME
 
 
-def test_every_model_within_a_model_is_set(tiny_models: dict[str, Path]) -> None:
+def test_every_model_within_a_model_is_set_and_twice_is_once(tiny_models: dict[str, Path]) -> None:
     models = nn.ModuleList([_classifier(tiny_models[family]) for family in FAMILIES])
+    cpu_attention.use(models)
     cpu_attention.use(models)
     assert {model.config._attn_implementation for model in models} == {cpu_attention.NAME}
 
@@ -413,10 +411,3 @@ def test_a_model_that_is_not_of_transformers_is_left_alone() -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     cpu_attention.use(model)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-
-
-def test_setting_it_twice_is_setting_it_once(tiny_bert: Path) -> None:
-    model = _classifier(tiny_bert)
-    cpu_attention.use(model)
-    cpu_attention.use(model)
-    assert model.config._attn_implementation == cpu_attention.NAME

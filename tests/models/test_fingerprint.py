@@ -91,19 +91,18 @@ def test_a_base_is_found_with_its_copy_by_id_alias_case_or_hash(wanted: str) -> 
 
 
 @pytest.mark.parametrize(
-    "wanted", ["bert", "bert-base", "bert-base-uncased", "me/bert-base-cased", "deadbeef00"]
+    "wanted",
+    [
+        *("bert", "bert-base", "bert-base-uncased", "me/bert-base-cased", "deadbeef00"),
+        *(WEIGHTS[:7], "", "sha256:", f"sha256:{WEIGHTS[:4]}"),
+    ],
 )
-def test_another_base_is_not_found(wanted: str) -> None:
+def test_another_base_or_a_short_prefix_of_a_hash_is_not_found(wanted: str) -> None:
     assert same_base(BASES, wanted) == [False] * 4
+    assert same_base([], wanted) == []
 
 
-@pytest.mark.parametrize("digits", [WEIGHTS[:7], "", "sha256:", f"sha256:{WEIGHTS[:4]}"])
-def test_a_short_hash_prefix_is_no_hash(digits: str) -> None:
-    assert same_base(BASES, digits) == [False] * 4
-
-
-def test_no_weights_are_nobodys_twin() -> None:
-    """Two configs without weights are not the same base."""
+def test_two_configs_without_weights_are_not_the_same_base() -> None:
     bases = [EMPTY, make_base(id="me/other", weights={})]
     assert same_base(bases, "me/config-only") == [True, False]
 
@@ -144,10 +143,6 @@ def test_a_folder_is_hashed_once_for_any_number_of_bases(tmp_path: Path) -> None
     writer = threading.Thread(target=pipe.write_bytes, args=(b"weights",), daemon=True)
     writer.start()
     assert same_base([OTHER, there, COPY], str(pipe.parent)) == [False, True, False]
-
-
-def test_no_bases_are_no_answer() -> None:
-    assert same_base([], "bert-base-cased") == []
 
 
 def test_a_base_is_identified_by_the_hashes_of_its_files(tmp_path: Path) -> None:
@@ -236,12 +231,8 @@ def test_without_hashes_of_tensors_other_files_tell_nothing() -> None:
     assert same_weights(make_base(weights={}), make_base(weights={})) is None
     known = make_base(weights={"a": "1" * 64}, tensors_sha256="3" * 64)
     assert same_weights(known, make_base(weights={"a": "2" * 64}, tensors_sha256="3" * 64)) is True
-    assert same_base(
-        [known, make_base(id="me/x", weights={"a": "2" * 64}, tensors_sha256="3" * 64)], "me/x"
-    ) == [
-        True,
-        True,
-    ]
+    twin = make_base(id="me/x", weights={"a": "2" * 64}, tensors_sha256="3" * 64)
+    assert same_base([known, twin], "me/x") == [True, True]
     assert is_among(base, {"1" * 64, "5" * 64})
     assert not is_among(make_base(weights={}), {"1" * 64})
 
