@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from zoo.errors import did_you_mean
-
 _IDS = """
 apache-2.0 mit openrail openrail++ bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0
 bigcode-openrail-m afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear c-uda cc
@@ -18,12 +14,3 @@ apple-ascl apple-amlr deepfloyd-if-license fair-noncommercial-research-license l
 llama3.2 llama3.3 llama4 grok2-community gemma unknown other
 """
 LICENCES = frozenset(_IDS.split())
-
-
-def unknown_licences(given: Iterable[str]) -> list[str]:
-    """A sentence for each that the Hub does not know."""
-    return [
-        f"license '{one}' is unknown to the Hub.{did_you_mean(one.lower().replace(' ', '-'), LICENCES)}"
-        for one in given
-        if one not in LICENCES
-    ]

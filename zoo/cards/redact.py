@@ -1,9 +1,10 @@
-"""Makes a record public: no path of the maker's machine is left in it."""
+"""Makes a record public: removes every path of its author's machine."""
 
 from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import PureWindowsPath
 from typing import Any, TypeVar
 
@@ -26,15 +27,30 @@ def public(record: AdapterRecord) -> AdapterRecord:
     """
     data = record.data
     if data is not None:
-        data = msgspec.structs.replace(_swept(data), split=_public_sentence(data.split, record))
+        data = msgspec.structs.replace(
+            map_text(data, without_folder), split=_public_sentence(data.split, record)
+        )
     return msgspec.structs.replace(
         record,
-        spec=_swept(record.spec),
+        spec=map_text(record.spec, without_folder),
         base=_public_base(record.base),
         data=data,
         command=_public_command(record.command),
         origin=None if record.origin is None else without_folder(record.origin),
     )
+
+
+def map_text(struct: _S, change: Callable[[str], str]) -> _S:
+    """`struct` with every text in it changed, keys of dictionaries too."""
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {change(key): changed(one) for key, one in value.items()}
+        if isinstance(value, list):
+            return [changed(one) for one in value]
+        return change(value) if isinstance(value, str) else value
+
+    return msgspec.convert(changed(msgspec.to_builtins(struct)), type(struct))
 
 
 def is_hub_id(text: str) -> bool:
@@ -63,18 +79,6 @@ def _public_base(base: BaseId) -> BaseId:
     return msgspec.structs.replace(base, location=location)
 
 
-def _swept(struct: _S) -> _S:
-    return msgspec.convert(_sweep(msgspec.to_builtins(struct)), type(struct))
-
-
-def _sweep(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _sweep(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_sweep(one) for one in value]
-    return without_folder(value) if isinstance(value, str) else value
-
-
 def _public_sentence(text: str, record: AdapterRecord) -> str:
     """The rule by which rows were held out names their file, as it was found or as it was typed."""
     data = record.data
@@ -88,16 +92,16 @@ def _public_sentence(text: str, record: AdapterRecord) -> str:
 
 def _public_command(command: str) -> str:
     try:
-        words = shlex.split(command)
+        arguments = shlex.split(command)
     except ValueError:
-        words = command.split()
-    shown = [_public_word(word) for word in words]
-    return command if shown == words else shlex.join(shown)
+        arguments = command.split()
+    shown = [_public_argument(argument) for argument in arguments]
+    return command if shown == arguments else shlex.join(shown)
 
 
-def _public_word(word: str) -> str:
-    """A word of a command: a reference, or `key=value,value` with some among the values."""
-    key, equals, value = word.partition("=")
+def _public_argument(argument: str) -> str:
+    """A reference, or `key=value,value` with some among the values."""
+    key, equals, value = argument.partition("=")
     if not equals:
-        return without_folder(word)
+        return without_folder(argument)
     return key + equals + ",".join(map(without_folder, value.split(",")))

@@ -1,7 +1,7 @@
 """Renders an AdapterRecord as README.md: front matter, a title, and one block between two markers.
 
 Front matter and block come from the record alone. What a person writes above or below the block is theirs,
-and `keep_prose` carries it into a new card. A card never names a folder of the maker's machine, save where
+and `keep_prose` carries it into a new card. A card never names a folder of its author's machine, save where
 the base is such a folder and only it can load the adapter.
 """
 
@@ -15,7 +15,7 @@ from zoo.cards.markdown import code, excerpt, fenced, plain, table
 from zoo.cards.metadata import dump, front_matter, merge, split
 from zoo.cards.redact import public
 from zoo.cards.snippets import at_once, usage
-from zoo.cards.tables import base_facts, cost_facts, data_facts, metric_rows, training_facts
+from zoo.cards.tables import base_facts, cost_facts, data_facts, metric_table, training_facts
 from zoo.errors import NotFoundError, PluginError
 from zoo.plugins import manager
 from zoo.registry.schema import UNKNOWN, AdapterRecord
@@ -139,8 +139,8 @@ def _what(record: AdapterRecord) -> str:
 def _results(record: AdapterRecord) -> str:
     if not record.metrics:
         return "Unknown: no results are recorded."
-    rows = table(metric_rows(record)[0], metric_rows(record)[1:])
-    return "\n\n".join(part for part in (_measured(record), rows, _warnings(record)) if part)
+    warnings = "\n".join(f"- **Warning:** {plain(flag)}." for flag in record.flags)
+    return "\n\n".join(filter(None, (_measured(record), metric_table(record), warnings)))
 
 
 def _measured(record: AdapterRecord) -> str:
@@ -160,10 +160,6 @@ def _measured(record: AdapterRecord) -> str:
         f"Paired differences from the untrained base: {', '.join(changes)}." if changes else "",
     ]
     return " ".join(filter(None, sentences))
-
-
-def _warnings(record: AdapterRecord) -> str:
-    return "\n".join(f"- **Warning:** {plain(flag)}." for flag in record.flags)
 
 
 def _samples(record: AdapterRecord) -> str:

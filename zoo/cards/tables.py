@@ -1,17 +1,17 @@
-"""Turns a record into the rows of a card's tables: metrics, training, data, base, cost."""
+"""Turns a record into a card's tables: metrics, training, data, base, cost."""
 
 from __future__ import annotations
 
-from zoo.cards.markdown import code, plain
+from zoo.cards.markdown import code, plain, table
 from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId, DataId, Metric
 from zoo.runtime.console import clock
 
 Row = tuple[str, str]
 
 
-def metric_rows(record: AdapterRecord) -> list[tuple[str, ...]]:
-    """The header, then a row for each metric with the same metric of each baseline."""
-    rows: list[tuple[str, ...]] = [("metric", "value", "interval", "n", *map(plain, record.baselines))]
+def metric_table(record: AdapterRecord) -> str:
+    """A row for each metric, with the same metric of each baseline."""
+    rows: list[tuple[str, ...]] = []
     for metric in record.metrics:
         baselines = [
             next((one for one in found if one.name == metric.name), None)
@@ -26,7 +26,7 @@ def metric_rows(record: AdapterRecord) -> list[tuple[str, ...]]:
                 *(_with_interval(one) if one else "" for one in baselines),
             )
         )
-    return rows
+    return table(("metric", "value", "interval", "n", *map(plain, record.baselines)), rows)
 
 
 def training_facts(record: AdapterRecord) -> list[Row]:

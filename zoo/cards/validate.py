@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Any
 
-from zoo.cards.licences import unknown_licences
+from zoo.cards.licences import LICENCES
 from zoo.cards.metadata import BASE_TAG, RECORD_KEYS, dump, parse, split
 from zoo.cards.redact import is_hub_id
 from zoo.cards.render import parts, render
+from zoo.errors import did_you_mean
 from zoo.registry.schema import AdapterRecord
 
 _RELATIONS = ("adapter", "finetune", "merge", "quantized")
@@ -115,7 +116,10 @@ def _wrong_values(matter: dict[str, Any]) -> Iterator[str]:
         yield f"base_model_relation is one of {', '.join(_RELATIONS)}."
     if not matter.get("license"):
         yield "license is missing."
-    yield from unknown_licences(_texts(matter.get("license")))
+    for one in _texts(matter.get("license")):
+        if one not in LICENCES:
+            likely = did_you_mean(one.lower().replace(" ", "-"), LICENCES)
+            yield f"license '{one}' is unknown to the Hub.{likely}"
     for one in _texts(matter.get("language")):
         if not _LANGUAGE.fullmatch(one):
             yield f"language '{one}' is not an ISO 639 code such as en."

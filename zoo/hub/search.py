@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ _LONGEST = 200
 
 @dataclass(frozen=True)
 class Found:
-    """An adapter on the Hub as its card describes it. All of it is its publisher's word, without controls."""
+    """An adapter on the Hub as its publisher describes it, without control characters."""
 
     repo: str
     base: str
@@ -54,7 +54,7 @@ def search(
 
     Args:
         base: a Hub id, in its new or its old form: cards have both.
-        query: words in the repository's name.
+        query: a part of the repository's name.
 
     Raises:
         UnreachableError: the Hub cannot be asked.
@@ -64,7 +64,9 @@ def search(
     if HF_HUB_OFFLINE:
         raise UnreachableError("searching asks the Hub, and HF_HUB_OFFLINE forbids that.", "HF_HUB_OFFLINE=0")
     wanted = [tag for tag in (method, task) if tag]
-    starts = _base_tags(base) if base else LIBRARIES
+    ours = canonical(base or "")
+    names = (ours, *(old for old, new in LEGACY_IDS.items() if new == ours))
+    starts = [f"{_ON}{name}" for name in names] if base else LIBRARIES
     api = client()
     found: dict[str, ModelInfo] = {}
     with log_client_warnings(report):
@@ -75,11 +77,6 @@ def search(
     rows = [_row(info, base, *known) for info in found.values()]
     rows.sort(key=lambda row: (-row.downloads, row.repo))
     return rows[:limit]
-
-
-def _base_tags(base: str) -> list[str]:
-    ours = canonical(base)
-    return [_ON + name for name in (ours, *(old for old, new in LEGACY_IDS.items() if new == ours))]
 
 
 def _listed(
@@ -106,11 +103,11 @@ def _row(info: ModelInfo, asked: str | None, methods: frozenset[str], tasks: fro
     metric, value = _metric(info)
     updated = info.last_modified
     return Found(
-        repo=_word(info.id),
-        base=_word(_base(card, tags) or (canonical(asked) if asked else "")),
-        method=_word(next((tag for tag in tags if tag in methods), "")),
-        task=_word(next((tag for tag in tags if tag in tasks), info.pipeline_tag or "")),
-        metric=_word(metric),
+        repo=_one_line(info.id),
+        base=_one_line(_base(card, tags) or (canonical(asked) if asked else "")),
+        method=_one_line(next((tag for tag in tags if tag in methods), "")),
+        task=_one_line(next((tag for tag in tags if tag in tasks), info.pipeline_tag or "")),
+        metric=_one_line(metric),
         value=value,
         downloads=info.downloads or 0,
         updated=updated.date().isoformat() if updated else "",
@@ -126,17 +123,13 @@ def _base(card: dict[str, Any], tags: list[str]) -> str:
 
 def _metric(info: ModelInfo) -> tuple[str, float | None]:
     """Of the card's model-index, in whatever form its publisher wrote it."""
-    for result in _results(info):
+    results = info.card_data.eval_results if info.card_data else None
+    for result in results if isinstance(results, list) else ():
         value = getattr(result, "metric_value", None)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return str(getattr(result, "metric_type", "")), float(value)
     return "", None
 
 
-def _results(info: ModelInfo) -> Iterator[Any]:
-    results = info.card_data.eval_results if info.card_data else None
-    yield from results if isinstance(results, list) else ()
-
-
-def _word(text: object) -> str:
+def _one_line(text: object) -> str:
     return " ".join(clean(str(text)).split())[:_LONGEST]

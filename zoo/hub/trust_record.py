@@ -9,7 +9,7 @@ import msgspec
 
 from zoo.adapters.formats import WEIGHTS
 from zoo.adapters.integrity import changed_files
-from zoo.cards.redact import is_hub_id, public
+from zoo.cards.redact import is_hub_id, map_text, public
 from zoo.cards.render import FILE as CARD_FILE
 from zoo.errors import IncompatibleError, ZooError
 from zoo.models.fingerprint import canonical, file_ids
@@ -35,7 +35,7 @@ def trusted_record(folder: Path) -> AdapterRecord:
     """
     record = read_record(folder / RECORD_FILE)
     _check_files(record, folder)
-    record = public(msgspec.convert(_cleaned(msgspec.to_builtins(record)), AdapterRecord))
+    record = public(map_text(record, clean))
     if record.format == "peft":
         _check_config(record, read_object(folder / CONFIG_FILE))
     base = _reachable(record.base)
@@ -91,11 +91,3 @@ def _reachable(base: BaseId) -> BaseId:
     if base.location.startswith("hub:"):
         return msgspec.structs.replace(base, source="hub")
     return msgspec.structs.replace(base, location="", source=UNKNOWN)
-
-
-def _cleaned(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {clean(key): _cleaned(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_cleaned(one) for one in value]
-    return clean(value) if isinstance(value, str) else value

@@ -95,7 +95,7 @@ class DataId(Struct, frozen=True, kw_only=True):
     n_train_available: int
     n_held_out: int
     split: str
-    """The rule that made the held-out part, in words."""
+    """The rule that made the held-out part, as a sentence."""
     columns: dict[str, str] = field(default_factory=dict)
     revision: str | None = None
     package: str | None = None

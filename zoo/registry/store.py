@@ -156,8 +156,7 @@ class Registry:
             NotFoundError: no adapter has that name.
         """
         adapters = self._read().adapters
-        if name not in adapters:
-            raise NotFoundError(f"no adapter is called '{name}'.{did_you_mean(name, adapters)}", "zoo list")
+        _check_has(adapters, name)
         return _decode(name, adapters[name], AdapterRecord)
 
     def locate(self, name: str) -> tuple[AdapterRecord, Path]:
@@ -229,8 +228,7 @@ class Registry:
         """
         with self._writing():
             found = self._read()
-            if record.name not in found.adapters:
-                raise NotFoundError(f"no adapter is called '{record.name}'.", "zoo list")
+            _check_has(found.adapters, record.name)
             durable.write(self.adapter_folder(record.name) / RECORD_FILE, dump(record))
             found.adapters[record.name] = _raw(record)
             self._write(found)
@@ -245,10 +243,7 @@ class Registry:
 
         with self._writing():
             found = self._read()
-            if name not in found.adapters:
-                raise NotFoundError(
-                    f"no adapter is called '{name}'.{did_you_mean(name, found.adapters)}", "zoo list"
-                )
+            _check_has(found.adapters, name)
             check_name(name)
             del found.adapters[name]
             # the record first: a crash in between leaves files without a record, which a rebuild can bring
@@ -350,6 +345,11 @@ def read_record(path: Path) -> AdapterRecord:
         return _decode(path.parent.name, path.read_bytes(), AdapterRecord)
     except FileNotFoundError:
         raise NotFoundError(f"{path.parent} holds no {RECORD_FILE}: it is no adapter of the zoo.") from None
+
+
+def _check_has(adapters: dict[str, msgspec.Raw], name: str) -> None:
+    if name not in adapters:
+        raise NotFoundError(f"no adapter is called '{name}'.{did_you_mean(name, adapters)}", "zoo list")
 
 
 def _decode(name: str, raw: bytes | msgspec.Raw, form: type[_T]) -> _T:

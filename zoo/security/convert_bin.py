@@ -54,7 +54,7 @@ def convert(path: Path, out: Path) -> None:
             done = subprocess.run(
                 command,
                 env={**kept, "HOME": empty, "PYTHONUSERBASE": site.getuserbase(), "OMP_NUM_THREADS": "1"},
-                cwd=empty,  # a folder of strangers may hold a module called `json`
+                cwd=empty,  # an untrusted folder may hold a module called `json`
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=seconds,
@@ -65,7 +65,7 @@ def convert(path: Path, out: Path) -> None:
             raise ZooError(f"{path} was not converted within {seconds} s.") from None
     if done.returncode:
         out.unlink(missing_ok=True)
-        raise IncompatibleError(f"{path} is not converted: {_said(done)}.")
+        raise IncompatibleError(f"{path} is not converted: {_reason(done)}.")
     try:
         read_header(out)
         check_finite(out)
@@ -74,7 +74,7 @@ def convert(path: Path, out: Path) -> None:
         raise
 
 
-def _said(done: subprocess.CompletedProcess[bytes]) -> str:
+def _reason(done: subprocess.CompletedProcess[bytes]) -> str:
     lines = clean(done.stdout.decode("utf-8", "replace")).strip().splitlines()
     if lines:
         return lines[-1]
@@ -109,9 +109,9 @@ def _load(source: Path) -> Any:
         _refuse(f"it cannot be read ({type(error).__name__})")
 
 
-def _forbidden(said: str, source: Path) -> str:
+def _forbidden(message: str, source: Path) -> str:
     """The name that it would have called, out of torch's advice or of a pickle that torch did not make."""
-    found = re.search(r"GLOBAL ([\w.]+)", said)
+    found = re.search(r"GLOBAL ([\w.]+)", message)
     name = found[1] if found else _called(source)
     return f"it would run {name}" if name else "it is damaged, or holds more than tensors"
 
@@ -120,16 +120,16 @@ def _called(source: Path) -> str | None:
     """The first name that a bare pickle looks up; its instructions are only listed, not followed."""
     import pickletools
 
-    words: list[str] = []
+    texts: list[str] = []
     with source.open("rb") as file:
         try:
             for operation, argument, _ in pickletools.genops(file):
                 if operation.name == "GLOBAL":
                     return str(argument).replace(" ", ".")
                 if operation.name == "STACK_GLOBAL":
-                    return ".".join(words[-2:])
+                    return ".".join(texts[-2:])
                 if isinstance(argument, str):
-                    words.append(argument)
+                    texts.append(argument)
         except ValueError:
             return None
     return None
@@ -150,7 +150,7 @@ def _flat(loaded: Any, size: int) -> dict[str, Any]:
             _refuse(f"'{name[:80]}' is no plain tensor but a {type(tensor).__name__}")
         total += tensor.numel() * tensor.element_size()
         if total > 2 * size + (1 << 20):  # a view may call one number a million
-            _refuse("its tensors claim more numbers than the file has")
+            _refuse("its tensors have more numbers than the file")
     return {name: tensor.detach().contiguous().clone() for name, tensor in loaded.items()}
 
 
@@ -162,7 +162,7 @@ def _limit(size: int) -> None:
         return
     seconds = _SECONDS + size // _BYTES_PER_SECOND
     status = Path("/proc/self/statm")
-    taken = int(status.read_text().split()[0]) * resource.getpagesize() if status.is_file() else 0
+    mapped = int(status.read_text().split()[0]) * resource.getpagesize() if status.is_file() else 0
     wanted = {
         "RLIMIT_CPU": seconds,
         "RLIMIT_FSIZE": 2 * size + (4 << 20),
@@ -170,8 +170,8 @@ def _limit(size: int) -> None:
         "RLIMIT_CORE": 0,
         "RLIMIT_NOFILE": 64,
     }
-    if taken:  # else nobody knows what torch took, and any limit may be below it
-        wanted["RLIMIT_AS"] = taken + 4 * size + _MEMORY
+    if mapped:  # else what torch has mapped is unknown, and any limit may be below it
+        wanted["RLIMIT_AS"] = mapped + 4 * size + _MEMORY
     for name, value in wanted.items():
         kind = getattr(resource, name, None)
         if kind is not None:

@@ -34,7 +34,7 @@ _TEXT_PATTERNS = [re.compile(pattern.decode()) for pattern in _KINDS.values()]
 _SIGNED = re.compile(r"([?&](?:X-Amz-[\w-]+|X-Xet-[\w-]+|Signature|Policy|Key-Pair-Id|sig|token)=)[^&\s\"']+")
 """An address that stores sign lets whoever has it fetch or write for an hour."""
 _SHORTEST = 8
-"""Characters that a token has at least: striking out a shorter one would strike out words."""
+"""Characters that a token has at least: redacting a shorter one would redact ordinary text."""
 _VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_TOKEN")
 _ESCAPES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor
@@ -80,6 +80,6 @@ def _own() -> list[str]:
             found += re.findall(r"[^\s=]+(?=\s*$)", path.read_text(encoding="utf-8"), re.MULTILINE)
         except (OSError, UnicodeDecodeError):
             continue
-    words = {word.strip() for word in found if not word.startswith("[")}
+    tokens = {token.strip() for token in found if not token.startswith("[")}
     # the longest first: one may begin another
-    return sorted((word for word in words if len(word) >= _SHORTEST), key=len, reverse=True)
+    return sorted((token for token in tokens if len(token) >= _SHORTEST), key=len, reverse=True)
