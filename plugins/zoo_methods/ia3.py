@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
+from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,6 +23,7 @@ class IA3(PeftMethod):
     learning_rate = 1e-2
     peft_type = "IA3"
     default_targets = _TARGETS
+    uses_task_targets = False
     peft_names = {"feedforward": "feedforward_modules"}
 
     @dataclass(frozen=True)
@@ -36,11 +37,6 @@ class IA3(PeftMethod):
             lost = sorted(set(self.feedforward or ()) - set(self.targets or ()))
             if lost:
                 raise ValueError(f"feedforward names {', '.join(lost)}, which the targets do not")
-
-    @staticmethod
-    def targets(params: Any, task: Task) -> list[str] | None:
-        # not the task's: those are for low-rank updates
-        return list(params.targets) if params.targets else None
 
     def fit(self, config: Any, model: nn.Module) -> None:
         from peft.utils import TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING as KNOWN

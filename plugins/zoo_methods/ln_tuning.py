@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo import IncompatibleError, Method, PeftMethod, Targets, Task, hookimpl, param
+from zoo import IncompatibleError, Method, PeftMethod, Targets, hookimpl, param
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -19,14 +19,11 @@ class LNTuning(PeftMethod):
     summary = "only the norm layers are trained"
     paper = "Zhao et al. 2023, arXiv:2312.11420"
     peft_type = "LN_TUNING"
+    uses_task_targets = False
 
     @dataclass(frozen=True)
     class Params:
         targets: Targets = param(None, "norm layers to train; none: all of them")
-
-    @staticmethod
-    def targets(params: Any, task: Task) -> list[str] | None:
-        return list(params.targets) if params.targets else None
 
     def usual_targets(self, config: PeftConfig, model: nn.Module) -> list[str] | None:
         # PEFT has lists for some model types; the layers themselves say it for all

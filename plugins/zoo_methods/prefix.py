@@ -40,11 +40,8 @@ class Prefix(PromptMethod):
     def fit(self, config: Any, model: nn.Module) -> None:
         backbone = getattr(model, model.base_model_prefix)
         if "past_key_values" not in inspect.signature(backbone.forward).parameters:
-            raise IncompatibleError(
-                f"{self.name} does not fit this {model.config.model_type}: "
-                "its attention takes no keys and values beside the text's.",
-                "zoo train prompt, which needs none",
-            )
+            reason = "its attention takes no keys and values beside the text's"
+            raise self.does_not_fit(model, reason, "zoo train prompt, which needs none")
         super().fit(config, model)
         config.token_dim = model.config.get_text_config().hidden_size  # PEFT divides it among shared heads
 

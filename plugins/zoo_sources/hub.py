@@ -159,9 +159,12 @@ def _wanted(repo: str, folder: Path, config: str | None) -> list[str]:
         NotFoundError: it has no such configuration.
         UsageError: it has several, none is the default, and none was named.
     """
-    configs = _configs(folder / "README.md")
+    card = folder / "README.md"
+    configs = _configs(card)
     if config is None:
-        if len(configs) > 1 and not any(map(_is_default, _declared(folder / "README.md"))):
+        declared = _metadata(card).get("configs") or []
+        has_default = any(one.get("default") or one["config_name"] == "default" for one in declared)
+        if len(configs) > 1 and not has_default:
             raise UsageError(
                 f"'{repo}' has several configurations: {', '.join(configs)}.",
                 f"--data hub:{repo}:{next(iter(configs))}",
@@ -178,7 +181,7 @@ def _wanted(repo: str, folder: Path, config: str | None) -> list[str]:
 def _configs(card: Path) -> dict[str, dict[str, list[str]]]:
     """Configuration -> split -> patterns of its files, as the data set's card declares them."""
     found: dict[str, dict[str, list[str]]] = {}
-    for one in _declared(card):
+    for one in _metadata(card).get("configs") or []:
         files = one.get("data_files") or f"{one['config_name']}/*"
         if isinstance(files, dict):
             splits = files
@@ -198,14 +201,11 @@ def _holds(folder: Path, patterns: list[str]) -> bool:
     return any(fnmatch(name, one) for name in names if name != "README.md" for one in patterns)
 
 
-def _declared(card: Path) -> list[dict[str, Any]]:
+def _metadata(card: Path) -> dict[str, Any]:
+    """What the card's YAML says; empty where there is none."""
     from huggingface_hub import metadata_load
 
-    return (card.is_file() and (metadata_load(card) or {}).get("configs")) or []
-
-
-def _is_default(config: dict[str, Any]) -> bool:
-    return bool(config.get("default")) or config["config_name"] == "default"
+    return (card.is_file() and metadata_load(card)) or {}
 
 
 def _files(folder: Path, patterns: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -217,11 +217,7 @@ def _files(folder: Path, patterns: dict[str, list[str]]) -> dict[str, list[str]]
 
 
 def _licence(card: Path) -> str | None:
-    from huggingface_hub import metadata_load
-
-    if not card.is_file():
-        return None
-    licence = (metadata_load(card) or {}).get("license")
+    licence = _metadata(card).get("license")
     return ", ".join(map(str, licence)) if isinstance(licence, list) else licence
 
 

