@@ -162,22 +162,3 @@ def test_a_full_fine_tune_is_a_model_by_itself(
     record = pipeline.train(tiny_spec("full", tiny_bert, reviews_csv), registry)
     model = AutoModelForSequenceClassification.from_pretrained(registry.adapter_folder(record.name))
     assert model.config.id2label == {0: "negative", 1: "positive"}
-
-
-def test_another_base_under_the_same_path_is_refused(
-    tiny_models: dict[str, Path], reviews_csv: Path, registry: Registry, tmp_path: Path
-) -> None:
-    import shutil
-
-    from safetensors.torch import load_file, save_file
-
-    from zoo.errors import IncompatibleError
-
-    base = tmp_path / "base"
-    shutil.copytree(tiny_models["bert"], base)
-    record = pipeline.train(tiny_spec("lora", base, reviews_csv), registry)
-    weights = load_file(base / "model.safetensors")
-    weights["embeddings.word_embeddings.weight"][0, 0] += 1
-    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(IncompatibleError, match="other weights"):
-        load.load(record.name, registry)

@@ -8,6 +8,7 @@ that comes twice is refused, which it accepts.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,8 +199,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """JSON lets a key come twice, and readers differ in which of them they believe."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise _DuplicateError(f"its header has {named(twice)} twice")
     return found
 

@@ -170,18 +170,18 @@ def _compare_common(parts: Parts, config: Mapping[str, Any], base: Base, found: 
     sides = [one for module in parts.adapted if (at := base.find(module)) and (one := base.sides(at))]
     most_in = max((one.inward for one in sides if one.inward), default=None)
     most_out = max((one.outward for one in sides if one.outward), default=None)
+    both = (most_in, most_out) if most_in and most_out else None
+    projections: dict[str, tuple[int, int | None]] = {
+        **dict.fromkeys(("vera_A", "pvera_A"), (-1, most_in)),
+        **dict.fromkeys(("vera_B", "pvera_B"), (0, most_out)),
+        "randlora_A": (-1, min(both) if both else None),
+        "randlora_B": (0, max(both) if both else None),
+    }
     for name, shape in parts.common.items():
-        wanted: int | None = None
-        first, size = (shape[0], shape[-1]) if shape else (0, 0)
         if name == "prompt_embeddings":
             _compare_prompts(shape, config, base, found)
-        elif name in ("vera_A", "pvera_A"):
-            wanted = most_in
-        elif name in ("vera_B", "pvera_B"):
-            wanted, size = most_out, first
-        elif name in ("randlora_A", "randlora_B") and most_in and most_out:
-            wanted = min(most_in, most_out) if name == "randlora_A" else max(most_in, most_out)
-            size = size if name == "randlora_A" else first
+        axis, wanted = projections.get(name, (0, None))
+        size = shape[axis] if shape else 0
         if wanted is not None and size != wanted:
             found.size(base.word(wanted) or "largest side", size, wanted, name)
 
