@@ -101,32 +101,52 @@ def refused(result: Result, code: int, *words: str, then: str | None = None) -> 
         assert then in remedies[0]
 
 
-# The words of the command
+# The command
 
 
-def test_an_unknown_method_is_refused_with_the_near_one(zoo: Zoo) -> None:
-    refused(zoo("train", "lorra", "bert-imdb"), 3, "lorra", "Did you mean 'lora'?", then="zoo methods")
+@pytest.mark.parametrize(
+    ("command", "code", "parts", "then"),
+    [
+        ("train lorra bert-imdb", 3, ("lorra", "Did you mean 'lora'?"), "zoo methods"),
+        ("train lora bert-imbd", 3, ("Did you mean 'bert-imdb'?",), "zoo tasks"),
+        (
+            "train lora bert-imdb --base sentence-transformers/all-MiniLM-L6-v3",
+            3,
+            ("Did you mean 'sentence-transformers/all-MiniLM-L6-v2'?",),
+            "zoo sources",
+        ),
+        ("trian lora", 2, ("'trian'", "Did you mean 'train'?"), "zoo --help"),
+        ("train lora bert-imdb --lmit 3", 2, ("--lmit",), "zoo train --help"),
+        ("show mime", 3, ("Did you mean 'mine'?",), "zoo list"),
+        ("evaluate mine --precision half", 2, ("'half'",), None),
+        ("predict mine", 2, ("give texts",), "zoo predict mine"),
+        ("rm mine", 2, ("no terminal",), "--yes"),
+        ("list --min accuracy=high", 2, ("'--min accuracy'", "'high'"), None),
+        ("list --min accuracy", 2, ("'accuracy' is not key=value",), "--min"),
+        ("list --sort nonsense", 2, ("'nonsense'", "created", "accuracy"), None),
+    ],
+)
+def test_a_wrong_argument_is_refused_with_what_is_near_or_what_to_type(
+    command: str, code: int, parts: tuple[str, ...], then: str | None, zoo: Zoo
+) -> None:
+    refused(zoo(*command.split()), code, *parts, then=then)
 
 
-def test_an_unknown_task_is_refused_with_the_near_one(zoo: Zoo) -> None:
-    refused(zoo("train", "lora", "bert-imbd"), 3, "Did you mean 'bert-imdb'?", then="zoo tasks")
-
-
-def test_an_unknown_base_is_refused_with_the_near_one(zoo: Zoo) -> None:
-    done = zoo("train", "lora", "bert-imdb", "--base", "sentence-transformers/all-MiniLM-L6-v3")
-    refused(done, 3, "Did you mean 'sentence-transformers/all-MiniLM-L6-v2'?", then="zoo sources")
-
-
-def test_an_unknown_command_is_refused_with_the_near_one(zoo: Zoo) -> None:
-    refused(zoo("trian", "lora"), 2, "'trian'", "Did you mean 'train'?", then="zoo --help")
-
-
-def test_an_unknown_option_is_refused(zoo: Zoo) -> None:
-    refused(zoo("train", "lora", "bert-imdb", "--lmit", 3), 2, "--lmit", then="zoo train --help")
-
-
-def test_an_unknown_adapter_is_refused_with_the_near_one(zoo: Zoo) -> None:
-    refused(zoo("show", "mime"), 3, "Did you mean 'mine'?", then="zoo list")
+@pytest.mark.parametrize(
+    ("options", "code", "parts", "then"),
+    [
+        ("-s targets=nothing_matches", 5, ("lora does not fit", "nothing_matches"), None),
+        ("--seed -1", 2, ("--seed", "got -1"), None),
+        ("--limit many", 2, ("--limit", "many"), "zoo train --help"),
+        ("--precision fp8", 2, ("'fp8'", "auto, bf16, fp32"), None),
+        ("--name new --resume", 3, ("no checkpoint of 'new'",), "--resume"),
+        ("--column stars=label", 2, ("no column 'stars'", "text, label"), "--column text="),
+    ],
+)
+def test_a_setting_that_training_cannot_take_is_refused(
+    options: str, code: int, parts: tuple[str, ...], then: str | None, train: Zoo
+) -> None:
+    refused(train(*options.split()), code, *parts, then=then)
 
 
 def test_no_network_and_nothing_packaged_names_what_to_install_or_give(
@@ -155,10 +175,6 @@ def test_a_parameter_that_the_method_cannot_take_is_refused(
     refused(train("-s", pair), 2, *words)
 
 
-def test_targets_that_the_base_does_not_have_are_named(train: Zoo) -> None:
-    refused(train("-s", "targets=nothing_matches"), 5, "lora does not fit", "nothing_matches")
-
-
 @pytest.mark.parametrize(
     ("option", "value"),
     [
@@ -176,14 +192,6 @@ def test_a_setting_out_of_range_is_refused_by_its_option(option: str, value: str
     refused(train(option, value), 2, f"{option} must be greater than 0", value)
 
 
-def test_a_seed_that_the_generators_cannot_take_is_refused(train: Zoo) -> None:
-    refused(train("--seed", -1), 2, "--seed", "got -1")
-
-
-def test_a_setting_that_is_no_number_is_refused_by_its_option(train: Zoo) -> None:
-    refused(train("--limit", "many"), 2, "--limit", "many", then="zoo train --help")
-
-
 def test_a_budget_smaller_than_one_example_still_trains(train: Zoo, kept: Kept) -> None:
     kept.new = {"narrow"}
     done = train("--batch-tokens", 1, "--limit", 10, "--name", "narrow", "--json")
@@ -192,17 +200,9 @@ def test_a_budget_smaller_than_one_example_still_trains(train: Zoo, kept: Kept) 
     assert done.err.count("each is a batch of its own") == 1
 
 
-def test_an_unknown_precision_is_refused(train: Zoo) -> None:
-    refused(train("--precision", "fp8"), 2, "'fp8'", "auto, bf16, fp32")
-
-
 def test_bf16_on_hardware_without_it_is_refused(train: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zoo.runtime.device.has_bf16", lambda: False)
     refused(train("--precision", "bf16"), 2, "no bf16", then="--precision auto")
-
-
-def test_evaluate_refuses_an_unknown_precision(zoo: Zoo) -> None:
-    refused(zoo("evaluate", "mine", "--precision", "half"), 2, "'half'")
 
 
 @pytest.mark.parametrize("name", ["../evil", "a b", "", ".hidden", "con", "a/b", "x" * 200])
@@ -217,22 +217,25 @@ def test_a_name_that_is_taken_is_refused_before_any_work(train: Zoo) -> None:
     assert "rows:" not in done.err
 
 
-def test_resume_without_a_checkpoint_is_refused(train: Zoo) -> None:
-    refused(train("--name", "new", "--resume"), 3, "no checkpoint of 'new'", then="--resume")
-
-
 # The rows
 
 
-def test_an_empty_file_is_refused(train: Zoo, tmp_path: Path) -> None:
-    empty = tmp_path / "empty.csv"
-    empty.touch()
-    refused(train(data=empty), 2, f"{empty} is empty")
-
-
-def test_a_file_that_is_only_a_header_is_refused(train: Zoo, tmp_path: Path) -> None:
-    data = write_csv(tmp_path / "header.csv", [])
-    refused(train(data=data), 2, f"{data} has no rows")
+@pytest.mark.parametrize(
+    ("name", "content", "part", "then"),
+    [
+        ("empty.csv", b"", "empty.csv is empty", None),
+        ("header.csv", b"text,label\n", "header.csv has no rows", None),
+        ("latin.csv", b"text,label\n" + b"caf\xe9,1\nbad,0\n" * 20, "latin.csv is not UTF-8", "iconv"),
+        ("ragged.csv", b"text,label\ngood,1\nbad, but with a comma,0\n", "line 3", None),
+        ("broken.jsonl", b'{"text": "good", "label": 1}\n{"text": "bad", \n', "broken.jsonl", None),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused(
+    name: str, content: bytes, part: str, then: str | None, train: Zoo, tmp_path: Path
+) -> None:
+    data = tmp_path / name
+    data.write_bytes(content)
+    refused(train(data=data), 2, str(data), part, then=then)
 
 
 def test_a_file_that_is_not_there_is_not_found(train: Zoo, tmp_path: Path) -> None:
@@ -257,28 +260,6 @@ def test_too_few_rows_are_refused(train: Zoo, tmp_path: Path) -> None:
 def test_a_missing_label_column_is_refused_with_those_that_are_there(train: Zoo, tmp_path: Path) -> None:
     data = write_csv(tmp_path / "stars.csv", reviews(), header="text,stars")
     refused(train(data=data), 2, "no column 'label'", "text, stars", then="--column label=NAME")
-
-
-def test_a_column_for_a_role_that_the_task_does_not_have_is_refused(train: Zoo) -> None:
-    refused(train("--column", "stars=label"), 2, "no column 'stars'", "text, label", then="--column text=")
-
-
-def test_a_file_that_is_not_utf_8_is_refused_with_the_conversion(train: Zoo, tmp_path: Path) -> None:
-    data = tmp_path / "latin.csv"
-    data.write_bytes(b"text,label\n" + b"caf\xe9,1\nbad,0\n" * 20)
-    refused(train(data=data), 2, f"{data} is not UTF-8", then="iconv")
-
-
-def test_a_ragged_file_is_refused_with_the_line(train: Zoo, tmp_path: Path) -> None:
-    data = tmp_path / "ragged.csv"
-    data.write_text("text,label\ngood,1\nbad, but with a comma,0\n")
-    refused(train(data=data), 2, str(data), "line 3")
-
-
-def test_broken_json_lines_are_refused(train: Zoo, tmp_path: Path) -> None:
-    data = tmp_path / "broken.jsonl"
-    data.write_text('{"text": "good", "label": 1}\n{"text": "bad", \n')
-    refused(train(data=data), 2, str(data))
 
 
 def test_rows_without_text_are_left_out_with_a_warning_and_their_count(
@@ -555,10 +536,6 @@ def test_a_full_disk_is_one_line_and_nothing_is_registered(
 # Putting an adapter to work
 
 
-def test_predict_without_a_text_is_refused(zoo: Zoo) -> None:
-    refused(zoo("predict", "mine"), 2, "give texts", then="zoo predict mine")
-
-
 def test_predict_with_texts_and_a_file_is_refused(zoo: Zoo, reviews_csv: Path) -> None:
     refused(zoo("predict", "mine", "a text", "-f", reviews_csv), 2, "not both", then="zoo predict mine")
 
@@ -629,19 +606,3 @@ def test_an_adapter_whose_settings_were_altered_is_not_loaded(zoo: Zoo, kept: Ke
     file.write_text(json.dumps(config | {"lora_alpha": 1600}))
     kept.look()
     refused(zoo("predict", "mine", "a text"), 5, str(file), "hash")
-
-
-def test_rm_without_a_terminal_and_without_yes_is_refused(zoo: Zoo) -> None:
-    refused(zoo("rm", "mine"), 2, "no terminal", then="--yes")
-
-
-def test_list_with_a_bound_that_is_no_number_is_refused(zoo: Zoo) -> None:
-    refused(zoo("list", "--min", "accuracy=high"), 2, "'--min accuracy'", "'high'")
-
-
-def test_list_with_a_bound_without_a_value_is_refused(zoo: Zoo) -> None:
-    refused(zoo("list", "--min", "accuracy"), 2, "'accuracy' is not key=value", then="--min")
-
-
-def test_list_sorted_by_what_is_no_metric_is_refused_with_what_is(zoo: Zoo) -> None:
-    refused(zoo("list", "--sort", "nonsense"), 2, "'nonsense'", "created", "accuracy")
