@@ -1,4 +1,4 @@
-"""The commands as a person or a script meets them, when all goes well."""
+"""The commands as a user or a script meets them, when all goes well."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import zoo as package
-from tests.conftest import Result, reviews, run_process, tiny_spec, write_csv
+from tests.conftest import Result, reviews, run_process, write_csv
 from zoo.registry.store import Registry, dump
-from zoo.training import pipeline
 
 Zoo = Callable[..., Result]
 GOOD, BAD = "I loved every minute again last night", "a dull and lifeless film in the cinema"
@@ -29,26 +29,14 @@ HEADER = [
 ]
 
 
-@pytest.fixture(scope="module")
-def trained(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A registry's folder with `first` (lora) and `second` (head) on the tiny BERT, trained once."""
-    folder = tmp_path_factory.mktemp("trained")
-    data = write_csv(folder / "reviews.csv", reviews())
-    registry = Registry(folder / "registry.json")
-    for name, method, seed in (("first", "lora", 1), ("second", "head", 2)):
-        spec = tiny_spec(
-            method, tiny_models["bert"], data, name=name, epochs=2.0, seed=seed, learning_rate=0.01
-        )
-        pipeline.train(spec, registry)
-    return folder
-
-
 @pytest.fixture
-def have(trained: Path, tmp_path: Path) -> Path:
-    """A copy of that registry where `zoo` looks."""
-    folder = tmp_path / "registry"
-    shutil.copytree(trained, folder)
-    return folder
+def have(trained_bert: Registry, tmp_path: Path) -> Path:
+    """A registry's folder with `first` (lora) and `second` (head), where `zoo` looks."""
+    registry = Registry(tmp_path / "registry" / "registry.json")
+    for name, method in (("first", "lora"), ("second", "head")):
+        made = shutil.copytree(trained_bert.adapter_folder(method), registry.work_folder(name) / "made")
+        registry.add(msgspec.structs.replace(trained_bert.get(method), name=name), made)
+    return registry.path.parent
 
 
 def rows_of(result: Result) -> list[dict[str, str]]:
@@ -103,7 +91,7 @@ def test_list_finds_a_base_by_id_alias_hash_prefix_and_folder(
     assert names(zoo("list", "--base", "bert-base-cased")) == ["other"]
     assert names(zoo("list", "--base", "abababab")) == ["other"]
     assert names(zoo("list", "--base", "sha256:" + "ab" * 32)) == ["other"]
-    assert names(zoo("list", "--base", f"local:{tiny_bert.name}")) == ["first", "second"]
+    assert names(zoo("list", "--base", "local:base")) == ["first", "second"]
     assert names(zoo("list", "--base", tiny_bert)) == ["first", "second"]
     assert names(zoo("list", "--base", f"path:{tiny_bert}")) == ["first", "second"]
     assert names(zoo("list", "--base", tiny_models["roberta"])) == []
@@ -390,7 +378,7 @@ def test_version_and_help_answer_and_name_every_command(zoo: Zoo) -> None:
         assert zoo(command, "--help").code == 0
 
 
-def test_terminal_escapes_of_strangers_do_not_reach_stdout(zoo: Zoo, tiny_bert: Path, tmp_path: Path) -> None:
+def test_terminal_escapes_do_not_reach_stdout(zoo: Zoo, tiny_bert: Path, tmp_path: Path) -> None:
     """Labels come from data files, names and flags from a registry that somebody else may have written."""
     marked = {"0": "bad\x1b[31m", "1": "good\x1b]0;title\x07"}
     data = write_csv(tmp_path / "escapes.csv", [(text, marked[label]) for text, label in reviews()])
@@ -461,7 +449,7 @@ def test_a_reader_that_goes_away_is_not_an_error(have: Path) -> None:
     assert done.stderr == ""
 
 
-def test_a_strangers_broken_plugin_is_named_and_harms_nothing(
+def test_a_third_party_broken_plugin_is_named_and_harms_nothing(
     zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = tmp_path / "site"
@@ -471,16 +459,16 @@ def test_a_strangers_broken_plugin_is_named_and_harms_nothing(
     groups = ("methods", "tasks", "sources")
     points = "\n".join(f"[zoo.{group}]\nbroken = zoo_broken" for group in groups)
     (meta / "entry_points.txt").write_text(points)
-    (site / "zoo_broken.py").write_text("raise RuntimeError('made by a stranger')\n")
+    (site / "zoo_broken.py").write_text("raise RuntimeError('made by a third party')\n")
     monkeypatch.syspath_prepend(str(site))
     for command in groups:
         found = zoo(command)
         assert found.code == 0
-        assert "made by a stranger" in found.err
+        assert "made by a third party" in found.err
         assert "zoo-broken 1.0" in found.err
         assert "Traceback" not in found.err
     assert {"full", "head", "lora"} <= {row["name"] for row in rows_of(zoo("methods"))}
     states = {(row["kind"], row["name"]): row["state"] for row in rows_of(zoo("plugins"))}
-    assert "made by a stranger" in states["method", "broken"]
+    assert "made by a third party" in states["method", "broken"]
     assert states["method", "lora"] == "ok"
     assert zoo("train", "broken", "bert-imdb").code == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,13 +62,9 @@ def test_the_adapters_own_dropout_stays_on(tiny_bert: Path) -> None:
     assert rates == {0.25}
 
 
-def test_a_method_that_trains_the_base_keeps_its_dropout(
-    tiny_bert: Path, reviews_csv: Path, registry: Registry
-) -> None:
-    records = [
-        pipeline.train(tiny_spec(method, tiny_bert, reviews_csv), registry) for method in ("full", "lora")
-    ]
-    assert [training(record).base_dropout for record in records] == ["keep", "off"]
+def test_a_method_that_trains_the_base_keeps_its_dropout(trained_bert: Registry) -> None:
+    kept = [training(trained_bert.get(method)).base_dropout for method in ("full", "lora")]
+    assert kept == ["keep", "off"]
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(
@@ -192,29 +190,23 @@ def test_progress_names_the_loss_the_metric_and_the_time_left(
 
 
 def test_plain_peft_gives_the_probabilities_of_zoo_predict(
-    zoo: Callable[..., Result], tiny_bert: Path, reviews_csv: Path, registry: Registry, tmp_path: Path
+    zoo: Callable[..., Result], trained_bert: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a process that knows nothing of the zoo, from the snippet that the card prints."""
-    import re
-    import subprocess
-    import sys
-
-    zoo("train", "lora", "bert-imdb", "--base", tiny_bert, "--data", reviews_csv, "--epochs", 2, "--lr", 0.01)
-    folder = tmp_path / "registry" / "adapters" / "lora-bert-imdb"
-    card = (folder / "README.md").read_text(encoding="utf-8")
-    snippet = re.search(r"```python\n(.*?)```", card, re.DOTALL)
+    """By the snippet of the card; tests/cards/test_snippets.py runs those in a process without the zoo."""
+    folder = trained_bert.adapter_folder("lora")
+    snippet = re.search(r"```python\n(.*?)```", (folder / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert snippet is not None
     assert "zoo" not in snippet[1].replace("adapter-zoo", "")
-    done = subprocess.run(
-        [sys.executable, "-c", snippet[1]], cwd=folder.parent, capture_output=True, text=True, check=True
-    )
-    plain = [float(number) for number in re.findall(r"\d\.\d+(?:e-\d+)?", done.stdout)]
-    ours = zoo("predict", "lora-bert-imdb", "A film to remember.", "--json").json[0]["probabilities"]
+    monkeypatch.chdir(folder.parent)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(snippet[1], {})
+    plain = [float(number) for number in re.findall(r"\d\.\d+(?:e-\d+)?", printed.getvalue())]
+    text = "A film to remember."
+    done = zoo("predict", "lora", text, "--registry", trained_bert.path, "--json")
+    ours = done.json[0]["probabilities"]
     assert plain == pytest.approx(list(ours.values()), abs=1e-4)  # torch prints four digits
-    loaded = inference.load("lora-bert-imdb", registry)
-    assert ours == pytest.approx(
-        inference.predict(loaded, ["A film to remember."])[0]["probabilities"], abs=1e-6
-    )
+    loaded = inference.load("lora", trained_bert)
+    assert ours == pytest.approx(inference.predict(loaded, [text])[0]["probabilities"], abs=1e-6)
 
 
 def largest_difference(registry: Registry, *records: AdapterRecord) -> float:
