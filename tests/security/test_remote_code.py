@@ -64,7 +64,7 @@ def test_a_template_in_a_file_of_its_own_is_judged_alike(tmp_path: Path) -> None
     path = tmp_path / "chat_template.jinja"
     path.write_text("{{ cycler.__init__.__globals__.os }}", encoding="utf-8")
     with pytest.raises(IncompatibleError, match="__init__"):
-        check_template(path)
+        check_template(path, path.read_text(encoding="utf-8"))
 
 
 def test_every_tokenizer_that_the_tiny_models_save_is_let_in(tiny_models: dict[str, Path]) -> None:

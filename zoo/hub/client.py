@@ -162,6 +162,11 @@ def status_of(error: BaseException) -> int | None:
     return None
 
 
+def was_refused(error: BaseException) -> bool:
+    """Did the Hub refuse the request? Else, a server that failed may have applied it."""
+    return (status_of(error) or 500) < 500
+
+
 @contextmanager
 def log_client_warnings(report: Report) -> Iterator[None]:
     """Report what the client logs of its own retries, without URLs: some are signed."""

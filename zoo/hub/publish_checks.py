@@ -10,15 +10,12 @@ from zoo.adapters.integrity import changed_files
 from zoo.cards.redact import is_hub_id
 from zoo.cards.validate import NO_BLOCK, differs, validate
 from zoo.errors import ZooError
-from zoo.hub.client import status_of
+from zoo.hub.client import was_refused
 from zoo.hub.repo import find_model
 from zoo.models.fingerprint import canonical, is_among
 from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId
 from zoo.runtime.checks import FAILED, OK, WARNING, CheckResult, some
 from zoo.runtime.console import Report
-
-_SERVER_FAILS = 500
-"""HTTP statuses below it are answers."""
 
 
 def check_licence(record: AdapterRecord, licence: str | None) -> CheckResult:
@@ -61,9 +58,8 @@ def check_base(record: AdapterRecord, asserted: str | None, report: Report) -> t
     try:
         found = find_model(name, revision, report)
     except ZooError as error:
-        answered = (status_of(error) or _SERVER_FAILS) < _SERVER_FAILS
         detail = f"{name}, not compared with the Hub's weights: {str(error).rstrip('.')}"
-        return named, CheckResult("base", FAILED if answered and not same else WARNING, detail, ask)
+        return named, CheckResult("base", FAILED if was_refused(error) and not same else WARNING, detail, ask)
     if not base.weights:
         return named, CheckResult("base", WARNING, f"{name}, of which no hashes were recorded to compare")
     if is_among(base, {file.sha256 for file in found.files.values() if file.sha256}):

@@ -14,15 +14,15 @@ from typing import Any
 
 from zoo import __version__
 from zoo.errors import Interrupted, UnreachableError, UsageError
-from zoo.hub.client import client, log_client_warnings, retrying, status_of, to_zoo_error
+from zoo.hub.client import client, log_client_warnings, retrying, status_of, to_zoo_error, was_refused
 from zoo.hub.repo import HubModel, Remote
 from zoo.plugins.hookspecs import hookimpl
 from zoo.registry.schema import AdapterRecord, HubId
 from zoo.runtime.console import Report
 
 _MAIN = "main"
-_STALE, _SERVER_FAILS = 412, 500
-"""HTTP statuses: of a commit whose parent is not the last one; below the second, the server has answered."""
+_STALE = 412
+"""The HTTP status of a commit whose parent is not the last one."""
 _AGAIN = "the same command again: it looks first what has arrived"
 
 
@@ -129,7 +129,7 @@ class Upload:
                     parent_commit=head,
                 )
             except Exception as error:
-                if (status_of(error) or _SERVER_FAILS) < _SERVER_FAILS:  # an answer: it was not applied
+                if was_refused(error):
                     found = landed() if status_of(error) == _STALE else None
                     self._unsure = False
                     if found is not None:

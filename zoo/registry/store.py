@@ -368,7 +368,7 @@ class _Schema(msgspec.Struct):
 
 
 def _refuse_newer(content: bytes | msgspec.Raw, what: str) -> None:
-    """Said before anything else: a newer file looks damaged to an older zoo, which must not "repair" it."""
+    """Refuse first of all: a newer file looks damaged to an older zoo, which must not "repair" it."""
     try:
         schema = msgspec.json.decode(content, type=_Schema).schema
     except (msgspec.DecodeError, UnicodeDecodeError):

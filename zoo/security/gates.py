@@ -87,22 +87,16 @@ def check_file_name(name: str) -> str:
     Raises:
         IncompatibleError: it would leave its folder, or is no name that a disk takes.
     """
-    why = (
-        "it is no name"
-        if name in ("", ".", "..")
-        else "it has a separator"
-        if "/" in name or "\\" in name
-        else "it names a drive or a stream"
-        if ":" in name
-        else "it has control characters"
-        if not name.isprintable()
-        else "Windows takes no such name"
-        if _RESERVED.fullmatch(name) or name != name.strip(" ").rstrip(".") or set(name) & set('<>"|?*')
-        else "it is too long"
-        if len(name.encode()) > _LONGEST_NAME
-        else None
-    )
-    if why:
+    is_bare = name == name.strip(" ").rstrip(".") and not set(name) & set('<>"|?*')
+    problems = {
+        "it is no name": name in ("", ".", ".."),
+        "it has a separator": "/" in name or "\\" in name,
+        "it names a drive or a stream": ":" in name,
+        "it has control characters": not name.isprintable(),
+        "Windows takes no such name": _RESERVED.fullmatch(name) or not is_bare,
+        "it is too long": len(name.encode("utf-8", "replace")) > _LONGEST_NAME,
+    }
+    if why := next((why for why, applies in problems.items() if applies), None):
         raise IncompatibleError(f"the file name '{named(name)}' is refused: {why}.")
     return name
 
@@ -149,7 +143,7 @@ def check_incoming(folder: Path) -> list[str]:
         elif name.endswith(".json"):
             check_json(path)
         elif name.endswith(".jinja"):
-            check_template(path)
+            check_template(path, read_text(path))
         elif name.endswith((".md", ".txt")):
             read_text(path)
     if (config_file := files.get(CONFIG_FILE)) and (weights := files.get("adapter_model.safetensors")):

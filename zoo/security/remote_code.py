@@ -10,7 +10,7 @@ from typing import Any
 from zoo.errors import IncompatibleError
 from zoo.models.safetensors_header import named
 from zoo.security.adapter_config import REMEDY
-from zoo.security.safe_read import read_json, read_text
+from zoo.security.safe_read import read_json
 
 _CODE_KEYS = {
     "auto_map": "names Python code that comes with it",
@@ -41,18 +41,21 @@ def check_json(path: Path) -> None:
         if key in _KERNEL_KEYS and "/" in str(value):
             raise IncompatibleError(f"{path} sets {key} = '{named(str(value))}': it fetches code.", REMEDY)
         if isinstance(value, str) and key in _TEMPLATE_KEYS:
-            _check_template(path, value)
+            check_template(path, value)
         if isinstance(value, str) and _VOCABULARY_KEY.fullmatch(key) and _leaves(value):
             raise IncompatibleError(f"{path} sets {key} = '{named(value)}': a file elsewhere.", REMEDY)
 
 
-def check_template(path: Path) -> None:
-    """A chat template in a file of its own.
+def check_template(path: Path, template: str) -> None:
+    """Refuse a chat template of `path` that reaches for more than its text; so does jinja's sandbox.
 
     Raises:
         IncompatibleError: it is no mere template.
     """
-    _check_template(path, read_text(path))
+    if found := _REACHES_OUT.search(template):
+        raise IncompatibleError(f"{path} has a chat template that reaches for '{named(found[0])}'.", REMEDY)
+    if len(template) > _LONGEST_TEMPLATE:
+        raise IncompatibleError(f"{path} has a chat template of {len(template):,} characters.")
 
 
 def _entries(value: Any) -> Iterator[tuple[str, Any]]:
@@ -71,11 +74,3 @@ def _leaves(value: str) -> bool:
     """Is it a path out of the adapter's folder to something that is there?"""
     is_outside = value.startswith(("/", "\\", "~")) or ".." in value or value[1:2] == ":"
     return value.startswith(("\\\\", "//")) or (is_outside and Path(value).expanduser().exists())
-
-
-def _check_template(path: Path, template: str) -> None:
-    """transformers runs templates in jinja's sandbox, which refuses these too: this is a second barrier."""
-    if found := _REACHES_OUT.search(template):
-        raise IncompatibleError(f"{path} has a chat template that reaches for '{named(found[0])}'.", REMEDY)
-    if len(template) > _LONGEST_TEMPLATE:
-        raise IncompatibleError(f"{path} has a chat template of {len(template):,} characters.")
