@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,48 +20,36 @@ GLUE = "nyu-mll/glue"
 RUN = ("--epochs", 1, "--precision", "fp32")
 TRAIN = ("train", "lora", "bert-imdb", "--limit", 20, "--eval-limit", 20, *RUN)
 MRPC = ("train", "lora", "bert-mrpc", "--limit", 20, "--name", "mine", *RUN)
-_CARD = """---
-license: other
-configs:
-- config_name: plain_text
-  data_files:
-  - split: train
-    path: plain_text/train-*
-  - split: test
-    path: plain_text/test-*
----
-# A data set
-"""
-_GLUE_CARD = """---
-license: other
-configs:
-- config_name: cola
-  data_files:
-  - split: train
-    path: cola/train-*
-- config_name: mrpc
-  data_files:
-  - split: train
-    path: mrpc/train-*
-  - split: validation
-    path: mrpc/validation-*
-  - split: test
-    path: mrpc/test-*
----
-# Several data sets
-"""
+
+
+def write_card(folder: Path, **configs: list[str]) -> None:
+    """A data set's README, which declares the splits of each configuration."""
+    lines = ["---", "license: other", "configs:"]
+    for name, splits in configs.items():
+        lines += [f"- config_name: {name}", "  data_files:"]
+        for split in splits:
+            lines += [f"  - split: {split}", f"    path: {name}/{split}-*"]
+    folder.mkdir(parents=True)
+    (folder / "README.md").write_text("\n".join([*lines, "---", "# A data set", ""]), encoding="utf-8")
+
+
+def write_rows(folder: Path, split: str, columns: Mapping[str, Any], **features: Any) -> None:
+    from datasets import Dataset, Features, Value
+
+    kinds = {
+        name: Value("string" if isinstance(values[0], str) else "int64") for name, values in columns.items()
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = Dataset.from_dict(columns, features=Features(kinds | features))
+    rows.to_parquet(folder / f"{split}-00000-of-00001.parquet")
 
 
 def save_glue(folder: Path) -> None:
     """`mrpc` as the Hub has it: parquet with class labels, and no labels in the test split."""
-    from datasets import ClassLabel, Dataset, Features, Value
+    from datasets import ClassLabel
 
-    (folder / "mrpc").mkdir(parents=True)
-    (folder / "cola").mkdir()
-    (folder / "README.md").write_text(_GLUE_CARD, encoding="utf-8")
-    names = ClassLabel(names=["not_equivalent", "equivalent"])
-    text = Value("string")
-    features = Features({"sentence1": text, "sentence2": text, "label": names, "idx": Value("int32")})
+    write_card(folder, cola=["train"], mrpc=["train", "validation", "test"])
+    write_rows(folder / "cola", "train", {"sentence": ["a"], "label": [0]})
     for split, rows in (("train", 60), ("validation", 20), ("test", 10)):
         texts = [f"{one} ({split})" for one, _ in reviews(rows)]
         columns = {
@@ -69,29 +58,20 @@ def save_glue(folder: Path) -> None:
             "label": [-1 if split == "test" else index % 2 for index in range(rows)],
             "idx": list(range(rows)),
         }
-        Dataset.from_dict(columns, features=features).to_parquet(
-            folder / "mrpc" / f"{split}-00000-of-00001.parquet"
-        )
-    Dataset.from_dict({"sentence": ["a"], "label": [0]}).to_parquet(
-        folder / "cola" / "train-00000-of-00001.parquet"
-    )
+        write_rows(folder / "mrpc", split, columns, label=ClassLabel(names=["not_equivalent", "equivalent"]))
 
 
 def save_moods(folder: Path) -> None:
     """A data set of one configuration that names its classes."""
-    from datasets import ClassLabel, Dataset, Features, Value
+    from datasets import ClassLabel
 
-    names = ClassLabel(names=["joy", "anger", "fear"])
-    rows = {"text": [text for text, _ in reviews()], "label": [index % 3 for index in range(60)]}
-    features = Features({"text": Value("string"), "label": names})
-    Dataset.from_dict(rows, features=features).to_parquet(folder / "train-00000-of-00001.parquet")
+    columns = {"text": [text for text, _ in reviews()], "label": [index % 3 for index in range(60)]}
+    write_rows(folder, "train", columns, label=ClassLabel(names=["joy", "anger", "fear"]))
 
 
 @pytest.fixture(scope="module")
 def hub(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalHub]:
     """BERT and IMDB, small; a gated model, and one with pickled weights only."""
-    import pandas as pd
-
     root = tmp_path_factory.mktemp("hub")
     for repo, licence in ((BERT, "apache-2.0"), ("org/gated", "other"), ("org/pickled", "mit")):
         shutil.copytree(tiny_models["bert"], root / "models" / repo)
@@ -101,18 +81,13 @@ def hub(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
         root / "models" / "org/pickled" / "pytorch_model.bin"
     )
     data = root / "datasets" / IMDB
-    (data / "plain_text").mkdir(parents=True)
-    (data / "README.md").write_text(_CARD, encoding="utf-8")
+    write_card(data, plain_text=["train", "test"])
     for split, rows, seed in (("train", 60, 0), ("test", 40, 1)):
-        frame = pd.DataFrame(
-            [(f"{text} ({split})", int(label)) for text, label in reviews(rows, seed)],
-            columns=["text", "label"],
-        )
-        frame.to_parquet(data / "plain_text" / f"{split}-00000-of-00001.parquet")
+        made = reviews(rows, seed)
+        columns = {"text": [f"{text} ({split})" for text, _ in made], "label": [int(one) for _, one in made]}
+        write_rows(data / "plain_text", split, columns)
     save_glue(root / "datasets" / GLUE)
-    named = root / "datasets" / "org/moods"
-    named.mkdir(parents=True)
-    save_moods(named)
+    save_moods(root / "datasets" / "org/moods")
     with LocalHub(root, aliases={"bert-base-cased": BERT}) as served:
         yield served
 
