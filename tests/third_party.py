@@ -1,8 +1,9 @@
-"""Adapters as strangers make them: PEFT's config, safetensors weights of the right shapes, and no record."""
+"""Third-party adapters: PEFT's config, safetensors weights of the right shapes, and no record."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -100,3 +101,11 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
         close_session()
         yield served
     close_session()
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that were to be waited, and are not; the local Hub's own threads wait for none."""
+    found: list[float] = []
+    monkeypatch.setattr(time, "sleep", lambda seconds: found.append(seconds) if seconds else None)
+    return found

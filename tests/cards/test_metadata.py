@@ -1,4 +1,4 @@
-"""What the Hub reads of a card: its own client reads the same, whatever strangers wrote."""
+"""What the Hub reads of a card: its own client reads the same, whatever untrusted text is in it."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_number_without_end_is_text() -> None:
 
 
 @pytest.mark.parametrize("nasty", NASTY)
-def test_no_text_of_a_stranger_breaks_the_front_matter(nasty: str) -> None:
+def test_no_untrusted_text_breaks_the_front_matter(nasty: str) -> None:
     record = make_record(
         name=nasty,
         labels=[nasty, f"{nasty}2"],

@@ -11,7 +11,7 @@ from zoo.registry.schema import UNKNOWN, AdapterRecord
 
 
 def secretive() -> AdapterRecord:
-    """A record with a folder of the maker in every field that takes one."""
+    """A record with a folder of its author in every field that takes one."""
     record = make_record()
     spec = msgspec.structs.replace(
         record.spec,

@@ -1,4 +1,4 @@
-"""The model card says what the record says, whatever strangers wrote into it."""
+"""The model card says what the record says, whatever untrusted text is in it."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_an_adapter_that_others_made_has_a_card_that_says_unknown() -> None:
 
 
 @pytest.mark.parametrize("repo", [None, "me/mine"])
-def test_a_card_names_no_folder_of_the_maker(repo: str | None) -> None:
+def test_a_card_names_no_folder_of_its_author(repo: str | None) -> None:
     record = make_record(
         spec=msgspec.structs.replace(make_record().spec, data="path:/home/anna/my reviews.csv"),
         data=make_data(id="local:my reviews.csv", location="path:/home/anna/my reviews.csv"),
@@ -243,7 +243,7 @@ def test_the_zoos_command_fits_the_task_and_the_name_that_pull_gives() -> None:
 
 
 @pytest.mark.parametrize("nasty", NASTY)
-def test_no_text_of_a_stranger_is_markup_or_moves_a_cursor(nasty: str) -> None:
+def test_no_untrusted_text_is_markup_or_moves_a_cursor(nasty: str) -> None:
     record = make_record(
         name=nasty,
         labels=[nasty],

@@ -156,7 +156,7 @@ def test_a_snippet_opens_the_base_at_the_commit_that_was_trained_on() -> None:
     ['"); import os; os._exit(7)  #', "a\nraise SystemExit(7)", "\\", "'''", '"""', "\u2028x", "{0}", "{x}"],
 )
 @pytest.mark.parametrize("task", ["bert-imdb", "bert-mrpc", "tinyllama-chat", "clip-retrieval", "unknown"])
-def test_no_text_of_a_stranger_is_code(nasty: str, task: str) -> None:
+def test_no_untrusted_text_is_code(nasty: str, task: str) -> None:
     import ast
 
     from zoo.plugins import manager

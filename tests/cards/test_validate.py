@@ -186,7 +186,7 @@ def test_an_unreadable_front_matter_is_said() -> None:
         ("license: mit\nlicense: mit", "'license' is there twice"),
     ],
 )  # fmt: skip
-def test_what_the_hub_refuses_is_said(line: str, said: str) -> None:
+def test_what_the_hub_refuses_is_reported(line: str, said: str) -> None:
     key = line.partition(":")[0]
     rest = [] if key == "license" else ["license: mit"]
     found = validate("\n".join(["---", *rest, line, "---", "", "# Title"]))

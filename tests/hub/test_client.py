@@ -1,4 +1,4 @@
-"""The Hub's client behind one door: its exceptions in our words, retries bounded, and no tokens."""
+"""The Hub's client: its exceptions as ZooErrors, bounded retries, and no tokens."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.hub.local_hub import LocalHub
+from tests.third_party import waits as waits
 from zoo.errors import AuthError, IncompatibleError, NotFoundError, UnreachableError, UsageError, ZooError
 from zoo.hub import client as door
 from zoo.runtime.console import RecordingReport
@@ -30,14 +31,6 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         hub.put(REPO, {"README.md": b"x"})
         yield hub
-
-
-@pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds that were to be waited, and are not; the Hub's own threads wait for none."""
-    found: list[float] = []
-    monkeypatch.setattr(time, "sleep", lambda seconds: found.append(seconds) if seconds else None)
-    return found
 
 
 def caught(call: Callable[[], object]) -> Exception:
@@ -88,7 +81,7 @@ def test_what_the_server_says_is_cut_and_cannot_move_the_cursor(served: LocalHub
     assert len(words) < 300
 
 
-def test_what_never_reached_the_hub_is_said_so(served: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_never_reached_the_hub_is_named(served: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     assert "cannot be reached (" in str(door.to_zoo_error(REPO, caught(ask)))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
@@ -127,7 +120,7 @@ def test_a_token_that_cannot_be_a_header_is_not_shown(
 # trying again
 
 
-def test_what_passes_is_tried_again_and_said(served: LocalHub, waits: list[float]) -> None:
+def test_a_transient_failure_is_tried_again_and_reported(served: LocalHub, waits: list[float]) -> None:
     served.fail("GET", REPO, status=502)
     served.fail("GET", REPO, cut="before")
     heard = RecordingReport()
@@ -184,7 +177,7 @@ def test_what_has_landed_is_not_sent_again(served: LocalHub, waits: list[float])
     assert len(sent) == 1
 
 
-def test_the_clients_own_retries_are_said_without_its_addresses(
+def test_the_clients_own_retries_are_reported_without_its_addresses(
     served: LocalHub, waits: list[float], tmp_path: Path
 ) -> None:
     served.fail("POST", "/preupload/", status=500)

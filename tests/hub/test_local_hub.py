@@ -193,7 +193,7 @@ def test_half_a_commit_changes_nothing(me: HfApi, hub: LocalHub) -> None:
         ),
     ],
 )
-def test_a_card_with_a_fault_is_refused_in_words(
+def test_a_card_with_a_fault_is_refused_with_its_reason(
     me: HfApi, hub: LocalHub, change: dict[str, Any], message: str
 ) -> None:
     me.create_repo(REPO)

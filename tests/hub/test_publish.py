@@ -14,6 +14,7 @@ import pytest
 from tests.conftest import Result, run_process
 from tests.hub.local_hub import LocalHub
 from tests.records import make_base, make_record
+from tests.third_party import waits as waits
 from zoo.cards import render
 from zoo.models.fingerprint import file_ids
 from zoo.models.hash_cache import sha256
@@ -89,14 +90,6 @@ def online(hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(f"huggingface_hub.constants.{name}", value)
     monkeypatch.setenv("HF_HOME", str(home))
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-
-
-@pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds that were to be waited, and are not; the Hub's own threads wait for none."""
-    found: list[float] = []
-    monkeypatch.setattr(time, "sleep", lambda seconds: found.append(seconds) if seconds else None)
-    return found
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ def test_a_record_that_fits_its_files_is_kept_and_its_metrics_are_as_its_author_
     assert "majority accuracy\t0.5000  0.4500 to 0.5500  n 1000  as its author states" in shown
 
 
-def test_a_record_beside_other_weights_is_not_believed(
+def test_a_record_beside_other_weights_is_not_trusted(
     zoo: Zoo, hub: LocalHub, files: dict[str, bytes], tmp_path: Path
 ) -> None:
     changed = bytearray(files[_WEIGHTS])
@@ -160,7 +160,7 @@ def test_a_private_one_is_pulled_with_its_token_and_unknown_without(
     assert (done.code, "hf_mine" in done.out + done.err) == (0, False)
 
 
-def test_offline_is_said(zoo: Zoo) -> None:
+def test_offline_is_reported(zoo: Zoo) -> None:
     done = zoo("pull", REPO)  # the tests run with HF_HUB_OFFLINE=1
     assert (done.code, "HF_HUB_OFFLINE forbids asking" in done.error) == (3, True)
 

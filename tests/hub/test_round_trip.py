@@ -52,7 +52,7 @@ print(json.dumps([logits, predict(loaded, sys.argv[2:])]))
 
 
 class Machine:
-    """Somebody's computer: a home, a registry, caches; and all that was ever said on it."""
+    """Somebody's computer: a home, a registry, caches; and all that was ever printed on it."""
 
     def __init__(self, folder: Path, hub: LocalHub):
         self.folder, self.hub = folder, hub
@@ -136,7 +136,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_it_is_one_commit_with_all_that_a_stranger_needs_and_the_second_publish_is_none(story: Story) -> None:
+def test_it_is_one_commit_with_all_that_others_need_and_the_second_publish_is_none(story: Story) -> None:
     assert set(story.hub.files(REPO)) - {".gitattributes"} == {
         "README.md",
         "adapter_config.json",
@@ -166,12 +166,12 @@ def test_what_was_published_names_its_base_its_data_and_its_results(story: Story
     assert {metric["type"] for metric in result["results"][0]["metrics"]} >= {"accuracy"}
 
 
-def test_no_path_of_the_makers_machine_is_published(story: Story) -> None:
+def test_no_path_of_the_authors_machine_is_published(story: Story) -> None:
     for name, content in story.hub.files(REPO).items():
         assert b"/maker" not in content, name
 
 
-def test_the_pulled_adapter_says_what_the_makers_said(story: Story) -> None:
+def test_the_pulled_adapter_predicts_what_the_authors_did(story: Story) -> None:
     """The base is fetched when it is needed, and not before."""
     assert story.pulled.code == 0, story.pulled.err
     assert not [path for path in story.fetched if BASE in path and path.endswith(".safetensors")]

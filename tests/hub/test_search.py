@@ -114,13 +114,13 @@ def test_a_card_of_any_form_is_no_traceback(zoo: Zoo, hub: LocalHub, more: dict[
     assert repos(zoo, "odd") == ["eve/odd"]
 
 
-def test_the_words_of_strangers_move_no_cursor(zoo: Zoo, hub: LocalHub) -> None:
+def test_untrusted_text_moves_no_cursor(zoo: Zoo, hub: LocalHub) -> None:
     hub.put("eve/odd", card("x/\x1b[2Jy\tz", "adapter-zoo", "lora"))
     done = zoo("search", "odd")
     assert (done.code, "\x1b" in done.out, len(done.out.splitlines()[1].split("\t"))) == (0, False, 8)
 
 
-def test_offline_is_said(zoo: Zoo) -> None:
+def test_offline_is_reported(zoo: Zoo) -> None:
     done = zoo("search", "x")
     assert (done.code, "HF_HUB_OFFLINE forbids that" in done.error) == (3, True)
 

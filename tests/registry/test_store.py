@@ -50,7 +50,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def python(source: str, *args: object) -> subprocess.Popen[str]:
-    """A process with the tests' helpers at hand."""
+    """A process with the tests' helpers importable."""
     head = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
     return subprocess.Popen(
         [sys.executable, "-c", head + source, *map(str, args)],

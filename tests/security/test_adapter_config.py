@@ -12,7 +12,7 @@ from zoo.errors import IncompatibleError
 from zoo.security.adapter_config import KNOWN, check_config, without_unknown
 
 WILD = sorted((SHARED / "adapters_in_the_wild").glob("*/adapter_config.json"))
-"""As strangers wrote them."""
+"""As third parties wrote them."""
 
 
 def lora(**changes: Any) -> dict[str, Any]:
@@ -37,8 +37,8 @@ def refusal(config: dict[str, Any]) -> str:
     return str(caught.value)
 
 
-@pytest.mark.skipif(not WILD, reason="the collection of strangers' configs is not beside the repository")
-def test_every_config_that_strangers_wrote_for_peft_passes() -> None:
+@pytest.mark.skipif(not WILD, reason="the collection of third-party configs is not beside the repository")
+def test_every_third_party_config_for_peft_passes() -> None:
     passed = 0
     for path in WILD:
         try:
@@ -65,7 +65,7 @@ def test_the_allow_list_is_that_of_the_installed_peft() -> None:
     assert sorted(keys - KNOWN) == []
 
 
-def test_keys_of_nobody_are_taken_out_by_name_and_the_others_stay() -> None:
+def test_unknown_keys_are_removed_by_name_and_the_others_stay() -> None:
     kept, dropped = without_unknown(lora(enable_lora=None, of_next_year={"a": 1}))
     assert kept == lora()
     assert dropped == ["enable_lora", "of_next_year"]

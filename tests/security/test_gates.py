@@ -149,7 +149,7 @@ def test_pickled_weights_beside_safetensors_are_left_out_aloud(folder: Path) -> 
     assert check_incoming(folder) == ["left out: adapter_model.bin, optimizer.pt"]
 
 
-def test_keys_that_peft_does_not_know_are_remarked_on(folder: Path) -> None:
+def test_keys_that_peft_does_not_know_are_a_warning(folder: Path) -> None:
     change(folder / "adapter_config.json", enable_lora=None)
     assert check_incoming(folder) == [
         "adapter_config.json has keys that PEFT 0.21 does not know: enable_lora"

@@ -110,5 +110,5 @@ def test_a_signed_address_keeps_its_path_and_loses_its_signature() -> None:
         ("naïve 模型 👩‍🚀", "naïve 模型 👩‍🚀"),
     ],
 )
-def test_text_of_strangers_loses_what_moves_a_cursor_and_nothing_else(text: str, shown: str) -> None:
+def test_untrusted_text_loses_what_moves_a_cursor_and_nothing_else(text: str, shown: str) -> None:
     assert clean(text) == shown

@@ -51,7 +51,7 @@ class Machine:
         return run_process(*args, env=settings, cwd=self.root / "work")
 
     def refuses(self, files: Mapping[str, bytes], *said: str, code: int = 5) -> Result:
-        """Pull a repository of these files: refused in a line that says these words, and nothing is left."""
+        """Pull a repository of these files: refused in a line with this message, and nothing is left."""
         self.hub.put(REPO, files)
         done = self.zoo("pull", REPO)
         assert done.code == code, done.err
@@ -98,11 +98,11 @@ def weights(value: float = 1.0) -> bytes:
 
 
 def adapter(**changes: bytes) -> Files:
-    """An adapter of a stranger with nothing wrong, and what is wrong with it."""
+    """An untrusted adapter with nothing wrong, and what is wrong with it."""
     return {"adapter_config.json": config(), "adapter_model.safetensors": weights(), **changes}
 
 
-def test_a_strangers_honest_adapter_is_pulled(machine: Machine) -> None:
+def test_an_untrusted_but_honest_adapter_is_pulled(machine: Machine) -> None:
     """Else the tests below prove nothing."""
     machine.hub.put(REPO, adapter())
     done = machine.zoo("pull", REPO)
@@ -280,7 +280,7 @@ def test_the_token_is_in_no_output_log_or_file_even_where_the_hub_repeats_it(
     assert not any(CANARY.encode() in path.read_bytes() for path in kept)
 
 
-def test_escapes_and_markup_of_a_stranger_never_reach_the_terminal(machine: Machine) -> None:
+def test_untrusted_escapes_and_markup_never_reach_the_terminal(machine: Machine) -> None:
     card = f"---\nlicense: mit\ntags: [peft]\n---\n# {ESCAPES} [bold red]adapter[/]\n"
     tokenizer = json.dumps({"note": ESCAPES}).encode()
     files = adapter(**{"README.md": card.encode(), "tokenizer_config.json": tokenizer})
@@ -303,7 +303,7 @@ def test_escapes_and_markup_of_a_stranger_never_reach_the_terminal(machine: Mach
 HOSTILE_YAML = '!!python/object/apply:os.system ["touch {trace}"]'
 
 
-def test_yaml_of_a_stranger_is_neither_run_nor_carried_into_a_card(machine: Machine) -> None:
+def test_untrusted_yaml_is_neither_run_nor_carried_into_a_card(machine: Machine) -> None:
     evil = HOSTILE_YAML.format(trace=machine.trace)
     injected = "a/b\nlicense: stolen\ntags: [evil]\n---\n# [x](javascript:alert)"
     card = f"---\nlicense: {evil}\nbase_model: {evil}\n---\n# An adapter\n"
