@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Result, run_process
+from tests.conftest import Result, run_process, tiny_spec
 from tests.records import add_record
 from zoo.adapters.chat import Chat
-from zoo.registry.schema import AdapterSpec
 from zoo.registry.store import Registry
 from zoo.tasks.causal_lm.generation import Sampling
 from zoo.training import pipeline
@@ -25,13 +24,9 @@ SHORT = Sampling(max_new_tokens=12)
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("chat")
-
-
-@pytest.fixture(scope="module")
-def mine(home: Path, tiny_models: dict[str, Path]) -> Registry:
+def mine(tmp_path_factory: pytest.TempPathFactory, tiny_models: dict[str, Path]) -> Registry:
     """`sums` answers every question the same, `whole` is a model of its own, `film` does not chat."""
+    home = tmp_path_factory.mktemp("chat")
     registry = Registry(home / "registry.json")
     data = home / "sums.json"
     rows = [{"instruction": f"what is {n} and {n}", "output": "it is six"} for n in range(40)]
@@ -41,20 +36,9 @@ def mine(home: Path, tiny_models: dict[str, Path]) -> Registry:
         "full": ("whole", 5e-3, {}),
     }
     for method, (name, rate, params) in rates.items():
-        spec = AdapterSpec(
-            method=method,
-            task="tinyllama-chat",
-            name=name,
-            base=str(tiny_models["llama"]),
-            data=str(data),
-            max_length=64,
-            params=params,
-            epochs=30.0,
-            learning_rate=rate,
-            batch_tokens=512,
-            precision="fp32",
-        )
-        pipeline.train(spec, registry)
+        settings: dict[str, Any] = {"max_length": 64, "epochs": 30.0, "batch_tokens": 512, "params": params}
+        settings |= {"task": "tinyllama-chat", "name": name, "learning_rate": rate}
+        pipeline.train(tiny_spec(method, tiny_models["llama"], data, **settings), registry)
     add_record(registry, "film")
     return registry
 

@@ -21,8 +21,7 @@ from zoo.adapters.load import Adapters
 from zoo.errors import IncompatibleError, NotFoundError, UnreachableError
 from zoo.models.shared_base import Bases, options_key
 from zoo.plugins import manager
-from zoo.registry.schema import AdapterRecord
-from zoo.registry.store import Registry, dump
+from zoo.registry.store import Registry
 from zoo.runtime.console import RecordingReport, Report
 from zoo.tasks.text_classification import TextClassification
 from zoo.training import pipeline
@@ -295,10 +294,9 @@ def mine(trained: Registry, tmp_path: Path) -> Registry:
     return Registry(tmp_path / "copy" / "registry.json")
 
 
-def change(registry: Registry, record: AdapterRecord) -> None:
-    content = msgspec.json.decode(registry.path.read_bytes())
-    content["adapters"][record.name] = msgspec.to_builtins(record)
-    registry.path.write_bytes(dump(content))
+def rebase(registry: Registry, name: str, **changes: Any) -> None:
+    record = registry.get(name)
+    registry.replace(msgspec.structs.replace(record, base=msgspec.structs.replace(record.base, **changes)))
 
 
 def test_a_lost_file_is_known_before_anything_is_loaded(mine: Registry, counts: Counts) -> None:
@@ -309,10 +307,7 @@ def test_a_lost_file_is_known_before_anything_is_loaded(mine: Registry, counts: 
 
 
 def test_another_base_is_known_before_anything_is_loaded(mine: Registry, counts: Counts) -> None:
-    record = mine.get("lora-2")
-    weights = dict.fromkeys(record.base.weights, "0" * 64)
-    other = msgspec.structs.replace(record.base, weights=weights, tensors_sha256="0" * 64)
-    change(mine, msgspec.structs.replace(record, base=other))
+    rebase(mine, "lora-2", weights={"model.safetensors": "0" * 64}, tensors_sha256="0" * 64)
     with pytest.raises(IncompatibleError, match="'lora-2' was trained on"):
         list(evaluate.evaluate_all(("lora-1", "lora-2"), mine))
     assert set(counts.values()) == {0}
@@ -321,7 +316,7 @@ def test_another_base_is_known_before_anything_is_loaded(mine: Registry, counts:
 def test_changed_rows_are_known_before_anything_is_measured(mine: Registry, counts: Counts) -> None:
     record = mine.get("lora-2")
     other = msgspec.structs.replace(data(record), fingerprint="0" * 64)
-    change(mine, msgspec.structs.replace(record, data=other))
+    mine.replace(msgspec.structs.replace(record, data=other))
     with pytest.raises(IncompatibleError, match="has changed since 'lora-2' was trained"):
         list(evaluate.evaluate_all(("lora-1", "lora-2"), mine))
     assert counts["load_model"] == 0
@@ -346,11 +341,6 @@ def alter(base: Path, **tensors: Any) -> Path:
     return base
 
 
-def rebase(registry: Registry, name: str, **changes: Any) -> None:
-    record = registry.get(name)
-    registry.replace(msgspec.structs.replace(record, base=msgspec.structs.replace(record.base, **changes)))
-
-
 def test_a_base_that_has_moved_is_found_by_its_id(
     mine: Registry, copy_of_base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -363,7 +353,7 @@ def test_a_base_that_has_moved_is_found_by_its_id(
     assert Adapters(["lora-1"], mine)["lora-1"].base_id.location == f"path:{copy_of_base}"
 
 
-def test_one_altered_tensor_is_refused_by_name(mine: Registry, copy_of_base: Path) -> None:
+def test_altered_tensors_are_refused_by_name_and_counted(mine: Registry, copy_of_base: Path) -> None:
     alter(copy_of_base, encoder__layer__0__attention__self__key__bias=1e-3)
     with pytest.raises(IncompatibleError) as error:
         Adapters(["lora-1"], mine, base=str(copy_of_base))
@@ -371,10 +361,7 @@ def test_one_altered_tensor_is_refused_by_name(mine: Registry, copy_of_base: Pat
     assert str(error.value).startswith(said)
     assert str(error.value).endswith(" tensors differs, encoder.layer.0.attention.self.key.bias.")
     assert "--allow-other-base" in (error.value.hint or "")
-
-
-def test_several_altered_tensors_are_counted(mine: Registry, copy_of_base: Path) -> None:
-    alter(copy_of_base, encoder__layer__0__output__dense__bias=1, encoder__layer__1__output__dense__bias=1)
+    alter(copy_of_base, encoder__layer__1__output__dense__bias=1)
     with pytest.raises(IncompatibleError, match=r"2 of \d+ tensors differ, .*layer.0.*bias first\."):
         Adapters(["lora-1"], mine, base=str(copy_of_base))
 
