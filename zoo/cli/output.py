@@ -129,7 +129,7 @@ def number(value: float) -> str:
 
 def _line(row: Sequence[object]) -> str:
     """The cells between tabs. A line is looked through at once, and by cells only where one needs it."""
-    cells = list(map(_text, row))
+    cells = [value if isinstance(value, str) else _text(value) for value in row]
     return "\t".join(cells if "".join(cells).isprintable() else map(_cell, cells))
 
 
