@@ -34,9 +34,9 @@ class IA3(PeftMethod):
         )
 
         def __post_init__(self) -> None:
-            lost = sorted(set(self.feedforward or ()) - set(self.targets or ()))
-            if lost:
-                raise ValueError(f"feedforward names {', '.join(lost)}, which the targets do not")
+            missing = sorted(set(self.feedforward or ()) - set(self.targets or ()))
+            if missing:
+                raise ValueError(f"feedforward names {', '.join(missing)}, which the targets do not")
 
     def fit(self, config: Any, model: nn.Module) -> None:
         from peft.utils import TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING as KNOWN

@@ -41,9 +41,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_there_are_as_many_methods_as_readme_says() -> None:
-    said = re.search(r"Every method \((\d+) of them", (ROOT / "README.md").read_text(encoding="utf-8"))
-    assert said is not None
-    assert len(METHODS) == int(said[1])
+    stated = re.search(r"Every method \((\d+) of them", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert stated is not None
+    assert len(METHODS) == int(stated[1])
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -54,7 +54,7 @@ def test_a_method_is_one_short_file(name: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_keeps_its_promises_on_a_kind_of_task_or_refuses_it_in_words(
+def test_a_method_keeps_its_promises_on_a_kind_of_task_or_refuses_it_with_a_reason(
     name: str, kind: str, tiny_models: TinyModels, data: dict[str, Path]
 ) -> None:
     findings = check_method(

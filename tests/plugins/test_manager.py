@@ -66,7 +66,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 
 def own(kind: str) -> set[str]:
-    """The names of the plugins whose files lie in plugins/."""
+    """The names of the plugins whose files are in plugins/."""
     folder = ROOT / "plugins" / f"zoo_{kind}s"
     return {path.stem.replace("_", "-") for path in folder.glob("*.py") if path.stem != "__init__"}
 
@@ -169,7 +169,7 @@ def test_everyone_who_claims_a_name_is_named_and_one_of_them_should_go(
 
 
 @pytest.mark.parametrize(
-    ("line", "said", "hint"),
+    ("line", "reason", "hint"),
     [
         ("", "does not declare its plugin API", "add zoo_api = 1 to versions_j_plugin"),
         ("zoo_api = 99", "made for plugin API 99, and this zoo has 1", "pip install -U adapter-zoo"),
@@ -178,10 +178,10 @@ def test_everyone_who_claims_a_name_is_named_and_one_of_them_should_go(
     ],
 )
 def test_a_plugin_of_no_or_another_api_is_refused_with_what_to_type(
-    line: str, said: str, hint: str, install: Install
+    line: str, reason: str, hint: str, install: Install
 ) -> None:
     install("versions_j", "mine", api=line)
-    with pytest.raises(PluginError, match=said) as caught:
+    with pytest.raises(PluginError, match=reason) as caught:
         manager.load_method("mine")
     assert caught.value.hint == hint
 
@@ -220,9 +220,9 @@ BROKEN = {
 
 @pytest.mark.parametrize("how", BROKEN)
 def test_a_broken_plugin_is_reported_and_harms_no_other(how: str, install: Install) -> None:
-    source, said = BROKEN[how]
+    source, reason = BROKEN[how]
     install(f"broken_{list(BROKEN).index(how)}", "mine", source)
-    with pytest.raises(PluginError, match=said):
+    with pytest.raises(PluginError, match=reason):
         manager.load_method("mine")
     found = {plugin.name: (made, trouble) for plugin, made, trouble in manager.load_all("method")}
     made, trouble = found.pop("mine")

@@ -51,7 +51,7 @@ def test_quantised_weights_count_as_the_numbers_that_they_stand_for(
 
 
 @needs_bitsandbytes
-def test_a_base_that_was_measured_first_still_passes_gradients(tiny_models: dict[str, Path]) -> None:
+def test_a_base_that_was_evaluated_first_still_passes_gradients(tiny_models: dict[str, Path]) -> None:
     import torch
 
     method, params, model, head = loaded(tiny_models["llama"])

@@ -102,7 +102,7 @@ def test_the_name_of_an_installed_plugin_is_refused_with_its_package(zoo: Zoo, t
 def test_a_folder_that_is_there_is_left_alone(zoo: Zoo, tmp_path: Path) -> None:
     (tmp_path / "my-method").mkdir()
     done = zoo("plugin", "new", "method", "my-method", "--into", tmp_path)
-    assert (done.code, "is there already" in done.error) == (2, True)
+    assert (done.code, "exists already" in done.error) == (2, True)
     assert list((tmp_path / "my-method").iterdir()) == []
 
 

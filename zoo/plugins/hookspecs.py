@@ -1,4 +1,4 @@
-"""The life of an adapter as hooks, in the order in which they are called.
+"""Declares the life of an adapter as hooks, in the order in which they are called.
 
 A plugin implements any of them with `@hookimpl` in the module that its entry point names. `zoo_train`,
 `zoo_evaluate` and `zoo_publish` are `firstresult`: the chosen method's or task's implementation goes before
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from zoo.tasks.base import Task
 
 PLUGIN_API = 1
-"""Version of these hooks and of Method, Task and Source. A plugin module says which one it is made for by
+"""Version of these hooks and of Method, Task and Source. A plugin module declares the one it is made for with
 `zoo_api = 1`; it grows when a plugin made for the old one would break."""
 
 hookspec = pluggy.HookspecMarker("zoo")

@@ -128,7 +128,7 @@ def load_module(plugin: Plugin) -> ModuleType:
         PluginError: it does not import, or two distributions claim its name.
     """
     if plugin.claimed_by:
-        # whichever is taken, somebody gets an adapter by a method that they did not mean
+        # whichever were used, somebody would get an adapter by a method that they did not mean
         others = [_package(one) for one in plugin.claimed_by if _package(one) != _OWN]
         raise PluginError(
             f"{plugin.kind} '{plugin.name}' is claimed by two packages: {plugin.distribution}.",
@@ -198,7 +198,7 @@ def _check_api(plugin: Plugin, version: object) -> None:
 
 
 def pinned(distribution: str) -> str | None:
-    """What pip takes for a distribution that a record names, `adapter-zoo 0.1.0`; None where it is none."""
+    """What pip installs for `adapter-zoo 0.1.0`, as records name a distribution; None if it is not one."""
     found = _RELEASE.fullmatch(distribution)
     return f"{found[1]}=={found[2]}" if found else None
 

@@ -1,4 +1,4 @@
-"""How a base is adapted: the interface of a method plugin.
+"""Defines how a base is adapted: the interface of a method plugin.
 
 A method never sees text or images: it is given a model and says what is trained. `attach` alone makes a
 method: what was trained is saved and put back by name, unless the method knows better. `head` is always the
@@ -51,11 +51,11 @@ class Method(ABC):
     """Why it cannot become part of the base's own weights; None where `merge` does that."""
 
     def recognise(self, config: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The parameters that an adapter_config.json made elsewhere tells; None: it is of another method."""
+        """The parameters that an imported adapter_config.json holds; None if it is of another method."""
         return None
 
     def refuses(self, task: Task, params: Any) -> str | None:
-        """The reason why it cannot work on this task, spoken before anything is downloaded."""
+        """The reason why it cannot work on this task, reported before anything is downloaded."""
         return None
 
     def virtual_tokens(self, params: Any) -> int:
@@ -101,7 +101,7 @@ class Method(ABC):
         return {}
 
     def resume_schedule(self, model: nn.Module, kept: dict[str, Tensor]) -> None:
-        """Go on with what `schedule` gave, after `training_starts`."""
+        """Continue from what `schedule` returned, after `training_starts`."""
         return
 
     def optimizer(self, device_type: str) -> str:

@@ -1,4 +1,4 @@
-"""`-s r=16` -> a typed field of a method's Params, or one line that says what is wrong."""
+"""Converts `-s r=16` to a typed field of a method's Params, or says in one line what is wrong."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zoo.errors import OptionError, did_you_mean
 
 T = TypeVar("T")
 
-_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+_TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
 
 
 def param(
@@ -82,12 +82,12 @@ def describe(params_type: type) -> list[tuple[str, str, str, str]]:
 
 def ranges(params_type: type) -> dict[str, str]:
     """Name -> `at least 1, below 2` of each parameter whose range is limited."""
-    words = {"least": "at least", "most": "at most", "below": "below"}
+    texts = {"least": "at least", "most": "at most", "below": "below"}
     found = {}
     for field in dataclasses.fields(params_type):
         limits = [
-            f"{said} {field.metadata[bound]:g}"
-            for bound, said in words.items()
+            f"{text} {field.metadata[bound]:g}"
+            for bound, text in texts.items()
             if field.metadata.get(bound) is not None
         ]
         if limits:
@@ -119,7 +119,7 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
         return msgspec.convert(value, hint, strict=False)
     except msgspec.ValidationError:
         wants = type_name(hint)
-        raise OptionError(f"'{key}' wants {_WORDS.get(wants, wants)}, got '{typed}'.") from None
+        raise OptionError(f"'{key}' wants {_TYPES.get(wants, wants)}, got '{typed}'.") from None
 
 
 def _check_range(field: dataclasses.Field, value: Any) -> None:

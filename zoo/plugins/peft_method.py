@@ -1,4 +1,4 @@
-"""Make a method of PEFT's a plugin: it states the config's fields once, and this does the rest."""
+"""Makes a method of PEFT's a plugin, which states the config's fields once; this does the rest."""
 
 from __future__ import annotations
 
@@ -174,9 +174,9 @@ class PeftMethod(Method):
         path = folder / "adapter_model.safetensors"
         held = read_header(path)
         wanted = get_peft_model_state_dict(adapted, save_embedding_layers=False)
-        lacking = [name for name in wanted if name not in held]
-        if lacking:  # PEFT warns, and goes on with random numbers in their place
-            raise IncompatibleError(f"{path} lacks {len(lacking)} tensors, {lacking[0]} first.")
+        missing = [name for name in wanted if name not in held]
+        if missing:  # PEFT warns, and goes on with random numbers in their place
+            raise IncompatibleError(f"{path} lacks {len(missing)} tensors, {missing[0]} first.")
         return adapted
 
     def merge(self, model: nn.Module) -> nn.Module:
@@ -228,10 +228,10 @@ class PeftMethod(Method):
             config.target_modules = ALL_LINEAR
             return
         names = [name for name, _ in model.named_modules()]
-        lost = [one for one in named if not any(name == one or name.endswith(f".{one}") for name in names)]
-        if lost:
+        missing = [one for one in named if not any(name == one or name.endswith(f".{one}") for name in names)]
+        if missing:
             has = ", ".join(matrices(model))
-            raise self.does_not_fit(model, f"no module is called {', '.join(sorted(lost))}; it has {has}")
+            raise self.does_not_fit(model, f"no module is called {', '.join(sorted(missing))}; it has {has}")
 
     def _check_rank(self, config: Any, model: nn.Module) -> None:
         name = next((one for one in _RANKS if isinstance(getattr(config, one, None), int)), None)

@@ -1,4 +1,4 @@
-"""The short way for PEFT's methods that put trained vectors before the text."""
+"""Makes a method of PEFT's that puts trained vectors before the text a plugin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plugin to start from: a folder that pip installs, with a plugin that works, a test of it and a README."""
+"""Writes a plugin to start from: a folder that pip installs, with a plugin, its test and a README."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zoo.errors import UsageError
 from zoo.plugins import manager
 
 _TEMPLATES = Path(__file__).with_name("templates")
-"""A folder a kind; `$name` and the like in the texts. Their names end in .txt, as they are no modules."""
+"""One folder for each kind, with `$name` and the like to fill in; .txt because they are not modules."""
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _LONGEST = 60
 
@@ -20,15 +20,15 @@ def write_package(kind: str, name: str, into: Path) -> Path:
     """Make the folder `into/name`: `pip install` it, and `zoo plugin check NAME` passes.
 
     Raises:
-        UsageError: the name is none, or is taken by a plugin or a folder.
+        UsageError: the name is not valid, or a plugin or a folder has it.
     """
     _check_name(kind, name)
     folder = into / name
     if folder.exists():
-        raise UsageError(f"{folder} is there already.", f"zoo plugin new {kind} {name} --into OTHER")
+        raise UsageError(f"{folder} exists already.", f"zoo plugin new {kind} {name} --into OTHER")
     distribution = name if name.startswith("zoo-") else f"zoo-{name}"
     module = distribution.replace("-", "_")
-    words = {
+    fields = {
         "name": name,
         "distribution": distribution,
         "module": module,
@@ -42,20 +42,20 @@ def write_package(kind: str, name: str, into: Path) -> Path:
     ):
         text = (_TEMPLATES / kind / f"{template}.txt").read_text(encoding="utf-8")
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(Template(text).substitute(words), encoding="utf-8")
+        (folder / path).write_text(Template(text).substitute(fields), encoding="utf-8")
     return folder
 
 
 def _check_name(kind: str, name: str) -> None:
     if not _NAME.fullmatch(name) or len(name) > _LONGEST or keyword.iskeyword(name):
         raise UsageError(
-            f"'{name}' is no name for a plugin: small letters, digits and single hyphens, a letter first, "
+            f"'{name}' is not a plugin name: small letters, digits and single hyphens, a letter first, "
             f"at most {_LONGEST}.",
             f"zoo plugin new {kind} my-{kind}",
         )
-    taken = manager.find(kind).get(name)
-    if taken is not None:
+    installed = manager.find(kind).get(name)
+    if installed is not None:
         raise UsageError(
-            f"a {kind} is called '{name}' already: {taken.distribution} brings it.",
+            f"a {kind} is called '{name}' already: it is in {installed.distribution}.",
             f"zoo plugin new {kind} my-{name}",
         )
