@@ -27,10 +27,10 @@ _HELP = "/base turns the adapter off and on, /reset forgets the conversation, /q
 @click.option("--system", metavar="TEXT", help="What the model is told before the conversation.")
 @click.option("--max-new-tokens", type=int, default=256, show_default=True, metavar="N", help="Of an answer.")
 @click.option(
-    "--temperature", type=float, default=0.7, show_default=True, metavar="X", help="0: the likeliest words."
+    "--temperature", type=float, default=0.7, show_default=True, metavar="X", help="0: the likeliest token."
 )
 @click.option(
-    "--top-p", type=float, default=0.95, show_default=True, metavar="X", help="Of the likeliest words."
+    "--top-p", type=float, default=0.95, show_default=True, metavar="X", help="Of the likeliest tokens."
 )
 @click.option("--seed", type=int, default=42, show_default=True)
 @base_options
@@ -104,8 +104,8 @@ def _lines(name: str) -> Iterator[str]:
 
 
 def _answer(chat: Chat, text: str) -> None:
-    def show(words: str) -> None:
-        sys.stdout.write(printable(words))
+    def show(piece: str) -> None:
+        sys.stdout.write(printable(piece))
         sys.stdout.flush()
 
     chat.say(text, show)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -21,15 +22,7 @@ from zoo.runtime.console import StderrReport
 @base_options
 @registry_option
 @json_option
-def merge_command(
-    registry: Registry,
-    name: str,
-    output: str,
-    dtype: str | None,
-    base: str | None,
-    allow_other: bool,
-    as_json: bool,
-) -> None:
+def merge_command(registry: Registry, name: str, output: str, as_json: bool, **settings: Any) -> None:
     """Write the adapter NAME and its base as one model that transformers loads by itself.
 
     It is read back and must give the adapter's own outputs on a few inputs, or it is not kept.
@@ -38,9 +31,7 @@ def merge_command(
 
     from zoo.adapters import merge
 
-    merged = merge.merge(
-        name, registry, Path(output), StderrReport(), dtype=dtype, base=base, allow_other=allow_other
-    )
+    merged = merge.merge(name, registry, Path(output), StderrReport(), **settings)
     facts: dict[str, object] = {"folder": str(merged.folder), "dtype": merged.dtype}
     differences = {"largest_difference": merged.difference, "largest_output": merged.scale}
     if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -50,23 +51,14 @@ def new_command(kind: str, name: str, into: Path) -> None:
     "--data", type=click.Path(path_type=Path, exists=True), help="Small data in place of the kit's."
 )
 @json_option
-def check_command(
-    name: str,
-    kind: str | None,
-    task: str | None,
-    pairs: tuple[str, ...],
-    base: Path | None,
-    data: Path | None,
-    as_json: bool,
-) -> None:
+def check_command(name: str, kind: str | None, pairs: tuple[str, ...], as_json: bool, **samples: Any) -> None:
     """Run an installed plugin on tiny models and say which promises it keeps.
 
     Exit code 5 if one is broken.
     """
     from zoo.testing import check_plugin
 
-    params = split_pairs(pairs)
-    results = check_plugin(kind or _kind_of(name), name, task=task, base=base, data=data, params=params)
+    results = check_plugin(kind or _kind_of(name), name, params=split_pairs(pairs), **samples)
     (print_json if as_json else print_checks)(results)
     if wrong := failures(results):
         details = "; ".join(f"{one.name} ({one.detail})" for one in wrong)

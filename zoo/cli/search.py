@@ -19,24 +19,14 @@ from zoo.runtime.console import StderrReport
     "--limit", type=click.IntRange(min=1), default=30, show_default=True, metavar="N", help="At most N."
 )
 @json_option
-def search_command(
-    query: str | None,
-    base: str | None,
-    method: str | None,
-    task: str | None,
-    author: str | None,
-    limit: int,
-    as_json: bool,
-) -> None:
+def search_command(query: str | None, limit: int, as_json: bool, **filters: str | None) -> None:
     """Find adapters on the Hub, the most downloaded first.
 
     QUERY is part of a repository's name. What is shown is what the publishers' cards say, metrics included.
     """
     from zoo.hub.search import search
 
-    found = search(
-        StderrReport(), query=query, base=base, method=method, task=task, author=author, limit=limit
-    )
+    found = search(StderrReport(), query=query, limit=limit, **filters)
     columns = (
         *("repo", "base", "method", "task", "metric"),
         ("value", lambda row: "" if row["value"] is None else number(row["value"])),

@@ -132,16 +132,7 @@ def _share(label: str, row: dict[str, Any]) -> str:
 @base_options
 @registry_option
 @json_option
-def evaluate_command(
-    registry: Registry,
-    names: tuple[str, ...],
-    data: str | None,
-    columns: dict[str, str],
-    precision: str | None,
-    base: str | None,
-    allow_other: bool,
-    as_json: bool,
-) -> None:
+def evaluate_command(registry: Registry, names: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     """Measure each adapter NAME again on its held-out rows, or on other data.
 
     What several NAMEs share is read once, and their --json is an object by name.
@@ -149,18 +140,7 @@ def evaluate_command(
     from zoo.adapters import evaluate
 
     report = StderrReport()
-    found = dict(
-        evaluate.evaluate_all(
-            names,
-            registry,
-            report,
-            data=data,
-            columns=columns,
-            precision=precision,
-            base=base,
-            allow_other=allow_other,
-        )
-    )
+    found = dict(evaluate.evaluate_all(names, registry, report, **settings))
     if as_json:
         shown = {
             name: {"metrics": one.metrics, "baselines": one.baselines, "flags": one.flags}

@@ -98,8 +98,7 @@ def _install(base: BaseId) -> str:
 
 
 def _download(base: BaseId) -> str:
-    words = ["hf", "download", base.id, *(["--revision", base.revision] if base.revision else [])]
-    return shlex.join(words)
+    return shlex.join(["hf", "download", base.id, *(["--revision", base.revision] if base.revision else [])])
 
 
 def _changed(record: AdapterRecord, adapter: Path, folder: Path, report: Report, fast: bool) -> str | None:
