@@ -134,14 +134,14 @@ def test_a_folder_without_weights_is_unknown_on_a_base_with_its_modules(
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "detail"),
     [
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
         (b"\0" * 40, "header is not JSON"),
     ],
 )
 def test_damaged_weights_are_a_line_of_their_own_and_stop_nothing(
-    content: bytes, said: str, zoo: Run, registry: Registry, tiny_bert: Path
+    content: bytes, detail: str, zoo: Run, registry: Registry, tiny_bert: Path
 ) -> None:
     register(registry, "bad", tiny_bert)
     register(registry, "good", tiny_bert)
@@ -149,7 +149,7 @@ def test_damaged_weights_are_a_line_of_their_own_and_stop_nothing(
     done = zoo("check")
     assert done.code == 5
     assert [row[2] for row in rows(done)] == ["does not fit", "exact"]
-    assert said in rows(done)[0][4]
+    assert detail in rows(done)[0][4]
 
 
 def test_names_that_are_nothing_are_not_found(zoo: Run, tmp_path: Path, tiny_bert: Path) -> None:

@@ -415,17 +415,17 @@ def test_a_long_list_on_a_terminal_is_in_columns_like_a_short_one(have: Path) ->
             stdout=terminal,
         )
         os.close(terminal)
-        said = b""
+        printed = b""
         with suppress(OSError):  # what Linux says at the end of a terminal
             while block := os.read(main, 65536):
-                said += block
+                printed += block
         os.close(main)
         assert process.wait(timeout=60) == 0
-        lines = re.sub(r"\x1b\[\d+m", "", said.decode()).splitlines()
+        lines = re.sub(r"\x1b\[\d+m", "", printed.decode()).splitlines()
         return [line.rstrip() for line in lines]
 
     add_copies(have, wide={"base": {"id": "somebody/模型"}})
-    add_copies(have, doubtful={"flags": ["a doubt"]})
+    add_copies(have, flagged={"flags": ["a warning"]})
     short = on_a_terminal()
     add_copies(have, **{f"z{number:03}": {} for number in range(300)})
     long = on_a_terminal()

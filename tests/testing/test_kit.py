@@ -245,7 +245,7 @@ def test_a_broken_promise_of_a_task_is_named(
     kind: type[Mine], promise: str, tiny_bert: Path, reviews_csv: Path
 ) -> None:
     found = broken(check_task(kind(), tiny_bert, reviews_csv))
-    assert [said for said, happened in found if promise in said and happened] != []
+    assert [name for name, happened in found if promise in name and happened] != []
 
 
 # models and data

@@ -55,12 +55,12 @@ def test_a_lost_file_and_a_changed_one_are_one_result(registry: Registry, base: 
     add_sound(registry, base)
     (registry.adapter_folder("mine") / "adapter_model.safetensors").unlink()
     (registry.adapter_folder("mine") / "adapter_config.json").write_text("{}", encoding="utf-8")
-    said = "adapter_model.safetensors is gone; adapter_config.json changed since it was saved"
-    assert the(registry).detail == said
+    detail = "adapter_model.safetensors is gone; adapter_config.json changed since it was saved"
+    assert the(registry).detail == detail
 
 
 @pytest.mark.parametrize(
-    ("config", "tensors", "state", "said"),
+    ("config", "tensors", "state", "detail"),
     [
         (
             HEADED,
@@ -83,17 +83,22 @@ def test_a_lost_file_and_a_changed_one_are_one_result(registry: Registry, base: 
     ],
 )
 def test_a_head_that_the_file_does_not_hold_is_missed(
-    registry: Registry, base: BaseId, config: dict[str, Any], tensors: tuple[str, ...], state: str, said: str
+    registry: Registry,
+    base: BaseId,
+    config: dict[str, Any],
+    tensors: tuple[str, ...],
+    state: str,
+    detail: str,
 ) -> None:
     add_sound(registry, base, config=config, tensors=tensors)
-    if not said:
+    if not detail:
         assert examine(registry, fast=True).results == []
         return
     assert the(registry).status == state
-    assert said in the(registry).detail
+    assert detail in the(registry).detail
 
 
-def test_a_file_that_is_no_safetensors_is_said_even_if_its_hash_is_right(
+def test_a_file_that_is_no_safetensors_is_reported_even_if_its_hash_is_right(
     registry: Registry, base: BaseId
 ) -> None:
     add_sound(registry, base)

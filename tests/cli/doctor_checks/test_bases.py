@@ -1,4 +1,4 @@
-"""Bases that nobody recorded, that are gone, changed, or have moved on: said once, whoever sits on them."""
+"""Bases that are not recorded, gone, changed, or moved on: each is reported once, for all its adapters."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def the(registry: Registry, *, fast: bool = False) -> CheckResult:
     return results[0]
 
 
-def test_a_base_that_changed_is_said_once_with_the_file_and_those_that_sit_on_it(
+def test_a_base_that_changed_is_reported_once_with_the_file_and_its_adapters(
     registry: Registry, base: Path
 ) -> None:
     for name in ("one", "two"):
@@ -65,7 +66,7 @@ def test_a_config_that_changed_makes_it_another_base(registry: Registry, base: P
     assert the(registry).detail == "config.json of the base is not what was trained on"
 
 
-def test_a_base_that_is_gone_is_said(registry: Registry, base: Path) -> None:
+def test_a_base_that_is_gone_is_reported(registry: Registry, base: Path) -> None:
     add_sound(registry, local_base(base))
     shutil.rmtree(base)
     assert (the(registry, fast=True).status, the(registry, fast=True).name) == (FAILED, "local:base, of mine")
@@ -120,31 +121,50 @@ def on_hub(registry: Registry, folder: Path, revision: str) -> None:
 
 
 LOOK = """
-import sys
+import json, sys
 from pathlib import Path
 from zoo.cli.doctor_checks import environment
 from zoo.cli.doctor_checks.bases import bases
 from zoo.registry.store import Registry, dump
 from zoo.runtime.console import Report
 
-registry, facts = Registry(Path(sys.argv[1])), environment.hub(True)
-ask = facts["hub"] == "reachable"
-found = bases(registry, registry.records(), Report(), fast=False, ask_hub=ask)
-print(dump([facts, found]).decode())
+for line in sys.stdin:
+    registry, facts = Registry(Path(line.strip())), environment.hub(True)
+    ask = facts["hub"] == "reachable"
+    found = bases(registry, registry.records(), Report(), fast=False, ask_hub=ask)
+    print(json.dumps(json.loads(dump([facts, found]))), flush=True)
 """
 
 
-def look(registry: Registry, env: dict[str, str]) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    """In a process of its own: the client reads where the Hub is while it is imported."""
-    words = [sys.executable, "-c", LOOK, str(registry.path)]
-    done = subprocess.run(words, env={**os.environ, **env}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    facts, results = json.loads(done.stdout)
-    return facts, results
+Look = Callable[[Registry, dict[str, str]], tuple[dict[str, Any], list[dict[str, str]]]]
 
 
-def test_a_base_on_the_hub_that_moved_is_said_and_nothing_is_fetched(
-    registry: Registry, hub_base: Path, tmp_path: Path
+@pytest.fixture
+def look() -> Iterator[Look]:
+    """In a process for each environment: the client reads where the Hub is while it is imported."""
+    processes: dict[str, subprocess.Popen[str]] = {}
+
+    def ask(registry: Registry, env: dict[str, str]) -> Any:
+        pipe, command = subprocess.PIPE, [sys.executable, "-c", LOOK]
+        key = json.dumps(env, sort_keys=True)
+        if key not in processes:
+            processes[key] = subprocess.Popen(
+                command, env={**os.environ, **env}, stdin=pipe, stdout=pipe, text=True
+            )
+        process = processes[key]
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(f"{registry.path}\n")
+        process.stdin.flush()
+        return json.loads(process.stdout.readline())
+
+    yield ask
+    for process in processes.values():
+        process.communicate()
+
+
+def test_a_base_on_the_hub_that_moved_is_reported_and_nothing_is_fetched(
+    registry: Registry, hub_base: Path, tmp_path: Path, look: Look
 ) -> None:
     with LocalHub(tmp_path / "hub") as hub:
         env = {**hub.env(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
@@ -172,8 +192,8 @@ def test_a_base_on_the_hub_that_moved_is_said_and_nothing_is_fetched(
         assert "it is not on this disk" in result["detail"]
 
 
-def test_a_revision_that_the_hub_no_longer_has_is_said(
-    registry: Registry, hub_base: Path, tmp_path: Path
+def test_a_revision_that_the_hub_no_longer_has_is_reported(
+    registry: Registry, hub_base: Path, tmp_path: Path, look: Look
 ) -> None:
     on_hub(registry, hub_base, "ab" * 20)
     with LocalHub(tmp_path / "hub") as hub:
@@ -183,7 +203,7 @@ def test_a_revision_that_the_hub_no_longer_has_is_said(
 
 
 def test_without_the_hub_a_base_that_is_not_here_is_a_warning_with_the_command_that_fetches_it(
-    registry: Registry, hub_base: Path, tmp_path: Path
+    registry: Registry, hub_base: Path, tmp_path: Path, look: Look
 ) -> None:
     on_hub(registry, hub_base, "ab" * 20)
     with LocalHub(tmp_path / "hub") as hub:
@@ -197,7 +217,9 @@ def test_without_the_hub_a_base_that_is_not_here_is_a_warning_with_the_command_t
     assert result["fix"].startswith("hf download")
 
 
-def test_a_base_in_the_hubs_cache_is_hashed_there(registry: Registry, hub_base: Path, tmp_path: Path) -> None:
+def test_a_base_in_the_hubs_cache_is_hashed_there(
+    registry: Registry, hub_base: Path, tmp_path: Path, look: Look
+) -> None:
     with LocalHub(tmp_path / "hub") as hub:
         env = {**os.environ, **hub.env(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
         on_hub(registry, hub_base, hub.commit(REPO))

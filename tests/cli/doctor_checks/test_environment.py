@@ -1,4 +1,4 @@
-"""What this machine is and has: said without torch in the process, and without ever showing a token."""
+"""What this machine is and has: reported without torch in the process, and without ever showing a token."""
 
 from __future__ import annotations
 

@@ -46,20 +46,20 @@ def the(registry: Registry) -> CheckResult:
 
 
 def fix(zoo: Zoo, result: CheckResult) -> str:
-    """Type what it says, as a shell takes it, and return what was said to that."""
-    said = ""
+    """Type what it says, as a shell takes it, and return the stderr of it."""
+    detail = ""
     for part in result.fix.split(" && "):
         command, _, into = part.partition(" > ")
         words = shlex.split(command)
         if words[0] == "zoo":
             done = zoo(*words[1:])
             assert done.code == 0, done.err
-            said += done.err
+            detail += done.err
             if into:
                 Path(shlex.split(into)[0]).write_text(done.out, encoding="utf-8")
         else:
             subprocess.run(words, check=True)
-    return said
+    return detail
 
 
 def test_nothing_is_wrong_with_a_sound_registry_or_with_none(home: Registry, tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_nothing_is_wrong_with_a_sound_registry_or_with_none(home: Registry, tmp
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "detail"),
     [
         (b"{", "is damaged"),
         (b'{"schema": 1, "adapters": {"mine": {}}}', "the record of 'mine' is damaged"),
@@ -77,14 +77,14 @@ def test_nothing_is_wrong_with_a_sound_registry_or_with_none(home: Registry, tmp
     ],
 )
 def test_a_registry_that_cannot_be_read_is_rebuilt_and_its_adapters_are_looked_at_meanwhile(
-    home: Registry, zoo: Zoo, content: bytes, said: str
+    home: Registry, zoo: Zoo, content: bytes, detail: str
 ) -> None:
     before = home.path.read_bytes()
     home.path.write_bytes(content)
     (home.adapter_folder("mine") / "adapter_model.safetensors").unlink()
     registry, adapter = found(home)
     assert registry.status == FAILED
-    assert said in registry.detail
+    assert detail in registry.detail
     assert "adapter_model.safetensors is gone" in adapter.detail
     fix(zoo, registry)
     assert home.path.read_bytes() == before
@@ -96,7 +96,7 @@ def test_a_newer_registry_asks_for_a_newer_zoo(home: Registry) -> None:
     assert the(home).fix == "pip install --upgrade adapter-zoo"
 
 
-def test_a_record_without_its_folder_is_trained_again_by_the_command_that_is_said(home: Registry) -> None:
+def test_a_record_without_its_folder_is_trained_again_by_its_fix(home: Registry) -> None:
     shutil.rmtree(home.adapter_folder("mine"))
     result = the(home)
     assert result.status == FAILED
@@ -121,9 +121,7 @@ def test_a_command_that_a_record_tells_is_never_what_is_to_be_typed(home: Regist
     assert ";" not in shlex.quote("").join(re.split(r"'[^']*'", the(home).fix))
 
 
-def test_a_folder_that_the_registry_does_not_have_is_entered_by_what_is_said(
-    home: Registry, zoo: Zoo
-) -> None:
+def test_a_folder_that_the_registry_does_not_have_is_entered_by_its_fix(home: Registry, zoo: Zoo) -> None:
     before = home.path.read_bytes()
     home.path.write_bytes(b'{"adapters": {}, "schema": 1}')
     result = the(home)
@@ -133,7 +131,7 @@ def test_a_folder_that_the_registry_does_not_have_is_entered_by_what_is_said(
     assert home.path.read_bytes() == before
 
 
-def test_a_lost_record_file_is_written_again_by_what_is_said(home: Registry, zoo: Zoo) -> None:
+def test_a_lost_record_file_is_written_again_by_its_fix(home: Registry, zoo: Zoo) -> None:
     path = home.adapter_folder("mine") / "zoo.json"
     before = path.read_bytes()
     for content in (None, b"{"):
@@ -174,7 +172,7 @@ def test_a_folder_that_is_no_adapter_of_the_zoo_is_imported_or_removed(home: Reg
     assert the(home).fix.startswith(f"zoo import {folder}")
 
 
-def test_an_unfinished_run_is_resumed_by_the_command_that_is_said(
+def test_an_unfinished_run_is_resumed_by_its_fix(
     home: Registry, zoo: Zoo, tiny_bert: Path, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The command has every setting of the run, or the run's own settings would refuse it."""
@@ -246,7 +244,7 @@ def test_what_lies_half_made_is_left_alone_while_somebody_may_be_at_work_on_it(h
 
 
 @pytest.mark.skipif(os.name == "nt", reason="flock")
-def test_a_held_lock_is_said_and_a_free_one_is_nothing(home: Registry) -> None:
+def test_a_held_lock_is_reported_and_a_free_one_is_nothing(home: Registry) -> None:
     assert home.path.with_name("registry.json.lock").exists()
     with home._writing():
         assert "another process is writing" in the(home).detail

@@ -47,8 +47,8 @@ def _adapter(registry: Registry, folder: Path, record: AdapterRecord, fast: bool
     lost, changed = changed_files(record, folder, fast=fast)
     if lost or changed:
         what = "; ".join(
-            f"{some(names)} {said}"
-            for names, said in (
+            f"{some(names)} {state}"
+            for names, state in (
                 (lost, "is gone" if len(lost) == 1 else "are gone"),
                 (changed, "changed since it was saved"),
             )
@@ -110,9 +110,9 @@ def cards(registry: Registry, records: Records) -> list[CheckResult]:
         except (OSError, UnicodeDecodeError):
             gone.append(name)
             continue
-        if said := card_check.differs(text, record):
+        if differences := card_check.differs(text, record):
             differing.append(name)
-            example = example or said[0]
+            example = example or differences[0]
     return [
         CheckResult(some(names), WARNING, what, zoo_command(registry, "card", names[0], "--write"))
         for what, names in (
