@@ -112,7 +112,7 @@ def test_tensors_that_claim_more_numbers_than_the_file_has_take_no_memory(tmp_pa
     import torch
 
     bomb = {"a": torch.zeros(1).expand(1 << 40)}
-    assert "more numbers than the file has" in refused(
+    assert "more numbers than the file" in refused(
         save(tmp_path / "x.bin", bomb), tmp_path / "out.safetensors"
     )
 
