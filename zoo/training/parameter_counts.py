@@ -135,7 +135,7 @@ def _count(task: Plugin, method: Plugin, folder: Path) -> Counted:
         return Counted(key, count(model).trainable)
     except ZooError as error:
         return Counted(key, None, str(error))
-    except Exception as error:  # a stranger's code may raise anything
+    except Exception as error:  # third-party code may raise anything
         return Counted(key, None, f"{type(error).__name__}: {one_line(error)}")
 
 

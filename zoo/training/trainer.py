@@ -215,7 +215,7 @@ def _make_trainer(run: Run, above: feature_cache.Above, live: Live) -> Any:
             return prepared
 
         def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-            # a checkpoint holds what is trained: the base lies elsewhere and does not change
+            # a checkpoint holds what is trained: the base is stored elsewhere and does not change
             _ = live.mean_loss  # nor does one hold what is not finite
             folder = Path(output_dir or arguments.output_dir)
             folder.mkdir(parents=True, exist_ok=True)

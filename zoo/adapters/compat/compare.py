@@ -250,7 +250,7 @@ def _compare_targets(adapter: Adapter, base: Base, found: Findings) -> None:
 
 
 def _compare_kinds(record: AdapterRecord | None, base: Base, found: Findings) -> None:
-    """What changes no module of the base has little but the kind of model to be told by."""
+    """Compare an adapter that changes no module of the base: little but the model type identifies it."""
     made_for = record.base.model_type if record is not None else UNKNOWN
     if UNKNOWN in (made_for, base.model_type) or made_for == base.model_type:
         return

@@ -117,7 +117,7 @@ def on_others(one: Subject, recorded: Iterable[BaseId]) -> Iterator[Fit]:
 
 
 def exit_code(results: Iterable[Fit]) -> int:
-    """5 where one does not fit, 3 where one cannot be told; an adapter that fits any base has one."""
+    """5 where one does not fit, 3 where one is unknown; an adapter that fits any base has one."""
     results = list(results)
     fitting = {one.name for one in results if one.status == OK}
     asked = [one for one in results if one.is_own]

@@ -15,7 +15,7 @@ _LAYER = re.compile(r".*?\.[^.]*\.(?P<number>\d+)\.")
 
 
 def targeted(config: Mapping[str, Any], modules: Mapping[str, Mapping[str, Any]]) -> list[str] | None:
-    """The modules among `modules` (each with its parameters); None where that cannot be told."""
+    """The modules among `modules` (each with its parameters); None where that is unknown."""
     wanted = config.get("target_modules")
     if isinstance(wanted, str) and wanted.lower() == ALL_LINEAR:
         found = [name for name, own in modules.items() if len(own.get("weight", ())) == 2 or "qweight" in own]
