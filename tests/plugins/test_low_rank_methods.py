@@ -122,14 +122,14 @@ def test_training_begins_at_the_base_as_it_is(name: str, tiny_bert: Path) -> Non
 @pytest.mark.parametrize("name", METHODS)
 def test_a_rank_of_zero_is_refused(name: str) -> None:
     method = manager.load_method(name)
-    first = next(iter(options.describe(method.Params)))[0]
+    first = next(iter(options.describe(method.Params)))
     with pytest.raises(OptionError, match=f"'{first}' must be at least|'{first}' wants"):
         options.parse(method.Params, {first: "0"}, name)
 
 
 @pytest.mark.parametrize("name", sorted(set(BOUNDED) - {"adalora", "c3a", "oft", "road"}))
 def test_a_rank_above_the_sides_of_a_matrix_is_refused(name: str, tiny_bert: Path) -> None:
-    first = next(iter(options.describe(manager.load_method(name).Params)))[0]
+    first = next(iter(options.describe(manager.load_method(name).Params)))
     with pytest.raises(IncompatibleError, match=r"rank 2000 is above the 32 of the matrix|2000 and the"):
         attached(name, tiny_bert, **{first: 2000})
 

@@ -151,19 +151,20 @@ def test_what_cannot_be_a_parameter_is_refused_in_one_line(
     assert str(caught.value) == message
 
 
-def test_describe_gives_name_type_and_default_of_every_parameter() -> None:
-    assert params.describe(Params) == [
-        ("r", "int", "8", ""),
-        ("dropout", "float", "0.1", ""),
-        ("bias", "bool", "False", ""),
-        ("targets", "str,...", "None", ""),
-        ("ranks", "int,...", "4,8", ""),
-        ("init", "gauss|zero", "gauss", ""),
-        ("note", "str", "none", ""),
-        ("alpha", "int", "None", ""),
-    ]
+def test_describe_gives_type_and_default_of_every_parameter() -> None:
+    found = params.describe(Params)
+    assert {name: (one["type"], one["default"]) for name, one in found.items()} == {
+        "r": ("int", "8"),
+        "dropout": ("float", "0.1"),
+        "bias": ("bool", "False"),
+        "targets": ("str,...", "None"),
+        "ranks": ("int,...", "4,8"),
+        "init": ("gauss|zero", "gauss"),
+        "note": ("str", "none"),
+        "alpha": ("int", "None"),
+    }
 
 
 def test_describe_leaves_the_default_of_a_needed_parameter_empty() -> None:
-    assert params.describe(Needy) == [("needed", "int", "", "")]
-    assert params.describe(NoParams) == []
+    assert params.describe(Needy) == {"needed": {"type": "int", "default": "", "range": "", "help": ""}}
+    assert params.describe(NoParams) == {}

@@ -105,19 +105,14 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        _fail(
-            f"unexpected {type(error).__name__}: {error}",
-            "the same command as `zoo --debug ...` shows where",
-            1,
-        )
+        where = "the same command as `zoo --debug ...` shows where"
+        _fail(f"unexpected {type(error).__name__}: {error}", where, 1)
 
 
 def _fail(message: str, hint: str | None, code: int) -> None:
-    from zoo.security.secrets import (  # untrusted text and URLs with tokens get into messages
-        clean,
-        redact,
-    )
+    from zoo.security.secrets import clean, redact
 
+    # untrusted text and URLs with tokens get into messages
     line = " ".join(clean(redact(message)).split())
     print(f"Error: {line}" + (f"\nNext: {clean(redact(hint))}" if hint else ""), file=sys.stderr)
     sys.exit(code)

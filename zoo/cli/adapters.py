@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from operator import attrgetter
 from typing import Any
@@ -66,7 +66,7 @@ def list_command(
     as_json: bool,
 ) -> None:
     """The adapters that you have, with their metric, its interval and their size."""
-    above, below = _bounds(least, "--min"), _bounds(most, "--max")
+    bounds = [*_bounds(least, "--min", 1), *_bounds(most, "--max", -1)]
     adapters = registry.listed()
     if base is not None:
         from zoo.models.fingerprint import same_base
@@ -81,7 +81,7 @@ def list_command(
         for key, record, on in adapters
         if (method is None or record.spec.method == method)
         and (task is None or record.spec.task == task)
-        and _is_within(record, above, below)
+        and _is_within(record, bounds)
     ]
     order = _sort_key(sort, [record for _, record, _ in found])
     found.sort(key=lambda one: order(one[1]))
@@ -104,10 +104,8 @@ def _is_trained_on(name: str, recorded: BaseId, base: str, registry: Registry) -
     from zoo.adapters.find_base import compare_weights
 
     with suppress(ZooError):
-        weights = LocalWeights(folder)
-        return (
-            compare_weights(registry.get(name), registry.adapter_folder(name), folder, weights).same is True
-        )
+        adapter = registry.adapter_folder(name)
+        return compare_weights(registry.get(name), adapter, folder, LocalWeights(folder)).same is True
     return False
 
 
@@ -187,24 +185,22 @@ def rm_command(registry: Registry, names: tuple[str, ...], yes: bool) -> None:
         click.echo(f"removed '{name}'", err=True)
 
 
-def _is_within(record: ListedRecord, above: dict[str, float], below: dict[str, float]) -> bool:
+def _is_within(record: ListedRecord, bounds: Sequence[tuple[str, int, float]]) -> bool:
     """What was not measured is in no range."""
-    for bounds, sign in ((above, 1), (below, -1)):
-        for name, bound in bounds.items():
-            metric = record.metric(name)
-            if metric is None or sign * metric.value < sign * bound:
-                return False
+    for name, sign, bound in bounds:
+        metric = record.metric(name)
+        if metric is None or sign * metric.value < sign * bound:
+            return False
     return True
 
 
-def _bounds(pairs: tuple[str, ...], flag: str) -> dict[str, float]:
-    bounds = {}
+def _bounds(pairs: tuple[str, ...], flag: str, sign: int) -> Iterator[tuple[str, int, float]]:
+    """(metric, sign, bound): 1 for a lower bound, -1 for an upper one."""
     for name, text in split_pairs(pairs, flag).items():
         try:
-            bounds[name] = float(text)
+            yield name, sign, float(text)
         except ValueError:
             raise OptionError(f"'{flag} {name}' wants a number, got '{text}'.") from None
-    return bounds
 
 
 def _sort_key(sort: str, found: list[ListedRecord]) -> Callable[[ListedRecord], Any]:
@@ -238,13 +234,5 @@ def _row(one: ListedRecord, base: str) -> tuple[object, ...]:
     metric = (first.name, *map(number, (first.value, first.low, first.high)), first.n) if first else ("",) * 5
     cost = one.cost
     sizes = (cost.trainable_parameters, cost.total_parameters, cost.adapter_bytes)
-    return (
-        one.name,
-        one.spec.method,
-        one.spec.task,
-        base,
-        *metric,
-        *sizes,
-        one.created,
-        "; ".join(one.flags),
-    )
+    last = (one.created, "; ".join(one.flags))
+    return (one.name, one.spec.method, one.spec.task, base, *metric, *sizes, *last)

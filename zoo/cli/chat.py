@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.base import base_options
+from zoo.cli.options import base_options
 from zoo.cli.output import printable, registry_option
 from zoo.errors import UsageError
 from zoo.registry.store import Registry
@@ -39,13 +39,10 @@ def chat_command(
     registry: Registry,
     name: str,
     prompt: str | None,
-    system: str | None,
     max_new_tokens: int,
     temperature: float,
     top_p: float,
-    seed: int,
-    base: str | None,
-    allow_other: bool,
+    **settings: Any,
 ) -> None:
     """Talk to the adapter NAME.
 
@@ -59,11 +56,11 @@ def chat_command(
 
     from zoo.tasks.causal_lm.generation import Sampling
 
-    sampling = Sampling(max_new_tokens, temperature, top_p)
+    sampling = Sampling(max_new_tokens, temperature, top_p)  # refused before anything heavy is imported
 
     from zoo.adapters.chat import Chat
 
-    chat = Chat(name, registry, sampling, system, seed, base, allow_other, StderrReport())
+    chat = Chat(name, registry, sampling, report=StderrReport(), **settings)
     if prompt is not None:
         _answer(chat, prompt)
         return

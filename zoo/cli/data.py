@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.columns import column_options
+from zoo.cli.options import column_options
 from zoo.cli.output import json_option, print_checks, print_facts, print_json
 
 if TYPE_CHECKING:

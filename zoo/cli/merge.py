@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from zoo.cli.base import base_options
+from zoo.cli.options import base_options
 from zoo.cli.output import json_option, print_facts, print_json, registry_option
 from zoo.registry.store import Registry
 from zoo.runtime.console import StderrReport

@@ -11,7 +11,7 @@ from zoo.cli.output import json_option, print_facts, print_json, print_table
 from zoo.errors import PluginError, UsageError
 from zoo.plugins import manager
 from zoo.plugins.method import one_line
-from zoo.plugins.params import describe, parse, ranges
+from zoo.plugins.params import describe, parse
 from zoo.runtime.console import StderrReport
 from zoo.training.parameter_counts import Counted, count_methods, kept
 
@@ -78,16 +78,12 @@ def _method(
     found = {task: by_method[method.name] for task, by_method in counted.items() if method.name in by_method}
     # what the default base itself rules out is known once it was counted
     refused |= {task: one.reason for task, one in found.items() if one.trainable is None}
-    limits = ranges(method.Params)
     return {
         "name": method.name,
         "summary": method.summary,
         "paper": method.paper,
         "learning_rate": method.learning_rate,
-        "params": {
-            name: {"type": kind, "default": default, "range": limits.get(name, ""), "help": help}
-            for name, kind, default, help in describe(method.Params)
-        },
+        "params": describe(method.Params),
         "tasks": [task for task, reason in refused.items() if reason is None],
         "refused": {task: reason for task, reason in refused.items() if reason is not None},
         "unmergeable": method.unmergeable,
@@ -183,7 +179,7 @@ def plugins_command(as_json: bool) -> None:
             "name": plugin.name,
             "package": plugin.distribution,
             "module": plugin.module,
-            "state": trouble or "ok",
+            "state": str(trouble or "ok"),
         }
         for kind in manager.KINDS
         for plugin, _, trouble in manager.load_all(kind)

@@ -25,7 +25,7 @@ from zoo.runtime.console import StderrReport
 @click.option("--create-pr", is_flag=True, help="Propose it as a pull request.")
 @click.option("--revision", metavar="BRANCH", help="To this branch; else main.")
 @click.option("--base-id", metavar="ID", help="The Hub's id of the base, where that is not on record.")
-@click.option("--no-metrics", is_flag=True, help="Publish although it was never measured.")
+@click.option("--no-metrics", "without_metrics", is_flag=True, help="Publish although it was never measured.")
 @click.option("--license", "licence", metavar="ID", help="As the Hub calls it: apache-2.0; else the base's.")
 @click.option("--message", metavar="TEXT", help="Of the commit.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -35,16 +35,13 @@ def publish_command(
     registry: Registry,
     name: str,
     repo: str | None,
-    public: bool,
     dry_run: bool,
-    create_pr: bool,
-    revision: str | None,
-    base_id: str | None,
-    no_metrics: bool,
-    licence: str | None,
-    message: str | None,
     yes: bool,
     as_json: bool,
+    base_id: str | None,
+    licence: str | None,
+    without_metrics: bool,
+    **target: Any,
 ) -> None:
     """Publish an adapter on the Hub: weights, config, card, record and tokenizer, in one commit.
 
@@ -53,13 +50,13 @@ def publish_command(
     if not (dry_run or yes or sys.stdin.isatty()):
         raise UsageError("there is no terminal to ask on.", f"zoo publish --yes {name}, or --dry-run")
     report = StderrReport()
-    terms = Terms(base_id=base_id, licence=licence, without_metrics=no_metrics)
+    terms = Terms(base_id, licence, without_metrics)
     with prepared(name, repo, registry, terms, report, trial=dry_run) as (whole, staged):
         if dry_run:
-            _print_trial(whole, staged, public, as_json)
-            staged.check()
-            return
+            _print_trial(whole, staged, target["public"], as_json)
         staged.check()
+        if dry_run:
+            return
         for one in staged.checks:
             if one.status == WARNING:
                 report.warn(f"{one.name}: {one.detail}")
@@ -67,10 +64,9 @@ def publish_command(
             report.say(f"left out: {file!r} ({reason})")
         if not yes:
             size = f"{len(staged.files)} files, {sum(staged.files.values()):,} bytes"
-            to = f"the {'public' if public else 'private'} repository {whole}"
+            to = f"the {'public' if target['public'] else 'private'} repository {whole}"
             click.confirm(f"Publish {size}, to {to}?", abort=True, err=True)
-        target = Target(public=public, create_pr=create_pr, revision=revision, message=message)
-        done = send(whole, staged, registry, target, report)
+        done = send(whole, staged, registry, Target(**target), report)
         if not done.changed:
             report.say("the Hub has all of it already: nothing was sent")
         if as_json:

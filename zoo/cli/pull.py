@@ -47,18 +47,17 @@ def pull_command(registry: Registry, reference: str, name: str | None, as_json: 
 @click.option("--task", metavar="NAME", help="The task of the zoo that it was trained for.")
 @click.option("--labels", metavar="A,B", help="Names of its labels, in the order of their numbers.")
 @click.option("--base", metavar="ID|PATH", help="The base that it was trained on, if its files do not say.")
-@click.option("--convert-bin", is_flag=True, help="Convert pickled weights, in a process apart.")
+@click.option("--convert-bin", "convert", is_flag=True, help="Convert pickled weights, in a process apart.")
 @registry_option
 @json_option
 def import_command(
     registry: Registry,
     source: str,
-    name: str | None,
-    task: str | None,
     labels: str | None,
+    task: str | None,
     base: str | None,
-    convert_bin: bool,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Import a PEFT adapter that the zoo did not make: a folder, or a repository of the Hub."""
     from zoo.hub.import_adapter import import_folder
@@ -67,13 +66,12 @@ def import_command(
 
     report = StderrReport()
     named = tuple(label.strip() for label in labels.split(",")) if labels else ()
-    asserted = Asserted(task, named, base)
+    options["asserted"] = Asserted(task, named, base)
     if _is_path(source):
         path = Path(source.removeprefix("path:")).expanduser()
-        imported = import_folder(path, registry, report, name=name, asserted=asserted, convert=convert_bin)
-        _print(imported, registry, as_json)
+        _print(import_folder(path, registry, report, **options), registry, as_json)
     else:
-        imported = pull(source, registry, report, name=name, asserted=asserted, convert=convert_bin)
+        imported = pull(source, registry, report, **options)
         _print(imported, registry, as_json)
         _verify(imported, registry, report)
 

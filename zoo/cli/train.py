@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.columns import DATA_HELP, column_options
+from zoo.cli.options import DATA_HELP, column_options
 from zoo.cli.output import json_option, print_facts, print_json, print_metrics, registry_option
 from zoo.plugins.params import split_pairs
 from zoo.registry.schema import AdapterSpec

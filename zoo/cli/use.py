@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.base import base_options
-from zoo.cli.columns import column_options
+from zoo.cli.options import base_options, column_options
 from zoo.cli.output import (
     json_option,
     number,
@@ -67,9 +66,8 @@ def predict_command(
     file: str | None,
     columns: tuple[str, ...],
     gallery: Path | None,
-    base: str | None,
-    allow_other: bool,
     as_json: bool,
+    **on_base: Any,
 ) -> None:
     """What the adapter NAME says of each TEXT, or of each pair of texts."""
     if sum(map(bool, (texts, pairs, file))) != 1:
@@ -85,7 +83,7 @@ def predict_command(
     task = task_of(registry.locate(name)[0])
     inputs: list[Any] = list(texts or pairs) if file is None else _read_inputs(task, file, columns)
     if gallery is not None:
-        loaded = load.load(name, registry, base, allow_other, StderrReport())
+        loaded = load.load(name, registry, report=StderrReport(), **on_base)
         ranked = task.rank(loaded, inputs, gallery, StderrReport())
         if as_json:
             print_json(ranked)
@@ -100,7 +98,7 @@ def predict_command(
         return
     _check_inputs(task, inputs, name)
     report = StderrReport() if len(inputs) > _WORTH_A_BAR else Report()
-    loaded = load.load(name, registry, base, allow_other, StderrReport())
+    loaded = load.load(name, registry, report=StderrReport(), **on_base)
     roles = task.text_columns
     rows = [
         {**row, **dict(zip(roles, (one,) if isinstance(one, str) else one, strict=True))}
@@ -142,10 +140,8 @@ def evaluate_command(registry: Registry, names: tuple[str, ...], as_json: bool, 
     report = StderrReport()
     found = dict(evaluate.evaluate_all(names, registry, report, **settings))
     if as_json:
-        shown = {
-            name: {"metrics": one.metrics, "baselines": one.baselines, "flags": one.flags}
-            for name, one in found.items()
-        }
+        fields = ("metrics", "baselines", "flags")
+        shown = {name: {field: getattr(one, field) for field in fields} for name, one in found.items()}
         print_json(shown if len(shown) > 1 else shown[names[0]])
         return
     print_metrics([(name, one.metrics, one.baselines) for name, one in found.items()])

@@ -92,10 +92,7 @@ def load(kind: str, name: str) -> Any:
     """
     known = find(kind)
     if name not in known:
-        raise NotFoundError(
-            f"no {kind} is called '{name}'.{did_you_mean(name, known)}",
-            f"zoo {kind}s",
-        )
+        raise NotFoundError(f"no {kind} is called '{name}'.{did_you_mean(name, known)}", f"zoo {kind}s")
     return _make(known[name])
 
 
@@ -113,13 +110,13 @@ def load_sources() -> list[Source]:
     return sorted(sources, key=lambda source: (source.order, source.name))
 
 
-def load_all(kind: str) -> Iterator[tuple[Plugin, Any, str | None]]:
-    """Each plugin of a kind with what it makes, or with None and the reason why it is broken."""
+def load_all(kind: str) -> Iterator[tuple[Plugin, Any, PluginError | None]]:
+    """Each plugin of a kind with what it makes, or with None and the error that says why it is broken."""
     for plugin in find(kind).values():
         try:
             yield plugin, _make(plugin), None
         except PluginError as error:
-            yield plugin, None, str(error)
+            yield plugin, None, error
 
 
 def load_module(plugin: Plugin) -> ModuleType:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,6 +16,11 @@ from zoo.errors import OptionError, did_you_mean
 T = TypeVar("T")
 
 _TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+_BOUNDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
+    "least": ("at least", operator.ge),
+    "most": ("at most", operator.le),
+    "below": ("below", operator.lt),
+}
 
 
 def param(
@@ -71,28 +77,18 @@ def parse(params_type: type, given: Mapping[str, Any], owner: str) -> Any:
         raise OptionError(f"{owner}: {error}") from error
 
 
-def describe(params_type: type) -> list[tuple[str, str, str, str]]:
-    """(name, type, default, explanation) of every parameter, as text."""
+def describe(params_type: type) -> dict[str, dict[str, str]]:
+    """Name -> the `type`, `default`, `range` (`at least 1`) and `help` of each parameter, as text."""
     hints = typing.get_type_hints(params_type)
-    return [
-        (field.name, type_name(hints[field.name]), _shown(field.default), field.metadata.get("help", ""))
+    return {
+        field.name: {
+            "type": type_name(hints[field.name]),
+            "default": _shown(field.default),
+            "range": ", ".join(f"{text} {bound:g}" for text, bound, _ in _limits(field)),
+            "help": field.metadata.get("help", ""),
+        }
         for field in dataclasses.fields(params_type)
-    ]
-
-
-def ranges(params_type: type) -> dict[str, str]:
-    """Name -> `at least 1, below 2` of each parameter whose range is limited."""
-    texts = {"least": "at least", "most": "at most", "below": "below"}
-    found = {}
-    for field in dataclasses.fields(params_type):
-        limits = [
-            f"{text} {field.metadata[bound]:g}"
-            for bound, text in texts.items()
-            if field.metadata.get(bound) is not None
-        ]
-        if limits:
-            found[field.name] = ", ".join(limits)
-    return found
+    }
 
 
 def type_name(hint: Any) -> str:
@@ -125,15 +121,16 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
 def _check_range(field: dataclasses.Field, value: Any) -> None:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return
-    least, most, below = (field.metadata.get(bound) for bound in ("least", "most", "below"))
     if value != value or abs(value) == float("inf"):
         raise OptionError(f"'{field.name}' must be a finite number, got {value}.")
-    if least is not None and value < least:
-        raise OptionError(f"'{field.name}' must be at least {least:g}, got {value}.")
-    if most is not None and value > most:
-        raise OptionError(f"'{field.name}' must be at most {most:g}, got {value}.")
-    if below is not None and value >= below:
-        raise OptionError(f"'{field.name}' must be below {below:g}, got {value}.")
+    for text, bound, allows in _limits(field):
+        if not allows(value, bound):
+            raise OptionError(f"'{field.name}' must be {text} {bound:g}, got {value}.")
+
+
+def _limits(field: dataclasses.Field) -> list[tuple[str, float, Callable[[float, float], bool]]]:
+    found = [(text, field.metadata.get(bound), allows) for bound, (text, allows) in _BOUNDS.items()]
+    return [(text, bound, allows) for text, bound, allows in found if bound is not None]
 
 
 def _is_sequence(hint: Any) -> bool:

@@ -114,15 +114,13 @@ def resolve(
         NotFoundError: nothing has it.
         UnreachableError: no preference can be reached from here.
     """
-    sources = manager.load_sources()
     if ref is None and not preferences:
-        raise NotFoundError(
-            f"this task has no default {kind}: it learns from your own.", f"--{kind} FOLDER|FILE|ID"
-        )
+        what = f"this task has no default {kind}: it learns from your own."
+        raise NotFoundError(what, f"--{kind} FOLDER|FILE|ID")
     reasons: list[str] = []
     for one in preferences if ref is None else [ref]:
         try:
-            found = _resolve_one(one, kind, sources, weights)
+            found = _resolve_one(one, kind, weights=weights)
         except NotFoundError as error:
             if ref is not None:
                 raise
@@ -148,7 +146,7 @@ def resolve_eval_data(ref: str | None, report: Report) -> Resolved | None:
     """
     if ref is None:
         return None
-    found = _resolve_one(ref, "data", manager.load_sources(), True)
+    found = _resolve_one(ref, "data")
     report.say(f"held-out rows: {found} (asked for with --eval-data)")
     return found
 
@@ -161,7 +159,7 @@ def find_local(ref: str) -> Resolved | None:
     bare = ref.removeprefix("path:")
     try:
         if ref.startswith("path:") or Path(bare).expanduser().is_dir():
-            return _resolve_one(ref, "base", manager.load_sources(), True)
+            return _resolve_one(ref, "base")
         wanted, revision = canonical(ref).lower(), ref.partition("@")[2]
         for source in manager.load_sources():
             for offer in source.offers("base"):
@@ -183,13 +181,13 @@ def source_of(resolved_source: str) -> Source:
     raise NotFoundError(f"source '{resolved_source}' is not installed.", "zoo sources")
 
 
-def _resolve_one(ref: str, kind: Kind, sources: Sequence[Source], weights: bool) -> Resolved:
+def _resolve_one(ref: str, kind: Kind, *, weights: bool = True) -> Resolved:
+    sources = manager.load_sources()
     by_scheme = {source.scheme: source for source in sources}
     scheme, colon, rest = ref.partition(":")
     if not ref.strip() or (colon and scheme in by_scheme and not rest.strip()):
         raise UsageError(f"an empty {kind} reference.", f"--{kind} ID, or --{kind} path:FOLDER")
-    tried = [by_scheme[scheme]] if colon and scheme in by_scheme else list(sources)
-    bare = rest if colon and scheme in by_scheme else ref
+    tried, bare = ([by_scheme[scheme]], rest) if colon and scheme in by_scheme else (sources, ref)
     unreachable = []
     for source in tried:
         try:

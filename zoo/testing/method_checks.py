@@ -78,7 +78,7 @@ def _check_declaration(method: Method, results: Promises) -> None:
         again = parse(method.Params, typed, method.name)
         expect(made == again, f"{made} became {again}")
     with results.promise("each parameter is explained: `param(default, help)`"):
-        bare = [name for name, _, _, help in describe(method.Params) if not help]
+        bare = [name for name, one in describe(method.Params).items() if not one["help"]]
         expect(not bare, f"{', '.join(bare)} without help")
     with results.promise("what its card says is Python"):
         compile(method.usage(), "usage", "exec")

@@ -209,11 +209,10 @@ def _is_alive(name: str) -> bool:
     if number is None or os.name == "nt":
         return False
     try:
-        os.kill(int(number[1] or number[2]), 0)
+        with suppress(PermissionError):  # it is somebody else's
+            os.kill(int(number[1] or number[2]), 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:
-        return True
     return True
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from zoo.cli.doctor_checks import adapters, bases, environment, housekeeping
 from zoo.cli.doctor_checks.environment import Facts
-from zoo.errors import PluginError
 from zoo.plugins import manager
 from zoo.registry.store import Registry
 from zoo.runtime.checks import FAILED, CheckResult
@@ -31,7 +31,7 @@ def examine(registry: Registry, report: Report | None = None, *, fast: bool = Fa
     probe = None if fast else environment.probe()
     facts = environment.machine()
     hub = environment.hub(ask=not fast)
-    results = _broken_plugins()
+    results = [*_broken_plugins()]
     records, steps = housekeeping.read_all(registry)
     results += steps
     results += adapters.missing_plugins(records)
@@ -50,14 +50,10 @@ def examine(registry: Registry, report: Report | None = None, *, fast: bool = Fa
     return Diagnosis(facts, sorted(results, key=lambda one: one.status != FAILED))
 
 
-def _broken_plugins() -> list[CheckResult]:
-    found = []
+def _broken_plugins() -> Iterator[CheckResult]:
     for kind in manager.KINDS:
-        for plugin in manager.find(kind).values():
-            try:
-                manager.load(kind, plugin.name)
-            except PluginError as error:
+        for plugin, _, error in manager.load_all(kind):
+            if error is not None:
                 package = plugin.distribution.partition(" ")[0]
                 fix = error.hint or f"pip install --upgrade {package}, or pip uninstall {package}"
-                found.append(CheckResult(plugin.module, FAILED, str(error), fix))
-    return found
+                yield CheckResult(plugin.module, FAILED, str(error), fix)

@@ -1,4 +1,4 @@
-"""`--column ROLE=NAME`, and its short forms, for every command that reads rows."""
+"""Declares the options that several commands share: the columns of rows, and the base of an adapter."""
 
 from __future__ import annotations
 
@@ -35,3 +35,21 @@ def column_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*args, columns=columns, **settings)
 
     return with_columns
+
+
+base_option = click.option(
+    "--base",
+    metavar="ID|PATH",
+    help="The adapter's base, where it is not found by itself. It must hold the same weights.",
+)
+
+
+def base_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--base` and `--allow-other-base`, as the arguments `base` and `allow_other`."""
+    allow = click.option(
+        "--allow-other-base",
+        "allow_other",
+        is_flag=True,
+        help="Use a base with other weights all the same, if the shapes fit; the record keeps a note of it.",
+    )
+    return base_option(allow(command))
