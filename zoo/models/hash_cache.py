@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -18,12 +20,7 @@ MOST_BYTES = 10_000_000
 SETTLED_NS = 2_000_000_000
 """A file changed twice within its clock's tick looks unchanged: younger than this, it is not believed."""
 
-Signature = tuple[str, int, int, int, int]
-
-
-class _Kept(msgspec.Struct, frozen=True, array_like=True):
-    signature: Signature
-    digest: str
+T = TypeVar("T")
 
 
 def sha256(path: Path) -> str:
@@ -42,7 +39,7 @@ def known_sha256(path: Path) -> str:
     """To tell what a file is. A guard against changed files reads them: `sha256`."""
     found = path.resolve().stat()
     times = (found.st_mtime_ns, found.st_ctime_ns)
-    return _hash(path, (str(path.resolve()), found.st_size, found.st_ino, *times))
+    return _hash(path, max(times), repr((path.resolve(), found.st_size, found.st_ino, *times)))
 
 
 @lru_cache(maxsize=4096)
@@ -52,39 +49,28 @@ def known_tensors(path: Path, digest: str) -> tuple[str, ...]:
     Raises:
         IncompatibleError: it is no safetensors file.
     """
-    parent = cache.folder("hashes")
-    if parent is None or path.stat().st_size < WORTH_KEEPING:
-        return tuple(tensor_hashes(path))
-    kept = parent / f"{digest}.tensors.msgpack"
-    try:
-        return msgspec.msgpack.decode(kept.read_bytes(), type=tuple[str, ...])
-    except (OSError, msgspec.DecodeError):
-        pass
-    found = tuple(tensor_hashes(path))
-    _keep(kept, found)
-    return found
+    return _kept(path, f"{digest}.tensors", tuple[str, ...], lambda: tuple(tensor_hashes(path)))
 
 
 @lru_cache(maxsize=4096)
-def _hash(path: Path, signature: Signature) -> str:
-    parent = cache.folder("hashes")
-    if parent is None or signature[1] < WORTH_KEEPING:
+def _hash(path: Path, changed_ns: int, signature: str) -> str:
+    if time.time_ns() - changed_ns <= SETTLED_NS:
         return sha256(path)
     import hashlib
 
-    kept = parent / f"{hashlib.sha256(signature[0].encode('utf-8', 'surrogateescape')).hexdigest()}.msgpack"
-    try:
-        known = msgspec.msgpack.decode(kept.read_bytes(), type=_Kept)
-        if known.signature == signature:
-            return known.digest
-    except (OSError, msgspec.DecodeError):
-        pass
-    digest = sha256(path)
-    if time.time_ns() - max(signature[3:]) > SETTLED_NS:
-        _keep(kept, _Kept(signature, digest))
-    return digest
+    name = hashlib.sha256(signature.encode("utf-8", "surrogateescape")).hexdigest()
+    return _kept(path, name, str, lambda: sha256(path))
 
 
-def _keep(path: Path, value: object) -> None:
-    content = msgspec.msgpack.encode(value)
-    cache.write(path, lambda beside: beside.write_bytes(content), MOST_BYTES)
+def _kept(path: Path, name: str, kind: type[T], make: Callable[[], T]) -> T:
+    """What `make` finds out about a large file, kept in the cache under `name`."""
+    parent = cache.folder("hashes")
+    if parent is None or path.stat().st_size < WORTH_KEEPING:
+        return make()
+    kept = parent / f"{name}.msgpack"
+    found = cache.read(kept, lambda one: msgspec.msgpack.decode(one.read_bytes(), type=kind))
+    if found is None:
+        found = make()
+        content = msgspec.msgpack.encode(found)
+        cache.write(kept, lambda beside: beside.write_bytes(content), MOST_BYTES)
+    return found

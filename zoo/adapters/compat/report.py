@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
-from zoo.adapters.compat import local_bases
+from zoo.adapters import find_base
 from zoo.adapters.compat.adapter_shapes import read_adapter
 from zoo.adapters.compat.check import CANNOT_TELL, DOES_NOT_FIT, EXACT, FITS, check
 from zoo.errors import IncompatibleError, NotFoundError, ZooError
+from zoo.plugins import manager
+from zoo.plugins.source import Resolved
 from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId
 from zoo.registry.store import Registry
 from zoo.runtime.checks import FAILED, OK, SKIPPED, CheckResult, failures
+from zoo.runtime.offline import offline
 from zoo.security.gates import CONFIG_FILE
 
 _STATUS = {EXACT: OK, FITS: OK, DOES_NOT_FIT: FAILED, CANNOT_TELL: SKIPPED}
@@ -52,10 +57,10 @@ class Subject:
             NotFoundError: nobody recorded it, or it is not here.
         """
         if self.record is not None:
-            return local_bases.own_folder(self.record.base)
+            return _folder(find_base.local(self.record.base, _look))
         if not self.base:
             raise NotFoundError("nobody recorded its base.")
-        return local_bases.folder_of(self.base)
+        return _folder(_look(self.base))
 
     def own_folder_or_none(self) -> Path | None:
         try:
@@ -88,7 +93,7 @@ def on_base(one: Subject, reference: str) -> Fit:
     Raises:
         NotFoundError: the base is not here.
     """
-    return _check(one, local_bases.folder_of(reference), reference, is_own=True)
+    return _check(one, _folder(_look(reference)), reference, is_own=True)
 
 
 def on_own(one: Subject) -> Fit:
@@ -111,7 +116,7 @@ def on_others(one: Subject, recorded: Iterable[BaseId]) -> Iterator[Fit]:
     except ZooError:
         return  # reported once, with its own base
     own = one.own_folder_or_none()
-    for folder, name in local_bases.known(recorded).items():
+    for folder, name in _known(recorded).items():
         if folder != own:
             yield _check(one, folder, name, is_own=False)
 
@@ -145,3 +150,41 @@ def _from_error(one: Subject, name: str, error: ZooError, *, is_own: bool = True
 def _fit(one: Subject, base: str, fit: str, reasons: Iterable[str], *, is_own: bool = True) -> Fit:
     detail = "; ".join(dict.fromkeys(reasons))
     return Fit(one.name, _STATUS[fit], detail, base=base, fit=fit, is_own=is_own)
+
+
+def _known(recorded: Iterable[BaseId]) -> dict[Path, str]:
+    """Folder -> what to call it: every base of a record and of a source that is here, each once."""
+    found: dict[Path, str] = {}
+    unique = {(base.id, base.location): base for base in recorded}
+    for base in unique.values():
+        with suppress(ZooError):
+            name = base.location if base.id.startswith("local:") else base.id
+            found.setdefault(_folder(find_base.local(base, _look)), name)
+    with offline():
+        offers = [offer for source in manager.load_sources() for offer in source.offers("base")]
+    for offer in offers:
+        with suppress(ZooError):
+            found.setdefault(_folder(_look(offer.location)), offer.id)
+    return found
+
+
+def _folder(found: Resolved) -> Path:
+    if found.folder.is_dir():
+        return found.folder
+    raise NotFoundError(f"base '{found.id}' is packed in {found.folder.name}, and was not unpacked yet.")
+
+
+def _look(reference: str) -> Resolved:
+    found = _looked(reference)
+    if isinstance(found, ZooError):
+        raise found
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _looked(reference: str) -> Resolved | ZooError:
+    """Once a reference, also where the answer is no: thousands of adapters have few bases."""
+    try:
+        return find_base.look(reference, weights=False)
+    except ZooError as error:
+        return error
