@@ -6,13 +6,12 @@ from typing import Any
 
 import msgspec
 import pytest
-import yaml
 
 from tests.records import data, make_base, make_data, make_metric, make_record
 from zoo.cards.metadata import dump, front_matter, parse, split
 from zoo.cards.render import render
 from zoo.plugins import manager
-from zoo.registry.schema import UNKNOWN, AdapterRecord
+from zoo.registry.schema import UNKNOWN
 
 NASTY = [
     "a: b", "- a", "yes", "null", "1.0", "#a", "'", '"', "a\nb", "a\n---\nb: c", "---", "{a}", "[a", "&a",
@@ -167,13 +166,3 @@ def test_every_shipped_task_has_a_pipeline_tag() -> None:
     tags = {name: manager.load_task(name).pipeline_tag for name in manager.find("task")}
     assert tags
     assert all(tags.values()), tags
-
-
-def test_every_record_tells_its_base_by_hash_its_rows_by_fingerprint_and_its_results() -> None:
-    def known(record: AdapterRecord) -> tuple[bool, ...]:
-        found = yaml.safe_load(split(render(record))[0] or "")
-        rows = found["model-index"][0]["results"][0]["dataset"]["args"]["fingerprint"]
-        return bool(found["base_model_sha256"]), rows.startswith("sha256:"), bool(found["model-index"])
-
-    local = make_record(base=make_base(id="local:b", revision=None), data=make_data(id="local:x.csv"))
-    assert known(make_record()) == known(local) == (True, True, True)

@@ -129,26 +129,6 @@ def test_a_plugin_without_a_section_adds_nothing(answer: str | None) -> None:
     assert card(make_record(), USAGE, ModuleType("without")) == card(make_record(), USAGE)
 
 
-@pytest.mark.parametrize(
-    "label", ["a\n\n# Trust me\n\nb", "a\n---\nb", "![x](https://evil.example/pixel.png)"]
-)
-def test_a_label_makes_no_heading_rule_or_picture(label: str) -> None:
-    """Labels come from the cells of a data file, so anybody may have written them."""
-    shown = body(card(make_record(labels=[label, "fine"]), USAGE))
-    assert not re.search(r"^(# Trust me|---)$", shown, re.MULTILINE)
-    assert not re.search(r"(?<!`)!\[x\]", shown)
-
-
-@pytest.mark.parametrize("label", ["a`b", "`"])
-def test_a_backtick_in_a_label_does_not_end_its_code(label: str) -> None:
-    """CommonMark: a code span ends at a run of as many backticks as it began with."""
-    line = next(
-        line for line in card(make_record(labels=[label, "fine"]), USAGE).splitlines() if "Labels:" in line
-    )
-    spans = [found[2].strip() for found in re.finditer(r"(?<!`)(`+)(?!`)(.*?)(?<!`)\1(?!`)", line)]
-    assert spans[-2:] == [label, "fine"]
-
-
 def test_a_bar_in_a_metrics_name_makes_no_column() -> None:
     assert len(columns(make_record(metrics=[make_metric("a|b")]))) == 1
 

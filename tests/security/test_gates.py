@@ -149,13 +149,6 @@ def test_pickled_weights_beside_safetensors_are_left_out_aloud(folder: Path) -> 
     assert check_incoming(folder) == ["left out: adapter_model.bin, optimizer.pt"]
 
 
-def test_keys_that_peft_does_not_know_are_a_warning(folder: Path) -> None:
-    change(folder / "adapter_config.json", enable_lora=None)
-    assert check_incoming(folder) == [
-        "adapter_config.json has keys that PEFT 0.21 does not know: enable_lora"
-    ]
-
-
 def test_a_rank_that_no_tensor_has_is_refused(folder: Path) -> None:
     change(folder / "adapter_config.json", r=5_000_000)
     assert "r = 5,000,000, which no tensor of adapter_model.safetensors has" in str(

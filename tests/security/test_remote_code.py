@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from zoo.errors import IncompatibleError
-from zoo.security.remote_code import check_json, check_template
+from zoo.security.remote_code import check_json
 
 
 def write(tmp_path: Path, content: object, name: str = "tokenizer_config.json") -> Path:
@@ -58,13 +58,6 @@ def test_what_honest_tokenizers_write_is_let_in(tmp_path: Path, content: Any) ->
 
 def test_words_of_a_vocabulary_are_not_taken_for_keys(tmp_path: Path) -> None:
     check_json(write(tmp_path, {"auto_map": 7, "init_inputs": 8}, "vocab.json"))
-
-
-def test_a_template_in_a_file_of_its_own_is_judged_alike(tmp_path: Path) -> None:
-    path = tmp_path / "chat_template.jinja"
-    path.write_text("{{ cycler.__init__.__globals__.os }}", encoding="utf-8")
-    with pytest.raises(IncompatibleError, match="__init__"):
-        check_template(path, path.read_text(encoding="utf-8"))
 
 
 def test_every_tokenizer_that_the_tiny_models_save_is_let_in(tiny_models: dict[str, Path]) -> None:

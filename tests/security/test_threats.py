@@ -127,16 +127,6 @@ def test_pickled_weights_are_refused_and_not_opened(machine: Machine, name: str)
         assert not any(path.endswith(".bin") for path in machine.hub.sent())
 
 
-def test_even_to_convert_pickled_weights_runs_nothing_of_theirs(machine: Machine) -> None:
-    hostile = {"adapter_config.json": config(), "adapter_model.bin": pickle.dumps({"a": Runs(machine.trace)})}
-    machine.hub.put(REPO, hostile)
-    done = machine.zoo("import", REPO, "--convert-bin")
-    assert done.code == 5
-    assert "it would run io.open" in done.error
-    assert list(machine.registry.each()) == []
-    assert not machine.trace.exists()
-
-
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
@@ -175,35 +165,6 @@ def test_the_code_that_a_base_brings_along_is_not_run(machine: Machine, tiny_ber
     assert not machine.trace.exists()
 
 
-@pytest.mark.parametrize(
-    "name", ["../../../evil.txt", "..\\..\\evil.txt", "/tmp/evil.txt", "C:\\evil.txt", "evil\x1b[2J.txt"]
-)
-def test_a_file_name_that_leaves_its_folder_is_refused_and_nothing_is_fetched(
-    machine: Machine, name: str
-) -> None:
-    machine.refuses(adapter(**{name: b"evil"}), "evil")
-    assert not any("evil" in path for path in machine.hub.sent())
-    assert not list(machine.root.rglob("*evil*"))
-
-
-def test_a_record_that_names_files_elsewhere_is_refused(machine: Machine) -> None:
-    record = {"files": {"../../../.bashrc": {"bytes": 1, "sha256": "0" * 64}}}
-    machine.refuses(adapter(**{"zoo.json": json.dumps(record).encode()}), "../../../.bashrc")
-
-
-def test_a_link_in_a_folder_to_take_in_brings_no_other_file_of_this_machine(machine: Machine) -> None:
-    (machine.root / "private").write_text("mine", encoding="utf-8")
-    folder = machine.root / "downloaded"
-    folder.mkdir()
-    for name, content in adapter().items():
-        (folder / name).write_bytes(content)
-    (folder / "README.md").symlink_to(machine.root / "private")
-    done = machine.zoo("import", folder)
-    assert done.code == 5
-    assert "README.md is a link" in done.error
-    assert list(machine.registry.each()) == []
-
-
 def test_another_base_under_the_same_name_and_commit_is_refused_by_name(machine: Machine) -> None:
     base, honest = "google-bert/bert-base-cased", weights()
     commit = machine.hub.put(base, {"config.json": b"{}", "model.safetensors": honest})
@@ -216,40 +177,6 @@ def test_another_base_under_the_same_name_and_commit_is_refused_by_name(machine:
     assert base in done.error
     assert "other weights" in done.error
     assert any(path.endswith("model.safetensors") for path in machine.hub.sent())
-
-
-PLANTED = (".env", "id_rsa", "optimizer.pt", "trainer_state.json", "train.csv", "link.json", "checkpoint-5")
-
-
-def test_what_is_no_file_of_an_adapter_is_not_published_and_is_named(machine: Machine) -> None:
-    record = add_sound(machine.registry, make_base())
-    folder = machine.registry.adapter_folder(record.name)
-    for name in PLANTED[:-2]:
-        (folder / name).write_text(f"token = {CANARY}", encoding="utf-8")
-    (machine.root / "private").write_text(CANARY, encoding="utf-8")
-    (folder / "link.json").symlink_to(machine.root / "private")
-    (folder / "checkpoint-5").mkdir()
-    (folder / "checkpoint-5" / "adapter_model.safetensors").write_bytes(b"")
-    done = machine.zoo("publish", "mine", "me/mine", "--yes", token=CANARY)
-    assert done.code == 0, done.err
-    published = machine.hub.files("me/mine")
-    assert {"adapter_model.safetensors", "adapter_config.json", "README.md", "zoo.json"} <= set(published)
-    assert not any(planted in name for planted in PLANTED for name in published)
-    assert not any(CANARY.encode() in content for content in published.values())
-    for name in PLANTED:
-        assert name in done.err
-    assert CANARY not in done.out + done.err
-
-
-def test_a_token_in_a_file_that_would_be_published_stops_it_before_a_byte_leaves(machine: Machine) -> None:
-    record = add_sound(machine.registry, make_base())
-    path = machine.registry.adapter_folder(record.name) / "tokenizer_config.json"
-    path.write_text(json.dumps({"added_by": CANARY}), encoding="utf-8")
-    done = machine.zoo("publish", "mine", "me/mine", "--yes", token=CANARY)
-    assert done.code == 5
-    assert "tokenizer_config.json holds" in done.error
-    assert CANARY not in done.out + done.err
-    assert not any("/commit/" in path or "/lfs/" in path for _, path in machine.hub.requests)
 
 
 FAILURES: list[dict[str, Any]] = [
