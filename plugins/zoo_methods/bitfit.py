@@ -43,9 +43,6 @@ class BitFit(Method):
                 model.get_submodule(name).bias.requires_grad_(True)
         return model
 
-    def merge(self, model: nn.Module) -> nn.Module:
-        return model  # the biases are the base's own
-
 
 @hookimpl
 def zoo_method() -> Method:

@@ -33,9 +33,6 @@ class Full(Method):
     def restore(self, model: nn.Module, folder: Path, params: Any, task: Task) -> nn.Module:
         return model  # loaded from the folder itself
 
-    def merge(self, model: nn.Module) -> nn.Module:
-        return model  # it is whole already
-
     def usage(self) -> str:
         return ""
 

@@ -27,9 +27,6 @@ class Head(Method):
         self.freeze(model, head)
         return model
 
-    def merge(self, model: nn.Module) -> nn.Module:
-        return model  # the head is the model's own
-
 
 @hookimpl
 def zoo_method() -> Method:

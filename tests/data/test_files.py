@@ -21,9 +21,10 @@ from zoo.data.files import (
     divide,
     fingerprint,
     read_frames,
-    without_header,
 )
 from zoo.errors import DataError, NotFoundError
+from zoo.plugins.source import Resolved
+from zoo.registry.schema import AdapterSpec
 
 PLAIN = [
     {"text": "a, film", "label": "1"},
@@ -138,14 +139,6 @@ def test_a_text_file_with_tabs_is_tab_separated(tmp_path: Path) -> None:
     }
 
 
-def test_a_header_that_is_a_row_goes_back_on_top() -> None:
-    frame = pd.DataFrame([["b", "0"]], columns=["a", "1"])
-    assert without_header(frame, ["text", "label"]).to_dict("records") == [
-        {"text": "a", "label": "1"},
-        {"text": "b", "label": "0"},
-    ]
-
-
 # bad input
 
 
@@ -256,10 +249,11 @@ def key(row: Example) -> str:
     return str(row["text"])
 
 
-def divided(splits: dict[str, list[Example]] | list[Example], **changes: Any) -> Division:
-    settings: dict[str, Any] = {"limit": None, "eval_limit": None, "seed": 42, **changes}
+def divided(
+    splits: dict[str, list[Example]] | list[Example], eval_data: Resolved | None = None, **settings: Any
+) -> Division:
     given = splits if isinstance(splits, dict) else {"train": splits}
-    return divide(given, key, lambda row: row["label"], **settings)
+    return divide(given, key, AdapterSpec(method="lora", task="bert-imdb", **settings), eval_data)
 
 
 def texts(rows: list[Example]) -> set[str]:
@@ -345,11 +339,12 @@ def test_a_test_split_that_came_with_the_data_is_used_whole() -> None:
 
 
 def test_rows_from_elsewhere_are_called_after_their_place_and_must_be_there() -> None:
-    found = divided({"train": rows_of(100), "eval": rows_of(20, start=500)}, given_from="path:/more.csv")
+    more = Resolved(kind="data", id="local:more.csv", source="local", location="path:/more.csv")
+    found = divided({"train": rows_of(100), "eval": rows_of(20, start=500)}, more)
     assert found.rule == "the rows of path:/more.csv"
     assert len(found.held_out) == 20
     with pytest.raises(DataError, match=r"path:/more\.csv has no usable row to evaluate on"):
-        divided({"train": rows_of(100)}, given_from="path:/more.csv")
+        divided({"train": rows_of(100)}, more)
 
 
 def test_without_a_test_split_validation_is_used_and_an_empty_split_is_none() -> None:

@@ -12,7 +12,6 @@ import pytest
 from tests.conftest import SHARED, Result, reviews, write_csv
 from zoo import AdapterSpec
 from zoo.data.dataset import Dataset, open_dataset
-from zoo.data.files import Division
 from zoo.errors import DataError, UsageError
 from zoo.plugins import manager, source
 from zoo.registry.store import Registry
@@ -61,8 +60,8 @@ def opened(data: Path, report: Report | None = None, **settings: Any) -> Dataset
     return open_dataset(manager.load_task("bert-mrpc"), found, spec, report or Report())
 
 
-def every(division: Division) -> set[tuple[str, str, int]]:
-    return {(row["text"], row["pair"], row["label"]) for row in division.train + division.held_out}
+def every(found: Dataset) -> set[tuple[str, str, int]]:
+    return {(row["text"], row["pair"], row["label"]) for row in found.train + found.held_out}
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +98,7 @@ def used(trained: Path, zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> Zoo:
 def test_the_official_files_are_read_with_their_mark_and_their_quotes(tmp_path: Path) -> None:
     heard = RecordingReport()
     found = opened(write_official(tmp_path / "train.tsv", pairs()), heard)
-    assert every(found.division) == {(f'"{one}', two, int(label)) for one, two, label in pairs()}
+    assert every(found) == {(f'"{one}', two, int(label)) for one, two, label in pairs()}
     assert found.labels == ["not_equivalent", "equivalent"]
     said = "columns: #1 String is the sentence1, #2 String is the sentence2, Quality is the label"
     assert said in heard.messages
@@ -131,13 +130,13 @@ def test_the_common_names_of_two_texts_are_known(first: str, second: str, label:
         {"id": index, first: one, second: two, label: int(y)} for index, (one, two, y) in enumerate(pairs())
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert every(opened(path).division) == {(one, two, int(label)) for one, two, label in pairs()}
+    assert every(opened(path)) == {(one, two, int(label)) for one, two, label in pairs()}
 
 
 def test_other_names_are_given_by_role(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "pairs.csv", pairs(), header="left,right,same")
     columns = {"sentence1": "left", "sentence2": "right", "label": "same"}
-    assert len(every(opened(path, columns=columns).division)) == 60
+    assert len(every(opened(path, columns=columns))) == 60
 
 
 def test_a_lacking_second_text_is_said_with_the_columns_that_there_are(tmp_path: Path) -> None:
@@ -152,7 +151,7 @@ def test_words_for_labels_have_the_tasks_order_so_that_f1_is_that_of_equivalent(
     rows = [(one, two, words[label]) for one, two, label in pairs()]
     found = opened(write_csv(tmp_path / "pairs.csv", rows, header="sentence1,sentence2,label"))
     assert found.labels == ["not_equivalent", "equivalent"]
-    assert every(found.division) == {(one, two, int(label)) for one, two, label in pairs()}
+    assert every(found) == {(one, two, int(label)) for one, two, label in pairs()}
 
 
 def test_pairs_with_an_empty_side_are_left_out_with_their_count(tmp_path: Path) -> None:
@@ -160,7 +159,7 @@ def test_pairs_with_an_empty_side_are_left_out_with_their_count(tmp_path: Path) 
     rows[9] = ("  ", *rows[9][1:])
     heard = RecordingReport()
     found = opened(write_csv(tmp_path / "p.csv", rows, header="sentence1,sentence2,label"), heard)
-    assert len(every(found.division)) == 57
+    assert len(every(found)) == 57
     warning = heard.warnings[0]
     assert "3 rows" in warning
     assert "lack a text of the pair" in warning
@@ -182,7 +181,7 @@ def test_a_folder_of_rows_without_a_header_is_read_by_where_the_label_stands(tmp
     path = tmp_path / "pairs.tsv"
     path.write_text("".join(f"{label}\t{one}\t{two}\n" for one, two, label in pairs()))
     heard = RecordingReport()
-    assert every(opened(path, heard).division) == {(one, two, int(label)) for one, two, label in pairs()}
+    assert every(opened(path, heard)) == {(one, two, int(label)) for one, two, label in pairs()}
     assert any(
         "has no header; its columns are taken to be label, sentence1, sentence2" in x for x in heard.messages
     )

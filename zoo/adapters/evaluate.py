@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.adapters import forward
 from zoo.adapters.load import Adapters, LoadedAdapter, load
-from zoo.data.dataset import divide_rows, read_examples, read_splits
-from zoo.data.files import Division, Example, fingerprint
+from zoo.data.dataset import read_examples, read_splits
+from zoo.data.files import Division, Example, divide, fingerprint
 from zoo.data.token_cache import encode
 from zoo.errors import IncompatibleError, NotFoundError
 from zoo.plugins import manager, source
@@ -149,7 +149,7 @@ class HeldOut:
         # without a limit the seed chooses nothing
         parts = (*key, spec.limit, spec.eval_limit, spec.seed if spec.limit is not None else None)
         if parts not in self._divided:
-            self._divided[parts] = divide_rows(task, splits, spec, eval_data)
+            self._divided[parts] = divide(splits, task.key, spec, eval_data)
         return self._divided[parts]
 
     def _relabelled(self, data: str, record: AdapterRecord, task: Task) -> Splits:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from zoo.data.files import without_header
 from zoo.errors import DataError
 
 if TYPE_CHECKING:
@@ -88,7 +87,10 @@ def with_header(frame: DataFrame, roles: Sequence[str]) -> DataFrame:
         return frame
     names = [role for role in roles if role != LABEL]
     names.insert(labels[0], LABEL)
-    return without_header(frame, names)
+    import pandas as pd
+
+    first = pd.DataFrame([list(frame.columns)], columns=names)
+    return pd.concat([first, frame.set_axis(names, axis="columns")], ignore_index=True)
 
 
 def _only(candidates: Mapping[str, dict[str, str]], role: str, location: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zoo.data.columns import with_header
-from zoo.data.files import GIVEN, HELD_OUT_NAMES, Division, Example, divide, fingerprint
+from zoo.data.files import GIVEN, HELD_OUT_NAMES, Example, divide, fingerprint
 from zoo.errors import DataError, UsageError
 from zoo.registry.schema import AdapterSpec, DataId
 from zoo.runtime.console import Report
@@ -22,15 +22,8 @@ if TYPE_CHECKING:
 class Dataset:
     id: DataId
     labels: list[str]
-    division: Division
-
-    @property
-    def train(self) -> list[Example]:
-        return self.division.train
-
-    @property
-    def held_out(self) -> list[Example]:
-        return self.division.held_out
+    train: list[Example]
+    held_out: list[Example]
 
 
 def open_dataset(
@@ -44,7 +37,7 @@ def open_dataset(
         DataError: the rows cannot be trained on.
     """
     splits, labels = read_splits(task, data, spec, report, eval_data)
-    division = divide_rows(task, splits, spec, eval_data)
+    division = divide(splits, task.key, spec, eval_data)
     identity = DataId(
         id=data.id,
         source=data.source,
@@ -61,22 +54,7 @@ def open_dataset(
         config=data.config,
         eval_location=eval_data.location if eval_data else None,
     )
-    return Dataset(identity, labels, division)
-
-
-def divide_rows(
-    task: Task, splits: dict[str, list[Example]], spec: AdapterSpec, eval_data: Resolved | None = None
-) -> Division:
-    """The training and the held-out rows, as the spec asks."""
-    return divide(
-        splits,
-        task.key,
-        lambda row: row.get("label"),
-        limit=spec.limit,
-        eval_limit=spec.eval_limit,
-        seed=spec.seed,
-        given_from=eval_data.location if eval_data else None,
-    )
+    return Dataset(identity, labels, division.train, division.held_out)
 
 
 def read_splits(

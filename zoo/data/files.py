@@ -19,6 +19,9 @@ from zoo.errors import DataError, NotFoundError, ZooError
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from zoo.plugins.source import Resolved
+    from zoo.registry.schema import AdapterSpec
+
 Example = dict[str, Any]
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
@@ -66,14 +69,6 @@ def read_frames(path: Path, where: Sequence[tuple[str, str]] = ()) -> dict[str, 
     return frames
 
 
-def without_header(frame: DataFrame, names: Sequence[str]) -> DataFrame:
-    """The frame with its header as the first row, and `names` as the header."""
-    import pandas as pd
-
-    first = pd.DataFrame([list(frame.columns)], columns=list(names))
-    return pd.concat([first, frame.set_axis(list(names), axis="columns")], ignore_index=True)
-
-
 def columns_of(frame: DataFrame, wanted: Mapping[str, str], location: str) -> DataFrame:
     """The columns that a task needs, under the task's names.
 
@@ -112,18 +107,14 @@ def read_header(path: Path) -> list[str] | None:
 def divide(
     splits: Mapping[str, list[Example]],
     key: Callable[[Example], str],
-    stratum: Callable[[Example], Any],
-    *,
-    limit: int | None,
-    eval_limit: int | None,
-    seed: int,
-    given_from: str | None = None,
+    spec: AdapterSpec,
+    eval_data: Resolved | None = None,
 ) -> Division:
-    """The training rows and the held-out rows.
+    """The training rows and the held-out rows, as the spec asks.
 
-    A test split of the data is used, or the rows of `given_from`. Otherwise a fifth of the rows, at most
+    A test split of the data is used, or the rows of `eval_data`. Otherwise a fifth of the rows, at most
     5,000, is held out, stratified by label: those whose text has the smallest SHA-256. The rule depends on
-    neither `limit` nor `seed` nor the order of the file, so every run on the same rows has the same held-out
+    neither limit nor seed nor the order of the file, so every run on the same rows has the same held-out
     rows. Training rows with the text of a held-out row are left out.
 
     Raises:
@@ -131,22 +122,22 @@ def divide(
     """
     rows = splits.get("train", [])
     given = next((name for name in HELD_OUT_NAMES if splits.get(name)), None)
-    if given_from and not given:
-        raise DataError(f"{given_from} has no usable row to evaluate on.")
+    if eval_data and not given:
+        raise DataError(f"{eval_data.location} has no usable row to evaluate on.")
     if given:
         apart = splits[given]
-        rule = f"the rows of {given_from}" if given_from else f"the data's own {given} split"
+        rule = f"the rows of {eval_data.location}" if eval_data else f"the data's own {given} split"
     else:
         if len(rows) < _FEWEST_ROWS:
             raise DataError(
                 f"only {len(rows)} usable rows: at least {_FEWEST_ROWS} are needed to hold some out."
             )
         count = min(HELD_OUT_MOST, max(2, round(len(rows) * HELD_OUT_SHARE)))
-        apart = _smallest(rows, count, key, stratum)
+        apart = _smallest(rows, count, key)
         rule = f"held out of train: {len(apart):,} of {len(rows):,} rows by smallest SHA-256, stratified"
     held_out = apart
-    if eval_limit is not None and eval_limit < len(apart):
-        held_out = _smallest(apart, eval_limit, key, stratum)
+    if spec.eval_limit is not None and spec.eval_limit < len(apart):
+        held_out = _smallest(apart, spec.eval_limit, key)
         used = f"{len(held_out):,} of {len(apart):,} rows by smallest SHA-256, stratified"
         rule += f", {used}" if given else f"; of these, {used}"
     # unused held-out rows stay out of training too, so that training does not depend on eval_limit
@@ -155,8 +146,8 @@ def divide(
     available = len(train)
     if not train:
         raise DataError("no row is left to train on.")
-    if limit is not None and limit < available:
-        train = _smallest(train, limit, lambda row: f"{seed}\0{key(row)}", stratum)
+    if spec.limit is not None and spec.limit < available:
+        train = _smallest(train, spec.limit, lambda row: f"{spec.seed}\0{key(row)}")
     return Division(train, held_out, available, rule)
 
 
@@ -169,15 +160,13 @@ def fingerprint(splits: Mapping[str, list[Example]], key: Callable[[Example], st
     return digest.hexdigest()
 
 
-def _smallest(
-    rows: Sequence[Example], count: int, key: Callable[[Example], str], stratum: Callable[[Example], Any]
-) -> list[Example]:
-    """`count` rows with distinct keys and the smallest hashes, stratified; in input order."""
-    shares = _shares(Counter(stratum(row) for row in rows), count)
+def _smallest(rows: Sequence[Example], count: int, key: Callable[[Example], str]) -> list[Example]:
+    """`count` rows with distinct keys and the smallest hashes, stratified by label; in input order."""
+    shares = _shares(Counter(row.get("label") for row in rows), count)
     hashes: dict[Any, dict[str, int]] = defaultdict(dict)
     for index, row in enumerate(rows):
         digest = hashlib.sha256(key(row).encode("utf-8", "surrogatepass")).hexdigest()
-        hashes[stratum(row)].setdefault(digest, index)
+        hashes[row.get("label")].setdefault(digest, index)
     chosen: set[int] = set()
     taken: set[str] = set()
     for name in sorted(hashes, key=str):

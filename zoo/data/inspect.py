@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from zoo.data.dataset import divide_rows, frames_of, known_columns, place
-from zoo.data.files import Example
+from zoo.data.dataset import frames_of, known_columns, place
+from zoo.data.files import Example, divide
 from zoo.errors import DataError
 from zoo.registry.schema import AdapterSpec
 from zoo.runtime.checks import FAILED, OK, WARNING, CheckResult
@@ -124,7 +124,7 @@ def check(
             )
         )
     try:
-        division = divide_rows(task, splits, spec, eval_data)
+        division = divide(splits, task.key, spec, eval_data)
     except DataError as error:
         return Checked(**found, base=base_name, results=[*results, _failed(error)])
     return Checked(

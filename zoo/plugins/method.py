@@ -144,7 +144,9 @@ class Method(ABC):
         Raises:
             IncompatibleError: the method cannot.
         """
-        raise IncompatibleError(f"{self.name} does not merge: {self.unmergeable}.")
+        if self.unmergeable is not None:
+            raise IncompatibleError(f"{self.name} does not merge: {self.unmergeable}.")
+        return model  # what was trained is the model's own
 
     def usage(self) -> str:
         """Python for the card that puts the adapter in `folder` onto `model`."""

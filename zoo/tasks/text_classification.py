@@ -17,6 +17,7 @@ from zoo.data.files import CLASS_NAMES, Example, columns_of
 from zoo.errors import DataError, UsageError
 from zoo.models.base_kind import IMAGE, IMAGE_TEXT, kind_of
 from zoo.models.loading import check_missing, load_config, load_tokenizer
+from zoo.runtime.checks import some
 from zoo.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -285,8 +286,9 @@ with torch.no_grad():
         numbers = sorted(value for value in values if isinstance(value, int))
         others = sorted(value for value in values if isinstance(value, str))
         if numbers and others:
+            digits = some([str(number) for number in numbers])
             report.warn(
-                f"the labels of {location} are numbers ({_some(numbers)}) and words ({_some(others)}): "
+                f"the labels of {location} are numbers ({digits}) and words ({some(others)}): "
                 "each is a class of its own."
             )
         ordered = [*numbers, *others]
@@ -300,10 +302,6 @@ def _labels(values: Sequence[Any], declared: bool) -> list[int | str | None]:
     if not declared and not set(labels) <= {None, -1}:
         return labels
     return [None if label == -1 else label for label in labels]
-
-
-def _some(values: Sequence[Any]) -> str:
-    return ", ".join(map(str, values[:3])) + (", ..." if len(values) > 3 else "")
 
 
 def _label(value: Any) -> int | str | None:

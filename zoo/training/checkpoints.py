@@ -18,9 +18,10 @@ def folder(work: Path) -> Path:
     return work / "checkpoints"
 
 
-def exist(work: Path) -> bool:
-    """Whether an earlier run left checkpoints."""
-    return folder(work).is_dir() and any(folder(work).iterdir())
+def last(parent: Path) -> Path | None:
+    """The newest checkpoint in the folder, if there is one."""
+    found = parent.glob("checkpoint-*")
+    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
 def open_work(work: Path, config: RunConfig, resume: bool) -> None:

@@ -58,9 +58,9 @@ def reuse_frozen_features(run: Run, precision: str) -> Iterator[Above]:
         yield Above(run.model, run.train, lambda examples: batch(examples, run.processor))
         return
     with run.report.progress("features of the frozen backbone", len(run.train)) as progress:
-        computed = _compute(run, run.train, part, position, precision, progress)
-    with _answering(run.model, part, computed.kind) as model:
-        yield Above(model, computed.rows, _collate, time.monotonic() - start)
+        rows, kind = _compute(run, run.train, part, position, precision, progress)
+    with _answering(run.model, part, kind) as model:
+        yield Above(model, rows, _collate, time.monotonic() - start)
 
 
 def _frozen_part(run: Run) -> nn.Module | None:
@@ -97,13 +97,11 @@ def _position(run: Run, part: nn.Module, precision: str) -> str | None:
     trained = [value for value in run.model.parameters() if value.requires_grad]
     probe = [run.train[index] for index in range(0, len(run.train), -(-len(run.train) // _PROBED))]
     for position in _POSITIONS:
-        computed = _compute(run, probe, part, position, precision, Progress())
-        if computed.kind is None:
+        rows, kind = _compute(run, probe, part, position, precision, Progress())
+        if kind is None:
             return None
-        inputs = {
-            name: value.to(place) for name, value in _collate(computed.rows).items() if name != "labels"
-        }
-        with _answering(run.model, part, computed.kind) as model, autocast(place, precision):
+        inputs = {name: value.to(place) for name, value in _collate(rows).items() if name != "labels"}
+        with _answering(run.model, part, kind) as model, autocast(place, precision):
             found = model(**inputs).logits.float()
         if not _reaches(found, trained):
             return None
@@ -134,14 +132,6 @@ def _reaches(outputs: Tensor, trained: Sequence[Tensor]) -> bool:
     return all(gradient is not None for gradient in gradients)
 
 
-@dataclass(frozen=True)
-class _Computed:
-    rows: list[dict[str, Any]]
-    """`hidden`: the features at the position, (width,); `pooled`: where the part gives such."""
-    kind: Any
-    """The type of the part's outputs, which has both; None for a part that gives no hidden states."""
-
-
 def _compute(
     run: Run,
     examples: Sequence[Mapping[str, Any]],
@@ -149,7 +139,11 @@ def _compute(
     position: str,
     precision: str,
     progress: Progress,
-) -> _Computed:
+) -> tuple[list[dict[str, Any]], Any]:
+    """Rows of features, and the type of the part's outputs; None for a part that gives no hidden states.
+
+    A row's `hidden` are the features at the position, (width,), and `pooled` where the part gives such.
+    """
     seen: list[Any] = []
     hook = part.register_forward_hook(lambda module, inputs, output: seen.append(output))
     rows: list[dict[str, Any]] = [{} for _ in examples]
@@ -158,7 +152,7 @@ def _compute(
             output = seen.pop()
             hidden = getattr(output, "last_hidden_state", None)
             if hidden is None:
-                return _Computed([], None)
+                return [], None
             pooled = getattr(output, "pooler_output", None)
             for place, index in enumerate(indexes):
                 example = examples[index]
@@ -169,7 +163,7 @@ def _compute(
             progress.advance(len(indexes))
     finally:
         hook.remove()
-    return _Computed(rows, type(output))
+    return rows, type(output)
 
 
 def _collate(rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:

@@ -6,13 +6,13 @@ Counting needs torch and a base's config, which may be on the Hub; a listing mus
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from zoo.errors import IncompatibleError, ZooError
 from zoo.models.fingerprint import read_config
@@ -24,7 +24,7 @@ from zoo.runtime import cache
 from zoo.runtime.logging import quiet_libraries
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from torch import nn
 
@@ -53,6 +53,14 @@ class Counted:
     """None where the method does not fit the base."""
     reason: str = ""
     """Why it does not."""
+
+
+class _Counts(msgspec.Struct):
+    """The content of a file."""
+
+    config: str = ""
+    """SHA-256 of the base's config."""
+    methods: dict[str, Counted] = {}
 
 
 def count(model: nn.Module) -> Count:
@@ -90,8 +98,7 @@ def attach_without_weights(
 
 def kept(task: Plugin, methods: Sequence[Plugin], base: str | None = None) -> dict[str, Counted]:
     """By method, what was counted before and still holds, on `base` or the default one. Reads one file."""
-    found = _read(_path(task.name, base)).get("methods", {})
-    counted = {name: Counted(**one) for name, one in found.items()}
+    counted = _read(_path(task.name, base)).methods
     return {
         method.name: counted[method.name]
         for method in methods
@@ -110,7 +117,7 @@ def count_methods(
     made = manager.load_task(task.name)
     found = source.resolve(base, made.bases, "base", report, weights=False)
     config, path = sha256(found.folder / "config.json"), _path(task.name, base)
-    known = kept(task, methods, base) if _read(path).get("config") == config else {}
+    known = kept(task, methods, base) if _read(path).config == config else {}
     missing = [method for method in methods if method.name not in known]
     if missing:
         quiet_libraries()
@@ -119,7 +126,8 @@ def count_methods(
                 known[method.name] = _count(task, method, found.folder)
                 progress.advance()
         if path is not None:
-            cache.write(path, partial(_write, config=config, methods=known))
+            content = msgspec.json.encode(_Counts(config, known))
+            cache.write(path, lambda beside: beside.write_bytes(content))
     return known
 
 
@@ -154,14 +162,8 @@ def _path(task: str, base: str | None) -> Path | None:
     return parent / f"{task}-{which}.json" if parent else None
 
 
-def _read(path: Path | None) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8")) if path else {}
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _write(path: Path, config: str, methods: Mapping[str, Counted]) -> None:
-    content = {"config": config, "methods": {name: asdict(one) for name, one in methods.items()}}
-    path.write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
+def _read(path: Path | None) -> _Counts:
+    found = (
+        cache.read(path, lambda path: msgspec.json.decode(path.read_bytes(), type=_Counts)) if path else None
+    )
+    return found or _Counts()

@@ -114,8 +114,8 @@ def _load(
     method, task, dataset = prepared.method, prepared.task, prepared.dataset
     assert dataset is not None, "fetched"
     report.say(
-        f"rows: {len(dataset.train):,} of {dataset.division.available:,} to train on; "
-        f"{len(dataset.held_out):,} held out ({dataset.division.rule})"
+        f"rows: {len(dataset.train):,} of {dataset.id.n_train_available:,} to train on; "
+        f"{len(dataset.held_out):,} held out ({dataset.id.split})"
     )
     length = prepared.config.max_length
     _seed(prepared.config)  # before the head is initialised

@@ -185,7 +185,7 @@ def _check_name(name: str, registry: Registry, resume: bool) -> None:
             "zoo registry rebuild, or --name OTHER",
         )
     registry.check_writable()
-    if resume and not checkpoints.exist(registry.work_folder(name)):
+    if resume and checkpoints.last(checkpoints.folder(registry.work_folder(name))) is None:
         raise NotFoundError(f"there is no checkpoint of '{name}' to resume from.", "leave out --resume")
 
 

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from zoo.data.batching import TokenBudgetBatches
-from zoo.errors import Interrupted, NotFoundError, ZooError
+from zoo.errors import Interrupted, ZooError
 from zoo.models.precision import settle
 from zoo.plugins.hookspecs import hookimpl
 from zoo.plugins.run import Run, TrainResult
 from zoo.runtime import distributed
 from zoo.runtime.device import device
-from zoo.training import feature_cache
+from zoo.training import checkpoints, feature_cache
 from zoo.training.progress import Live
 
 if TYPE_CHECKING:
@@ -41,11 +41,7 @@ _SCHEDULE = "schedule/"
 @hookimpl(trylast=True)
 def zoo_train(run: Run) -> TrainResult:
     settle(run.model, run.precision)
-    checkpoint = _last_checkpoint(run.folder) if run.resume else None
-    if run.resume and checkpoint is None:
-        raise NotFoundError(
-            f"there is no checkpoint of '{run.spec.name}' to resume from.", "leave out --resume"
-        )
+    checkpoint = checkpoints.last(run.folder) if run.resume else None
     with feature_cache.reuse_frozen_features(run, run.precision) as above:
         return _train_within_memory(run, above, checkpoint)
 
@@ -257,10 +253,3 @@ def _trained(run: Run) -> dict[str, Tensor]:
         for name, value in run.model.named_parameters()
         if value.requires_grad
     }
-
-
-def _last_checkpoint(folder: Path) -> Path | None:
-    from transformers.trainer_utils import get_last_checkpoint
-
-    found = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-    return Path(found) if found else None

@@ -107,7 +107,7 @@ def test_all_captions_of_a_picture_are_on_one_side_whatever_file_holds_it(tmp_pa
     third = splits["train"][3]
     assert third["texts"] == ["picture number 3", "again picture number 3", "a copy of number 3"]
     task = load_task("clip-retrieval")
-    division = divide(splits, task.key, lambda row: None, limit=None, eval_limit=None, seed=0)
+    division = divide(splits, task.key, AdapterSpec(method="lora", task=task.name))
     apart = {one["digest"] for one in division.held_out}
     assert len(division.held_out) == 2
     assert not apart & {one["digest"] for one in division.train}

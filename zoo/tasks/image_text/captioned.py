@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.data.files import HELD_OUT_NAMES, SUFFIXES, TRAIN_NAMES, Example, columns_of, read_frames
 from zoo.errors import DataError, NotFoundError
+from zoo.runtime.checks import some
 from zoo.tasks.image_text import images
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ _USUAL = {
     "text": ("text", "caption", "captions", "title", "description"),
 }
 """Common names of the columns; the first that exists is used."""
-_NAMED = 3
-"""Pictures named in a warning; the others are counted."""
 
 
 def read_folder(path: Path) -> dict[str, DataFrame] | None:
@@ -102,9 +101,9 @@ def captions(frames: Mapping[str, DataFrame], location: str) -> list[str]:
 
 def readable(paths: Sequence[str], location: str, report: Report) -> list[str]:
     """The paths that can be opened; a warning names the others."""
-    seen = dict(zip(paths, images.look(paths, report), strict=True))
-    _say_unusable({Path(path).name: one.trouble for path, one in seen.items()}, location, report)
-    return [path for path in paths if not seen[path].trouble]
+    troubles = [trouble for _, trouble in images.look(paths, report)]
+    _say_unusable([Path(path).name for path in paths], troubles, location, report)
+    return [path for path, trouble in zip(paths, troubles, strict=True) if not trouble]
 
 
 class _Row(NamedTuple):
@@ -120,13 +119,13 @@ def _grouped(rows: Sequence[_Row], location: str, report: Report) -> dict[str, l
     absent = sum(row.picture is None for row in rows)
     if absent:
         report.left_out(f"{absent} rows of {location} have no picture and are left out.")
-    _say_unusable({names[picture]: one.trouble for picture, one in seen.items()}, location, report)
+    _say_unusable([*names.values()], [trouble for _, trouble in seen.values()], location, report)
     numbers: dict[str, int] = {}
     found: dict[str, dict[str, Example]] = {row.split: {} for row in rows}
     for split, picture, name, texts in rows:
-        if picture is None or seen[picture].trouble:
+        if picture is None or seen[picture][1]:
             continue
-        digest = seen[picture].digest
+        digest = seen[picture][0]
         fresh: Example = {
             "image": picture,
             "name": name,
@@ -143,13 +142,13 @@ def _grouped(rows: Sequence[_Row], location: str, report: Report) -> dict[str, l
     return {split: list(ones.values()) for split, ones in found.items()}
 
 
-def _say_unusable(troubles: Mapping[str, str | None], location: str, report: Report) -> None:
-    unusable = sorted((name, why) for name, why in troubles.items() if why)
+def _say_unusable(
+    names: Sequence[str], troubles: Sequence[str | None], location: str, report: Report
+) -> None:
+    unusable = sorted(f"{name} ({why})" for name, why in zip(names, troubles, strict=True) if why)
     if unusable:
-        said = ", ".join(f"{name} ({why})" for name, why in unusable[:_NAMED])
-        more = f", and {len(unusable) - _NAMED} more" if len(unusable) > _NAMED else ""
         report.left_out(
-            f"{len(unusable)} pictures of {location} cannot be opened and are left out: {said}{more}."
+            f"{len(unusable)} pictures of {location} cannot be opened and are left out: {some(unusable)}."
         )
 
 

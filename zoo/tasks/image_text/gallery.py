@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from zoo.data.files import Example
 from zoo.errors import NotFoundError
@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from zoo.runtime.console import Report
 
 _MATCHES = 10
-
-
-class _Gallery(NamedTuple):
-    names: list[str]
-    embeddings: np.ndarray
 
 
 def rank(
@@ -46,30 +41,32 @@ def rank(
     found = []
     for query, one in zip(queries, asked, strict=True):
         if "image" in one:
-            answers, embedded = texts, _embed_images([query], loaded)
+            (names, embeddings), embedded = texts, _embed_images([query], loaded)
         else:
-            answers, embedded = pictures, _embed_texts([query], loaded)
-        similarities = (embedded @ answers.embeddings.T)[0]
+            (names, embeddings), embedded = pictures, _embed_texts([query], loaded)
+        similarities = (embedded @ embeddings.T)[0]
         best = similarities.argsort()[::-1][:_MATCHES]
-        matches = [{"match": answers.names[i], "similarity": float(similarities[i])} for i in best]
+        matches = [{"match": names[i], "similarity": float(similarities[i])} for i in best]
         found.append({"query": query, "matches": matches})
     return found
 
 
-def _texts(loaded: LoadedAdapter, folder: Path) -> _Gallery:
+def _texts(loaded: LoadedAdapter, folder: Path) -> tuple[list[str], np.ndarray]:
+    """The captions and their embeddings, (captions, width)."""
     frames = captioned.read_folder(folder)
     if frames is None:
         raise NotFoundError(f"{folder} has no {captioned.METADATA[0]}, so no captions to rank for a picture.")
     texts = captioned.captions(frames, str(folder))
-    return _Gallery(texts, _embed_texts(texts, loaded))
+    return texts, _embed_texts(texts, loaded)
 
 
-def _pictures(loaded: LoadedAdapter, folder: Path, report: Report) -> _Gallery:
+def _pictures(loaded: LoadedAdapter, folder: Path, report: Report) -> tuple[list[str], np.ndarray]:
+    """The pictures' names and embeddings, (pictures, width)."""
     found = sorted(str(path) for path in folder.iterdir() if path.suffix.lower() in images.SUFFIXES)
     paths = captioned.readable(found, str(folder), report)
     if not paths:
         raise NotFoundError(f"{folder} holds no picture ({', '.join(images.SUFFIXES)}).")
-    return _Gallery([Path(path).name for path in paths], _embed_images(paths, loaded))
+    return [Path(path).name for path in paths], _embed_images(paths, loaded)
 
 
 def _embed_images(paths: Sequence[str], loaded: LoadedAdapter) -> np.ndarray:

@@ -7,7 +7,6 @@ import io
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -22,16 +21,6 @@ Picture: TypeAlias = "str | bytes"
 """The path of a file, or its bytes."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _FULL_16_BITS = 65535
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What is known of a picture after decoding it once."""
-
-    digest: str
-    """SHA-256 of its bytes; empty if it cannot be read."""
-    trouble: str | None
-    """Why it cannot be used."""
 
 
 def open_image(picture: Picture) -> Image:
@@ -70,8 +59,8 @@ def made(seed: int) -> bytes:
     return file.getvalue()
 
 
-def look(pictures: Sequence[Picture], report: Report) -> list[Seen]:
-    """Hash each picture and decode it once, to find the unusable ones before training."""
+def look(pictures: Sequence[Picture], report: Report) -> list[tuple[str, str | None]]:
+    """The SHA-256 of each picture's bytes, and why it cannot be used; each is decoded once to find out."""
     need_pillow()
     with (
         report.progress("opening pictures", len(pictures)) as progress,
@@ -84,20 +73,20 @@ def look(pictures: Sequence[Picture], report: Report) -> list[Seen]:
     return found
 
 
-def _look(picture: Picture) -> Seen:
+def _look(picture: Picture) -> tuple[str, str | None]:
     try:
         content = Path(picture).read_bytes() if isinstance(picture, str) else picture
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
-        return Seen("", "there is no such file" if missing else (error.strerror or str(error)))
+        return "", "there is no such file" if missing else (error.strerror or str(error))
     digest = hashlib.sha256(content).hexdigest()
     if not content:
-        return Seen(digest, "it is empty")
+        return digest, "it is empty"
     try:
         open_image(content)
     except OSError as error:
-        return Seen(digest, str(error))
-    return Seen(digest, None)
+        return digest, str(error)
+    return digest, None
 
 
 def _eight_bits(image: Image) -> Image:
