@@ -10,7 +10,7 @@ import msgspec
 
 from tests.records import make_base, make_record
 from zoo.cards import render
-from zoo.models.fingerprint import file_ids, weight_hashes
+from zoo.models.fingerprint import LocalWeights, file_ids
 from zoo.models.hash_cache import sha256
 from zoo.registry.schema import AdapterRecord, BaseId
 from zoo.registry.store import Registry
@@ -33,7 +33,7 @@ def local_base(folder: Path) -> BaseId:
         source="local",
         location=f"path:{folder}",
         config_sha256=sha256(folder / "config.json"),
-        weights=weight_hashes(folder),
+        weights=LocalWeights(folder).weights,
         revision=None,
     )
 

@@ -46,7 +46,7 @@ def test_other_weights_under_the_same_name_are_no_copy_and_are_told_apart(
         base=msgspec.structs.replace(pulled, weights={"model.safetensors": "0" * 64}, tensors_sha256=None)
     )
     found = find_base.find(other)  # the name is all that is left to go by
-    assert find_base.compare_weights(other, tmp_path, found.folder, identify(found)).same is False
+    assert find_base.compare_weights(other, tmp_path, found.folder, identify(found))[0] is False
 
 
 def test_what_was_asked_for_goes_before_it(pulled: BaseId, tiny_bert: Path) -> None:

@@ -24,7 +24,6 @@ from zoo.models.fingerprint import (
     same_base,
     same_weights,
     weight_files,
-    weight_hashes,
 )
 from zoo.models.hash_cache import sha256
 from zoo.plugins.source import Resolved
@@ -115,7 +114,7 @@ def test_all_weight_files_must_be_the_same() -> None:
 
 def test_a_folder_stands_for_the_weights_in_it(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "mine")
-    there = make_base(weights=weight_hashes(folder))
+    there = make_base(weights=LocalWeights(folder).weights)
     elsewhere = model_folder(tmp_path / "theirs", b"other weights")
     for named in (str(folder), f"path:{folder}"):
         assert same_base([there, OTHER], named) == [True, False]
@@ -128,7 +127,7 @@ def test_a_folder_under_the_home_folder_may_be_named_with_a_tilde(
 ) -> None:
     """No shell expands `path:~/...`, and --base of `zoo train` takes it."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    base = make_base(weights=weight_hashes(model_folder(tmp_path / "mine")))
+    base = make_base(weights=LocalWeights(model_folder(tmp_path / "mine")).weights)
     assert same_base([base], "path:~/mine") == [True]
 
 
@@ -136,7 +135,7 @@ def test_a_folder_is_hashed_once_for_any_number_of_bases(tmp_path: Path) -> None
     """Its file is a pipe, which gives its content once."""
     if not hasattr(os, "mkfifo"):
         pytest.skip("pipes with a name")
-    there = make_base(id="me/there", weights=weight_hashes(model_folder(tmp_path / "plain")))
+    there = make_base(id="me/there", weights=LocalWeights(model_folder(tmp_path / "plain")).weights)
     (tmp_path / "piped").mkdir()
     pipe = tmp_path / "piped" / "model.safetensors"
     os.mkfifo(pipe)
@@ -279,7 +278,7 @@ def test_a_malformed_index_of_weights_is_refused_in_one_line(
     folder = model_folder(tmp_path / "base")
     (folder / "model.safetensors").rename(folder / "model-1.safetensors")
     (folder / "model.safetensors.index.json").write_bytes(content)
-    for ask in (has_weights, weight_files, weight_hashes, LocalWeights):
+    for ask in (has_weights, weight_files, LocalWeights):
         with pytest.raises(IncompatibleError, match=r"model\.safetensors\.index\.json") as caught:
             ask(folder)
         assert said in str(caught.value)

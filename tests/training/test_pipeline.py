@@ -36,18 +36,8 @@ def test_a_trained_adapter_loads_back_to_the_same_logits(
 
     def keep(run, base, folder):  # type: ignore[no-untyped-def]
         from zoo.adapters.forward import forward
-        from zoo.runtime.console import Report
 
-        trained["logits"] = forward(
-            run.model,
-            run.held_out,
-            run.task,
-            run.processor,
-            budget=512,
-            precision="fp32",
-            report=Report(),
-            title="",
-        )
+        trained["logits"] = forward(run.model, run.held_out, run.task, run.processor, budget=512)
         trained["rows"] = run.held_out
         return evaluate(run, base, folder)
 

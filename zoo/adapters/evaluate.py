@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.adapters import forward
 from zoo.adapters.load import Adapters, LoadedAdapter, load
@@ -21,10 +21,9 @@ from zoo.registry.store import Registry
 from zoo.runtime.console import Report
 
 if TYPE_CHECKING:
-    from zoo.plugins.source import Resolved
     from zoo.tasks.base import Task
 
-Splits = dict[str, list[Example]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -97,9 +96,7 @@ class HeldOut:
 
     def __init__(self, report: Report, data: str | None = None, columns: Mapping[str, str] | None = None):
         self._report, self._data, self._columns = report, data, dict(columns or {})
-        self._read: dict[Any, tuple[Splits, str, Resolved | None]] = {}
-        self._divided: dict[Any, Division] = {}
-        self._encoded: dict[Any, tuple[Any, Sequence[dict[str, Any]]]] = {}
+        self._made: dict[Any, Any] = {}
 
     def rows(self, record: AdapterRecord, task: Task) -> tuple[list[Example], list[Example]]:
         """The rows to measure on, and those that a baseline may know.
@@ -110,8 +107,8 @@ class HeldOut:
             DataError: other data with labels that the adapter does not know.
         """
         if self._data is not None:
-            splits = self._relabelled(self._data, record, task)
-            every = [row for split in splits.values() for row in split]
+            data, labels = self._data, record.labels
+            every = self._once((task.name, *labels), lambda: self._relabelled(data, labels, task))
             return every, every
         division = self._division(record, task)
         return division.held_out, division.train
@@ -120,11 +117,16 @@ class HeldOut:
         """The rows to measure on as the model's inputs, once for adapters that share rows and processor."""
         rows, _ = self.rows(loaded.record, loaded.task)
         key = (id(loaded.processor), loaded.max_length, tuple(map(id, rows)))
-        if key not in self._encoded:
-            # the processor is kept beside, so that its id stays its own
-            encoded = encode(loaded.task, rows, loaded.processor, loaded.max_length)
-            self._encoded[key] = loaded.processor, encoded
-        return self._encoded[key][1]
+        # the processor is kept beside, so that its id stays its own
+        return self._once(
+            key, lambda: (loaded.processor, encode(loaded.task, rows, loaded.processor, loaded.max_length))
+        )[1]
+
+    def _once(self, key: Any, make: Callable[[], T]) -> T:
+        if key not in self._made:
+            self._made[key] = make()
+        made: T = self._made[key]
+        return made
 
     def _division(self, record: AdapterRecord, task: Task) -> Division:
         if record.data is None:
@@ -134,12 +136,14 @@ class HeldOut:
             )
         spec, location = record.spec, record.data.location
         key = (task.name, location, spec.split, spec.eval_data, tuple(sorted(spec.columns.items())))
-        if key not in self._read:
+
+        def read() -> tuple[Any, str, Any]:
             found = source.resolve(location, (), "data", Report())
             eval_data = source.resolve_eval_data(spec.eval_data, Report())
             splits, _ = read_splits(task, found, spec, self._report, eval_data)
-            self._read[key] = splits, fingerprint(splits, task.key), eval_data
-        splits, now, eval_data = self._read[key]
+            return splits, fingerprint(splits, task.key), eval_data
+
+        splits, now, eval_data = self._once(key, read)
         if now != record.data.fingerprint:
             raise IncompatibleError(
                 f"{location} has changed since '{record.name}' was trained: "
@@ -148,18 +152,13 @@ class HeldOut:
             )
         # without a limit the seed chooses nothing
         parts = (*key, spec.limit, spec.eval_limit, spec.seed if spec.limit is not None else None)
-        if parts not in self._divided:
-            self._divided[parts] = divide(splits, task.key, spec, eval_data)
-        return self._divided[parts]
+        return self._once(parts, lambda: divide(splits, task.key, spec, eval_data))
 
-    def _relabelled(self, data: str, record: AdapterRecord, task: Task) -> Splits:
-        key = (task.name, tuple(record.labels))
-        if key not in self._read:
-            found = source.resolve(data, (), "data", self._report)
-            splits, names = read_examples(task, found, self._columns, self._report)
-            task.relabel(splits, names, record.labels)
-            self._read[key] = splits, "", None
-        return self._read[key][0]
+    def _relabelled(self, data: str, labels: Sequence[str], task: Task) -> list[Example]:
+        found = source.resolve(data, (), "data", self._report)
+        splits, names = read_examples(task, found, self._columns, self._report)
+        task.relabel(splits, names, labels)
+        return [row for split in splits.values() for row in split]
 
 
 def _measure(loaded: LoadedAdapter, held_out: HeldOut, precision: str, report: Report) -> Scores:

@@ -127,20 +127,12 @@ def _not_here(reasons: list[NotFoundError], line: str, hint: str | None) -> NotF
     return kind(line, hint)
 
 
-@dataclasses.dataclass(frozen=True)
-class Comparison:
-    """A base beside the one that an adapter was trained on."""
-
-    same: bool | None
-    """None where the record has no hashes of its base's weights."""
-    detail: str = ""
-    """What differs; or what the answer rests on, where that is less than SHA-256."""
-
-
 def compare_weights(
     record: AdapterRecord, folder: Path, base: Path, found: BaseId | LocalWeights
-) -> Comparison:
-    """Are the weights in `base` those that the adapter was trained on?
+) -> tuple[bool | None, str]:
+    """Are the weights in `base` those that the adapter was trained on? None where the record has no hashes.
+
+    Beside that what differs, or what the answer rests on, where that is less than SHA-256.
 
     The CRC-32 of each tensor, which the adapter's probe keeps, tells which tensors differ. It is enough for a
     record of 0.1.0 that was made here; of an untrusted one it proves nothing, for it can be forged.
@@ -153,25 +145,26 @@ def compare_weights(
         IncompatibleError: the probe is damaged.
     """
     if not record.base.weights:
-        return Comparison(None)
+        return None, ""
     same = same_weights(record.base, found)
     if same is None and record.base.tensors_sha256 is None:
         same = _by_original(record.base, found)
     if same:
-        return Comparison(True)
+        return True, ""
     known = probe.altered(probe.read(folder), base)
     if known is None:
-        return Comparison(False)
+        return False, ""
     names, total = known
     if names:
         verb = "tensor differs" if total == 1 else "tensors differs" if len(names) == 1 else "tensors differ"
         first = f"{names[0]}{' first' if len(names) > 1 else ''}"
-        return Comparison(False, f"{len(names)} of {total} {verb}, {first}")
+        return False, f"{len(names)} of {total} {verb}, {first}"
     if same is None and record.origin is None:
-        return Comparison(
-            True, f"by the checksums (CRC-32) of its {total} tensors: its files differ from those on record"
+        return (
+            True,
+            f"by the checksums (CRC-32) of its {total} tensors: its files differ from those on record",
         )
-    return Comparison(False, f"its files differ, although each of its {total} tensors has the same checksum")
+    return False, f"its files differ, although each of its {total} tensors has the same checksum"
 
 
 def _by_original(base: BaseId, found: BaseId | LocalWeights) -> bool | None:

@@ -32,15 +32,9 @@ def evaluate_run(hooks: Any, run: Run) -> Evaluation:
 
 @hookimpl(trylast=True)
 def zoo_evaluate(run: Run) -> Evaluation:
+    title = f"evaluating {run.spec.name}"
     outputs = forward(
-        run.model,
-        run.held_out,
-        run.task,
-        run.processor,
-        budget=run.budget,
-        precision=run.precision,
-        report=run.report,
-        title=f"evaluating {run.spec.name}",
+        run.model, run.held_out, run.task, run.processor, run.budget, run.precision, run.report, title
     )
     return Evaluation(run.task.measure(outputs, run.held_out, run.labels), outputs)
 
@@ -50,7 +44,6 @@ def forward(
     encoded: Sequence[Mapping[str, Any]],
     task: Task,
     processor: Any,
-    *,
     budget: int,
     precision: str = "fp32",
     report: Report | None = None,

@@ -40,15 +40,6 @@ _NOT_OF_A_PROCESSOR = (".safetensors", "adapter_config.json")
 
 
 @dataclass(frozen=True)
-class Bare:
-    """A base without its adapter, or a whole model."""
-
-    model: nn.Module
-    head: Sequence[str]
-    """Its modules without pretrained weights."""
-
-
-@dataclass(frozen=True)
 class CheckedAdapter:
     """An adapter whose files and base are those that its record names."""
 
@@ -86,16 +77,8 @@ class LoadedAdapter(CheckedAdapter):
     def outputs(self, encoded: Sequence[Any], precision: str, report: Report, title: str) -> Any:
         from zoo.adapters.forward import forward
 
-        return forward(
-            self.model,
-            encoded,
-            self.task,
-            self.processor,
-            budget=self.config.batch_tokens,
-            precision=precision,
-            report=report,
-            title=title,
-        )
+        budget = self.config.batch_tokens
+        return forward(self.model, encoded, self.task, self.processor, budget, precision, report, title)
 
     def precision(self, asked: str | None = None) -> str:
         """`bf16` or `fp32`: what is `asked` for, else that of the training.
@@ -155,10 +138,10 @@ class Adapters:
         Args:
             quantised: where the method has its base so; else the base is loaded as it was published.
         """
-        return self.put_on(name, self.bare(name, quantised=quantised))
+        return self.put_on(name, *self.bare(name, quantised=quantised))
 
-    def bare(self, name: str, *, quantised: bool = True) -> Bare:
-        """The base without the adapter: the first half of `load`."""
+    def bare(self, name: str, *, quantised: bool = True) -> tuple[nn.Module, Sequence[str]]:
+        """The first half of `load`: the base, and the names of its modules without pretrained weights."""
         one = self._checked[name]
         quiet_libraries()
         options = one.method.load_options(one.params) if quantised and one.base else {}
@@ -166,17 +149,16 @@ class Adapters:
         def read() -> tuple[nn.Module, list[str]]:
             return one.task.load_model(one.weights, one.record.labels, **options)
 
-        return Bare(*(self._bases.take(one.base_key, read) if quantised and one.base else read()))
+        return self._bases.take(one.base_key, read) if quantised and one.base else read()
 
-    def put_on(self, name: str, bare: Bare) -> LoadedAdapter:
+    def put_on(self, name: str, model: nn.Module, head: Sequence[str]) -> LoadedAdapter:
         """The second half of `load`: the adapter on the base that `bare` gave.
 
         Raises:
             IncompatibleError: it does not fit, or lacks tensors that it needs.
         """
         one = self._checked[name]
-        model = bare.model
-        check_head(one.record, one.method, one.folder, model, bare.head)
+        check_head(one.record, one.method, one.folder, model, head)
         if one.record.format != WHOLE:
             try:
                 model = one.method.restore(model, one.folder, one.params, one.task)
@@ -216,24 +198,24 @@ class Adapters:
         self, record: AdapterRecord, folder: Path, base: Resolved, found: BaseId
     ) -> AdapterRecord:
         """Is it the adapter's own base? The record comes back, with a note where it is not."""
-        weights = find_base.compare_weights(record, folder, base.folder, found)
-        if weights.same is False:
+        same, detail = find_base.compare_weights(record, folder, base.folder, found)
+        if same is False:
             what = f"'{record.name}' was trained on {record.base.id}; {base.location} holds other weights"
-            what = f"{what}: {weights.detail}." if weights.detail else f"{what}."
+            what = f"{what}: {detail}." if detail else f"{what}."
             if not self._allow_other:
                 raise IncompatibleError(what, "--base with the one it was trained on, or --allow-other-base")
             _check_fits(record, folder, base)
             self._report.warn(f"{what} It is used all the same, and its numbers are not the recorded ones.")
             return _note_other(record, found, self._registry)
-        if record.origin is not None or weights.same is None:
+        if record.origin is not None or same is None:
             _check_fits(record, folder, base)
-        if weights.same is None:
+        if same is None:
             self._report.warn(
                 f"nobody recorded the weights that '{record.name}' was trained on: "
                 f"whether {base.location} holds them cannot be checked."
             )
-        elif weights.detail:
-            self._report.warn(f"{base.location} is the base of '{record.name}' {weights.detail}.")
+        elif detail:
+            self._report.warn(f"{base.location} is the base of '{record.name}' {detail}.")
         elif record.base.config_sha256 not in ("", found.config_sha256):
             self._report.warn(
                 f"{base.location} holds the weights that '{record.name}' was trained on, with another config."

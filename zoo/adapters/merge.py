@@ -69,12 +69,12 @@ def merge(
     method, task, record = one.method, one.task, one.record
     if method.unmergeable:
         raise IncompatibleError(f"{method.name} does not merge: {method.unmergeable}.")
-    bare = adapters.bare(name, quantised=False)
+    model, head = adapters.bare(name, quantised=False)
     examples, inputs = probe.batches(task, adapters.processor(name), one.config.max_length)
-    backbone = probe.backbone_of(task, bare.model)
-    answers = probe.bare_answers(probe.ask(bare.model, inputs, backbone), bare.head)
-    loaded = adapters.put_on(name, bare)
-    del bare, backbone
+    backbone = probe.backbone_of(task, model)
+    answers = probe.bare_answers(probe.ask(model, inputs, backbone), head)
+    loaded = adapters.put_on(name, model, head)
+    del model, backbone
     before = probe.ask(loaded.model, inputs, whole=True)
     kind = dtype or _published_dtype(one.weights)
     report.say(f"merging '{name}' into {one.base_id.id}")

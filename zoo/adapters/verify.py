@@ -83,17 +83,17 @@ def _results(
     examples = probe.examples if probe else None
     _, inputs = probing.batches(task, adapters.processor(name), one.config.max_length, examples)
     yield _on_probe(probe, inputs, tolerance)
-    bare = adapters.bare(name)
-    backbone = probing.backbone_of(task, bare.model)
+    model, head = adapters.bare(name)
+    backbone = probing.backbone_of(task, model)
     found: Answers | None = probe.base if probe else None
     if record.format != WHOLE:
-        found = probing.bare_answers(probing.ask(bare.model, inputs, backbone), bare.head)
+        found = probing.bare_answers(probing.ask(model, inputs, backbone), head)
         yield _on_base(record, one.base_id.location, probe, found, tolerance)
     with _checking("load", IncompatibleError):
-        loaded = adapters.put_on(name, bare)
+        loaded = adapters.put_on(name, model, head)
     yield CheckResult("load", OK, "every tensor has its place")
     answers = probing.ask(loaded.model, inputs, backbone)
-    yield from _on_answers(answers, found, probe, tolerance, bare.head, loaded)
+    yield from _on_answers(answers, found, probe, tolerance, head, loaded)
     if metrics:
         yield from _on_metrics(loaded, report)
 

@@ -105,7 +105,7 @@ def _is_trained_on(name: str, recorded: BaseId, base: str, registry: Registry) -
 
     with suppress(ZooError):
         adapter = registry.adapter_folder(name)
-        return compare_weights(registry.get(name), adapter, folder, LocalWeights(folder)).same is True
+        return compare_weights(registry.get(name), adapter, folder, LocalWeights(folder))[0] is True
     return False
 
 

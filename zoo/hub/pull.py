@@ -93,7 +93,7 @@ def verify_locally(record: AdapterRecord, registry: Registry, report: Report) ->
         report.say(f"not verified: {error} Next: zoo verify {record.name}, which fetches its base")
         return []
     folder = registry.adapter_folder(record.name)
-    if find_base.compare_weights(record, folder, base.folder, LocalWeights(base.folder)).same is False:
+    if find_base.compare_weights(record, folder, base.folder, LocalWeights(base.folder))[0] is False:
         report.warn(f"{base.location} holds other weights than the base that it was trained on.")
         return []
     from zoo.adapters.verify import verify

@@ -60,7 +60,15 @@ class LocalWeights:
 
     def __init__(self, folder: Path, *, fresh: bool = False):
         self._folder = folder
-        self.weights = weight_hashes(folder, fresh=fresh)
+        self.weights: dict[str, str] = {}
+        """File name -> SHA-256 of each file that `weight_files` lists."""
+        for path in weight_files(folder):
+            try:
+                self.weights[path.name] = sha256(path) if fresh else known_sha256(path)
+            except FileNotFoundError:
+                raise NotFoundError(
+                    f"{folder} lacks its weight file {path.name}.", "fetch it again"
+                ) from None
 
     @cached_property
     def tensors_sha256(self) -> str | None:
@@ -219,17 +227,6 @@ def has_weights(folder: Path) -> bool:
     """
     found = weight_files(folder)
     return bool(found) and all(path.is_file() for path in found)
-
-
-def weight_hashes(folder: Path, *, fresh: bool = True) -> dict[str, str]:
-    """File name -> SHA-256 of each file that `weight_files` lists. Arguments, errors: see `LocalWeights`."""
-    found = {}
-    for path in weight_files(folder):
-        try:
-            found[path.name] = sha256(path) if fresh else known_sha256(path)
-        except FileNotFoundError:
-            raise NotFoundError(f"{folder} lacks its weight file {path.name}.", "fetch it again") from None
-    return found
 
 
 def file_ids(folder: Path) -> dict[str, FileId]:

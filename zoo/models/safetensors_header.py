@@ -11,14 +11,12 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 from zlib import crc32
 
 from zoo.errors import IncompatibleError, NotFoundError
-
-if TYPE_CHECKING:
-    import numpy as np
 
 MOST_HEADER_BYTES = 1_000_000
 """Ten thousand tensors of long names are half of it. The format itself allows a hundred times as much."""
@@ -34,6 +32,9 @@ _LONGEST_NAME = 120
 _ENTRY = {"dtype", "shape", "data_offsets"}
 """What a header says of a tensor."""
 _PATTERNS = {
+    "F64": (8, 0x7FF << 52, 0x7FF << 52),
+    "F32": (4, 0x7F800000, 0x7F800000),
+    "C64": (4, 0x7F800000, 0x7F800000),
     "F16": (2, 0x7C00, 0x7C00),
     "BF16": (2, 0x7F80, 0x7F80),
     "F8_E5M2": (1, 0x7C, 0x7C),
@@ -42,8 +43,7 @@ _PATTERNS = {
     "F8_E5M2FNUZ": (1, 0xFF, 0x80),
     "F8_E8M0": (1, 0xFF, 0xFF),
 }
-"""Where numpy has no such float: its bytes, and `bits & mask == pattern` for what is no finite number."""
-_FLOATS = {"F32": "<f4", "F64": "<f8", "C64": "<f4"}
+"""A float's bytes, and `bits & mask == pattern` for what is not finite: numpy lacks most of these types."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,12 @@ def check_finite(path: Path) -> None:
     import numpy as np
 
     for name, info, chunks in _contents(path):
-        if info.dtype not in _FLOATS and info.dtype not in _PATTERNS:
+        if info.dtype not in _PATTERNS:
             continue
-        if not all(_is_finite(np.frombuffer(chunk, dtype=np.uint8), info.dtype) for chunk in chunks):
-            raise _bad(path, f"holds NaN or infinity in the tensor {named(name)}")
+        width, mask, pattern = _PATTERNS[info.dtype]
+        for chunk in chunks:
+            if ((np.frombuffer(chunk, f"<u{width}") & mask) == pattern).any():
+                raise _bad(path, f"holds NaN or infinity in the tensor {named(name)}")
 
 
 def digests(path: Path) -> dict[str, int]:
@@ -129,10 +131,9 @@ def _read(path: Path) -> tuple[dict[str, TensorInfo], dict[str, str]]:
 
     content = _header_bytes(path)
     try:
-        entries = json.loads(content.decode("utf-8"), object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, a number of a million digits
-        detail = str(error) if isinstance(error, _DuplicateError) else "its header is not JSON"
-        raise _bad(path, f"is not a safetensors file: {detail}") from None
+        entries = json.loads(content.decode("utf-8"), object_pairs_hook=partial(_unique, path))
+    except (ValueError, RecursionError):  # not UTF-8, not JSON, a number of a million digits
+        raise _bad(path, "is not a safetensors file: its header is not JSON") from None
     if not isinstance(entries, dict):
         raise _bad(path, "is not a safetensors file: its header is no JSON object")
     extra = entries.pop("__metadata__", None) or {}
@@ -191,16 +192,12 @@ def _not_whole(path: Path, head: bytes, size: int) -> IncompatibleError:
     return _bad(path, "is not a safetensors file")
 
 
-class _DuplicateError(ValueError):
-    pass
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """JSON lets a key come twice, and readers differ in which of them they believe."""
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
-        raise _DuplicateError(f"its header has {named(twice)} twice")
+        raise _bad(path, f"is not a safetensors file: its header has {named(twice)} twice")
     return found
 
 
@@ -226,16 +223,6 @@ def _chunks(file: BinaryIO, info: TensorInfo) -> Iterator[bytes]:
             return
         left -= len(chunk)
         yield chunk
-
-
-def _is_finite(content: np.ndarray, dtype: str) -> bool:
-    import numpy as np
-
-    if dtype in _FLOATS:
-        return bool(np.isfinite(content.view(_FLOATS[dtype])).all())
-    width, mask, pattern = _PATTERNS[dtype]
-    bits = content.view(f"<u{width}")
-    return not bool(((bits & mask) == pattern).any())
 
 
 def _bad(path: Path, what: str, hint: str | None = None) -> IncompatibleError:

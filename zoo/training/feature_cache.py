@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.adapters.forward import batches, forward
 from zoo.models.precision import autocast
-from zoo.runtime.console import Progress, Report
+from zoo.runtime.console import Progress
 from zoo.runtime.device import device
 
 if TYPE_CHECKING:
@@ -105,16 +105,7 @@ def _position(run: Run, part: nn.Module, precision: str) -> str | None:
             found = model(**inputs).logits.float()
         if not _reaches(found, trained):
             return None
-        outputs = forward(
-            run.model,
-            probe,
-            run.task,
-            run.processor,
-            budget=run.budget,
-            precision=precision,
-            report=Report(),
-            title="",
-        )
+        outputs = forward(run.model, probe, run.task, run.processor, run.budget, precision)
         expected = torch.from_numpy(outputs)
         worst = (found.detach().cpu() - expected).abs().max() / expected.abs().max()
         if worst < _TOLERANCE[precision]:

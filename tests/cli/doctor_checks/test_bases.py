@@ -17,7 +17,7 @@ import pytest
 from tests.hub.local_hub import LocalHub
 from tests.sound import add_sound, local_base
 from zoo.cli.doctor_checks.bases import bases
-from zoo.models.fingerprint import identify, weight_hashes
+from zoo.models.fingerprint import LocalWeights, identify
 from zoo.models.hash_cache import sha256
 from zoo.plugins import source
 from zoo.registry.schema import UNKNOWN, BaseId
@@ -115,7 +115,7 @@ def on_hub(registry: Registry, folder: Path, revision: str) -> None:
     base = msgspec.structs.replace(
         local_base(folder), id=REPO, source="hub", location=location, revision=revision
     )
-    assert base.weights == weight_hashes(folder)
+    assert base.weights == LocalWeights(folder).weights
     assert base.config_sha256 == sha256(folder / "config.json")
     add_sound(registry, base)
 

@@ -62,10 +62,10 @@ def check(
     if there.drawn:
         found.remarks.append("by the base's config alone: its weights are not here")
     elif record is not None:
-        weights = compare_weights(record, folder, base, LocalWeights(base))
-        if weights.same:
+        same, detail = compare_weights(record, folder, base, LocalWeights(base))
+        if same:
             found.is_exact = True
-            found.remarks += [weights.detail] if weights.detail else []
+            found.remarks += [detail] if detail else []
     return found
 
 

@@ -130,13 +130,11 @@ def _kronecker(parameters: Mapping[str, Shape]) -> Iterator[Pin]:
 Sizes = Iterator[tuple[str, int]]
 
 
-def _dims(**sides: int) -> Callable[[Shape, Config], Sizes]:
-    """`_dims(inward=1)`: the second number of the shape is the inward side."""
-    names = {"inward": IN, "outward": OUT}
+def _axes(side: str, *axes: int) -> Callable[[Shape, Config], Sizes]:
+    """`_axes(IN, 1)`: the second number of the shape is the inward side; of several, their product is."""
 
     def rule(shape: Shape, config: Config) -> Sizes:
-        for side, at in sides.items():
-            yield names[side], shape[at]
+        yield side, math.prod(shape[at] for at in axes)
 
     return rule
 
@@ -208,29 +206,27 @@ _FIRST_IS_OUT = (
 )
 _ALL_ARE_OUT = ("lora_magnitude_vector", "boft_s", "beft_bias", "ln_tuning_layers")
 _RULES: dict[str, Callable[[Shape, Config], Sizes]] = {
-    **dict.fromkeys(_SECOND_IS_IN, _dims(inward=1)),
-    **dict.fromkeys(_FIRST_IS_OUT, _dims(outward=0)),
+    **dict.fromkeys(_SECOND_IS_IN, _axes(IN, 1)),
+    **dict.fromkeys(_FIRST_IS_OUT, _axes(OUT, 0)),
     **dict.fromkeys(_ALL_ARE_OUT, lambda shape, config: iter([(OUT, math.prod(shape))])),
-    **dict.fromkeys(("delora_w_norm", "hra_u"), _dims(inward=0)),
-    **dict.fromkeys(("peanut_A", "adapter.down"), _dims(outward=1)),
+    **dict.fromkeys(("delora_w_norm", "hra_u"), _axes(IN, 0)),
+    **dict.fromkeys(("peanut_A", "adapter.down"), _axes(OUT, 1)),
     **dict.fromkeys(("hada_w1_a", "hada_w2_a"), _loha_a),
     **dict.fromkeys(("road_theta", "road_alpha"), _road),
-    **dict.fromkeys(
-        ("fourierft_spectrum", "waveft_spectrum"), lambda shape, config: iter([(NUMBERS, shape[0])])
-    ),
-    "gralora_A": lambda shape, config: iter([(IN, shape[0] * shape[1])]),
-    "gralora_B": lambda shape, config: iter([(OUT, shape[0] * shape[2])]),
+    **dict.fromkeys(("fourierft_spectrum", "waveft_spectrum"), _axes(NUMBERS, 0)),
+    "gralora_A": _axes(IN, 0, 1),
+    "gralora_B": _axes(OUT, 0, 2),
     "c3a_kernel": _block_grid,
     "ia3_l": _ia3,
     "miss_block": _miss,
     "oft_R": _oft,
-    "boft_R": lambda shape, config: iter([(IN, shape[1] * shape[2])]),
-    "randlora_gamma": lambda shape, config: iter([(LEAST, shape[1])]),
+    "boft_R": _axes(IN, 1, 2),
+    "randlora_gamma": _axes(LEAST, 1),
     "shira_weight": _shira,
     "vblora_logits_A": _vblora(IN, 1),
     "vblora_logits_B": _vblora(OUT, 0),
-    "poly_lora_A": lambda shape, config: iter([(IN, shape[1] * shape[2])]),
-    "poly_lora_B": lambda shape, config: iter([(OUT, shape[1] * shape[3])]),
+    "poly_lora_A": _axes(IN, 1, 2),
+    "poly_lora_B": _axes(OUT, 1, 3),
     "trainable_tokens_delta": _tokens,
 }
 """Parameter (without a last `.weight`) -> what its shape says of its module."""

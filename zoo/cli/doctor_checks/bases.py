@@ -115,7 +115,7 @@ def _changed(record: AdapterRecord, adapter: Path, folder: Path, report: Report,
         if total > _MUCH:
             report.say(f"hashing {total / 1e9:.1f} GB of {base.id}; --fast leaves that out")
         found = LocalWeights(folder, fresh=True)
-        if find_base.compare_weights(record, adapter, folder, found).same is False:
+        if find_base.compare_weights(record, adapter, folder, found)[0] is False:
             names = {**base.weights, **found.weights}
             changed = [name for name in names if base.weights.get(name) != found.weights.get(name)]
         config = folder / "config.json"
