@@ -11,15 +11,22 @@ from zoo.testing.data import CAPTIONS, CONVERSATIONS, reviews
 
 ENCODERS = ("bert", "roberta", "distilbert")
 """Bodies only, as their checkpoints are: no head is among the weights."""
-FAMILIES = (*ENCODERS, "llama", "clip")
-_SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-_ENCODER_SIZES: dict[str, dict[str, Any]] = {
-    "bert": _SIZES,
-    "roberta": {**_SIZES, "pad_token_id": 0},
-    "distilbert": {"dim": 32, "hidden_dim": 64, "n_layers": 2, "n_heads": 2},
-}
 _WORDS = 200
 _IMAGE_SIZE = 32
+_SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+_TEXT = {"vocab_size": _WORDS, "max_position_embeddings": 66}
+_CONFIGS: dict[str, dict[str, Any]] = {
+    "bert": {**_TEXT, **_SIZES},
+    "roberta": {**_TEXT, **_SIZES, "pad_token_id": 0},
+    "distilbert": {**_TEXT, "dim": 32, "hidden_dim": 64, "n_layers": 2, "n_heads": 2},
+    "llama": {
+        **{"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4},
+        "num_key_value_heads": 2,  # fewer than heads of queries, as in the models that people train
+        "max_position_embeddings": 512,
+    },
+    "clip": {"vision_config": {**_SIZES, "image_size": _IMAGE_SIZE, "patch_size": 8}, "projection_dim": 16},
+}
+FAMILIES = tuple(_CONFIGS)
 _CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
@@ -49,24 +56,28 @@ def save_tiny_model(family: str, folder: Path) -> Path:
     """
     if family not in FAMILIES:
         raise UsageError(f"no tiny model is called '{family}': there are {', '.join(FAMILIES)}.")
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, set_seed
+
     quiet_libraries()
-    folder.mkdir(parents=True, exist_ok=True)
+    sizes, kind = _CONFIGS[family], AutoModel
     if family == "llama":
-        _save_llama(folder)
+        processor, kind = _chat_tokenizer(), AutoModelForCausalLM
+        sizes = sizes | _vocabulary(processor)
     elif family == "clip":
-        _save_clip(folder)
+        processor = _clip_processor()
+        sizes = sizes | {"text_config": _SIZES | _vocabulary(processor.tokenizer)}
     else:
-        _save_encoder(family, folder)
+        processor = _word_tokenizer()
+    set_seed(0)
+    kind.from_config(AutoConfig.for_model(family, **sizes)).save_pretrained(str(folder))
+    processor.save_pretrained(str(folder))
     return folder
 
 
-def _save_encoder(family: str, folder: Path) -> None:
-    from transformers import AutoConfig, AutoModel, set_seed
-
-    sizes = {"vocab_size": _WORDS, "max_position_embeddings": 66, **_ENCODER_SIZES[family]}
-    set_seed(0)
-    AutoModel.from_config(AutoConfig.for_model(family, **sizes)).save_pretrained(str(folder))
-    _word_tokenizer().save_pretrained(str(folder))
+def _vocabulary(tokenizer: Any) -> dict[str, int]:
+    """What a config has to know of its tokenizer."""
+    ids = {f"{one}_token_id": getattr(tokenizer, f"{one}_token_id") for one in ("bos", "eos", "pad")}
+    return {"vocab_size": len(tokenizer), **ids}
 
 
 def _word_tokenizer() -> Any:
@@ -91,27 +102,6 @@ def _word_tokenizer() -> Any:
         mask_token="[MASK]",
         model_input_names=["input_ids", "attention_mask"],
     )
-
-
-def _save_llama(folder: Path) -> None:
-    from transformers import LlamaConfig, LlamaForCausalLM, set_seed
-
-    tokenizer = _chat_tokenizer()
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,  # fewer than heads of queries, as in the models that people train
-        max_position_embeddings=512,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    set_seed(0)
-    LlamaForCausalLM(config).save_pretrained(str(folder))
-    tokenizer.save_pretrained(str(folder))
 
 
 def _chat_tokenizer() -> Any:
@@ -140,26 +130,12 @@ def _chat_tokenizer() -> Any:
     )
 
 
-def _save_clip(folder: Path) -> None:
-    from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPProcessor, set_seed
+def _clip_processor() -> Any:
+    from transformers import CLIPImageProcessorPil, CLIPProcessor
 
-    tokenizer = _caption_tokenizer()
-    special = {
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-    }
-    config = CLIPConfig(
-        text_config={**_SIZES, "vocab_size": len(tokenizer), **special},
-        vision_config={**_SIZES, "image_size": _IMAGE_SIZE, "patch_size": 8},
-        projection_dim=16,
-    )
-    set_seed(0)
-    CLIPModel(config).save_pretrained(str(folder))
-    images = CLIPImageProcessorPil(
-        size={"shortest_edge": _IMAGE_SIZE}, crop_size={"height": _IMAGE_SIZE, "width": _IMAGE_SIZE}
-    )
-    CLIPProcessor(image_processor=images, tokenizer=tokenizer).save_pretrained(str(folder))
+    size = {"height": _IMAGE_SIZE, "width": _IMAGE_SIZE}
+    images = CLIPImageProcessorPil(size={"shortest_edge": _IMAGE_SIZE}, crop_size=size)
+    return CLIPProcessor(image_processor=images, tokenizer=_caption_tokenizer())
 
 
 def _caption_tokenizer() -> Any:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from zoo.runtime.checks import CheckResult
 from zoo.tasks.base import Task
 from zoo.testing.data import reviews, write_conversations, write_csv, write_pictures
 from zoo.testing.method_checks import check_method
-from zoo.testing.models import TinyModels
+from zoo.testing.models import save_tiny_model
 from zoo.testing.promises import Promises, expect
 from zoo.testing.task_checks import check_task
 
@@ -62,17 +63,17 @@ def check_plugin(
     with results.promise("importing it loads none of torch, transformers, peft, datasets, pandas, numpy"):
         _check_light(manager.find(kind)[name])
     with tempfile.TemporaryDirectory() as folder:
-        samples = _Samples(Path(folder), base, data)
+        samples = partial(_samples, folder=Path(folder), base=base, data=data)
         if isinstance(made, Method):
             tasks: dict[str | None, Task] = {}
             for _, one, _ in manager.load_all("task") if task is None else ():
-                if one is not None and samples.has(one):
+                if one is not None and (_family(one) or (base and data)):
                     tasks.setdefault(one.peft_type, one)
             for one in tasks.values() if task is None else [manager.load_task(task)]:
-                found = check_method(made, one, *samples.of(one), params)
+                found = check_method(made, one, *samples(one), params)
                 results += [result for result in found if result not in results]
         elif isinstance(made, Task):
-            results += check_task(made, *samples.of(made))
+            results += check_task(made, *samples(made))
     return results
 
 
@@ -95,39 +96,35 @@ def _check_light(plugin: Plugin) -> None:
     expect(not loaded, f"{module} loads {', '.join(loaded)}: import them inside functions")
 
 
-class _Samples:
-    """A tiny base and small data for a task, by what its models are and its rows have."""
+def _family(task: Task) -> str | None:
+    """The tiny model that fits a task, by what its models are and its rows have."""
+    if task.peft_type is None:
+        return "clip" if {"text"} < set(task.columns) else None
+    return {"SEQ_CLS": "bert", "CAUSAL_LM": "llama"}.get(task.peft_type)
 
-    def __init__(self, folder: Path, base: Path | None, data: Path | None):
-        self._folder, self._base, self._data = folder, base, data
-        self._models = TinyModels(folder)
 
-    def has(self, task: Task) -> bool:
-        return self._family(task) is not None or (self._base is not None and self._data is not None)
+def _samples(task: Task, folder: Path, base: Path | None, data: Path | None) -> tuple[Path, Path]:
+    """A base and data for a task: those given, else a tiny base and small data.
 
-    def of(self, task: Task) -> tuple[Path, Path]:
-        """
-        Raises:
-            UsageError: there is none for such a task.
-        """
-        if not self.has(task):
-            raise UsageError(
-                f"the kit has no samples for the task '{task.name}' ({task.peft_type}).",
-                "--base FOLDER --data FILE",
-            )
-        return self._base or self._models[str(self._family(task))], self._data or self._rows(task)
+    Raises:
+        UsageError: the kit has none for such a task.
+    """
+    if base and data:
+        return base, data
+    family = _family(task)
+    if family is None:
+        raise UsageError(
+            f"the kit has no samples for the task '{task.name}' ({task.peft_type}).",
+            "--base FOLDER --data FILE",
+        )
+    return base or save_tiny_model(family, folder / family), data or _rows(task, family, folder)
 
-    def _family(self, task: Task) -> str | None:
-        if task.peft_type is None:
-            return "clip" if {"text"} < set(task.columns) else None
-        return {"SEQ_CLS": "bert", "CAUSAL_LM": "llama"}.get(task.peft_type)
 
-    def _rows(self, task: Task) -> Path:
-        family = self._family(task)
-        if family == "llama":
-            return write_conversations(self._folder / "conversations.jsonl")
-        if family == "clip":
-            return write_pictures(self._folder / "pictures")
-        *texts, label = sorted(task.columns, key=lambda name: name == "label")
-        rows = [(*[text] * len(texts), value) for text, value in reviews()]
-        return write_csv(self._folder / "rows.csv", rows, header=",".join([*texts, label]))
+def _rows(task: Task, family: str, folder: Path) -> Path:
+    if family == "llama":
+        return write_conversations(folder / "conversations.jsonl")
+    if family == "clip":
+        return write_pictures(folder / "pictures")
+    *texts, label = sorted(task.columns, key=lambda name: name == "label")
+    rows = [(*[text] * len(texts), value) for text, value in reviews()]
+    return write_csv(folder / "rows.csv", rows, header=",".join([*texts, label]))
