@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -66,28 +67,23 @@ def check_command(data: str | None, task_name: str, as_json: bool, **settings: A
         raise DataError(failed[0].detail, failed[0].fix)
 
 
-def _facts(found: Checked) -> list[tuple[str, object]]:
-    facts: list[tuple[str, object]] = [("task", found.task), ("data", found.data)]
-    facts += [("understood", line) for line in found.understood]
+def _facts(found: Checked) -> Iterator[tuple[str, object]]:
+    yield from (("task", found.task), ("data", found.data))
+    for line in found.understood:
+        yield "understood", line
     for split in found.splits:
-        facts += [
-            (f"{split.name} columns", ", ".join(split.columns)),
-            (f"{split.name} rows", f"{split.rows:,}, of which {split.usable:,} can be used"),
-        ]
+        yield f"{split.name} columns", ", ".join(split.columns)
+        yield f"{split.name} rows", f"{split.rows:,}, of which {split.usable:,} can be used"
         if split.labels and split.usable:
-            shares = (
-                f"{name} {count:,} ({count / split.usable:.1%})" for name, count in split.labels.items()
-            )
-            facts.append((f"{split.name} labels", ", ".join(shares)))
+            counts = split.labels.items()
+            shares = (f"{name} {count:,} ({count / split.usable:.1%})" for name, count in counts)
+            yield f"{split.name} labels", ", ".join(shares)
         if split.characters:
-            facts.append((f"{split.name} characters", _shown(split.characters)))
+            yield f"{split.name} characters", _shown(split.characters)
         if split.tokens:
-            facts.append((f"{split.name} tokens", f"{_shown(split.tokens)}, for {found.base}"))
+            yield f"{split.name} tokens", f"{_shown(split.tokens)}, for {found.base}"
     if found.rule:
-        facts.append(
-            ("a run", f"trains on {found.train:,} rows and evaluates on {found.held_out:,}: {found.rule}")
-        )
-    return facts
+        yield "a run", f"trains on {found.train:,} rows and evaluates on {found.held_out:,}: {found.rule}"
 
 
 def _shown(lengths: Lengths) -> str:

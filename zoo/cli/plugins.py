@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -187,12 +187,10 @@ def plugins_command(as_json: bool) -> None:
     print_table(rows, ("kind", "name", "package", "module", "state"), as_json)
 
 
-def _working(kind: str) -> list[tuple[manager.Plugin, Any]]:
+def _working(kind: str) -> Iterator[tuple[manager.Plugin, Any]]:
     """The plugins that load; those that do not are named on stderr and harm nothing."""
-    found = []
-    for plugin, made, trouble in manager.load_all(kind):
-        if trouble is None:
-            found.append((plugin, made))
+    for plugin, made, error in manager.load_all(kind):
+        if error is None:
+            yield plugin, made
         else:
-            click.echo(f"Warning: {trouble}", err=True)
-    return found
+            click.echo(f"Warning: {error}", err=True)

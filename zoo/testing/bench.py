@@ -74,12 +74,12 @@ class Bench:
         seed(number)
         return self.task.load_model(self.base, self.dataset.labels, **load_options)
 
-    def restored(self, saved: Path) -> nn.Module:
-        """What `zoo predict` would load."""
+    def restored(self, saved: Path, **load_options: Any) -> nn.Module:
+        """What `zoo predict` would load, on a base loaded with these options."""
         if not self.method.needs_base:
             model, _ = self.task.load_model(saved, self.dataset.labels)
         else:
-            model, _ = self.fresh(**self.method.load_options(self.params))
+            model, _ = self.fresh(**load_options)
         return self.method.restore(model, saved, self.params, self.task).eval()
 
     def run(self, name: str, *, precision: str = "fp32", resume: bool = False) -> Run:

@@ -128,7 +128,7 @@ def _check_life(bench: Bench, results: Promises) -> None:
     with results.promise("save writes every number that is trained"):
         _check_saved(bench, run, saved)
     with results.promise(f"restore on a fresh base gives equal outputs (to {TOLERANCE:g})"):
-        model = bench.restored(saved)
+        model = bench.restored(saved, **method.load_options(bench.params))
         _compare(bench.outputs(model, run.held_out, run.budget), outputs, TOLERANCE)
     if method.format == "peft":
         with results.promise(f"plain peft loads it to equal outputs, row by row (to {TOLERANCE:g})"):
@@ -214,12 +214,7 @@ def _check_resume(bench: Bench, whole: Mapping[str, Any]) -> None:
 
 def _check_merge(bench: Bench, run: Run, saved: Path) -> None:
     """On the base without `load_options`: what was quantised to train is merged into whole weights."""
-    method = bench.method
-    if not method.needs_base:
-        restored = bench.restored(saved)
-    else:
-        model, _ = bench.fresh()
-        restored = method.restore(model, saved, bench.params, bench.task).eval()
+    method, restored = bench.method, bench.restored(saved)
     before = bench.outputs(restored, run.held_out, run.budget)
     if method.unmergeable is not None:
         with contextlib.suppress(IncompatibleError):

@@ -34,7 +34,7 @@ def base(tiny_bert: Path, tmp_path: Path) -> Path:
 
 
 def found(registry: Registry, *, fast: bool = False) -> list[CheckResult]:
-    return bases(registry, registry.records(), Report(), fast=fast, ask_hub=False)
+    return [*bases(registry, registry.records(), Report(), fast=fast, ask_hub=False)]
 
 
 def the(registry: Registry, *, fast: bool = False) -> CheckResult:
@@ -131,7 +131,7 @@ from zoo.runtime.console import Report
 for line in sys.stdin:
     registry, facts = Registry(Path(line.strip())), environment.hub(True)
     ask = facts["hub"] == "reachable"
-    found = bases(registry, registry.records(), Report(), fast=False, ask_hub=ask)
+    found = [*bases(registry, registry.records(), Report(), fast=False, ask_hub=ask)]
     print(json.dumps(json.loads(dump([facts, found]))), flush=True)
 """
 

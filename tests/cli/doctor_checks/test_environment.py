@@ -81,7 +81,7 @@ def test_a_disk_that_is_nearly_full_is_a_warning() -> None:
 
 
 def test_a_library_out_of_its_range_is_named_with_the_range(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert environment.shortcomings({}) == []
+    assert [*environment.shortcomings({})] == []
     monkeypatch.setattr(environment, "_version", lambda name: "0.1" if name == "peft" else version(name))
     (result,) = environment.shortcomings({})
     assert result.status == FAILED

@@ -30,17 +30,14 @@ _MUCH = 2_000_000_000
 Records = Mapping[str, AdapterRecord]
 
 
-def adapters(registry: Registry, records: Records, report: Report, *, fast: bool) -> list[CheckResult]:
+def adapters(registry: Registry, records: Records, report: Report, *, fast: bool) -> Iterator[CheckResult]:
     """Files that are gone or changed, or hold no head."""
     here = {name: record for name, record in records.items() if registry.adapter_folder(name).is_dir()}
     total = sum(file.bytes for record in here.values() for file in record.files.values())
     if not fast and total > _MUCH:
         report.say(f"hashing {total / 1e9:.1f} GB of adapters; --fast compares sizes only")
-    return [
-        result
-        for name, record in here.items()
-        for result in _adapter(registry, registry.adapter_folder(name), record, fast)
-    ]
+    for name, record in here.items():
+        yield from _adapter(registry, registry.adapter_folder(name), record, fast)
 
 
 def _adapter(registry: Registry, folder: Path, record: AdapterRecord, fast: bool) -> Iterator[CheckResult]:
@@ -57,29 +54,28 @@ def _adapter(registry: Registry, folder: Path, record: AdapterRecord, fast: bool
         yield CheckResult(str(folder), FAILED, what, again(registry, record))
     if any(name.endswith(".safetensors") for name in (*lost, *changed)):
         return  # of other weights there is no more to say
-    missing = _missing_head(folder, record)
-    if missing is not None:
-        state, what = missing
-        yield CheckResult(str(folder), state, what, again(registry, record))
+    for status, detail in _missing_head(folder, record):
+        yield CheckResult(str(folder), status, detail, again(registry, record))
 
 
-def _missing_head(folder: Path, record: AdapterRecord) -> tuple[str, str] | None:
-    """Its state and what is missing, from the header of the weights and the adapter's own config."""
+def _missing_head(folder: Path, record: AdapterRecord) -> Iterator[tuple[str, str]]:
+    """The status and what is missing, from the header of the weights and the adapter's own config."""
     files = [name for name in record.files if name in WEIGHTS]
     if not files:
-        return None
+        return
     try:
         tensors = [tensor for name in files for tensor in read_header(folder / name)]
     except ZooError as error:
-        return FAILED, str(error)
+        yield FAILED, str(error)
+        return
     config = _config(folder / "adapter_config.json")
     lost = missing_head(tensors, config, record.base.model_type)
     if lost and (lost := missing_head(tensors, config, record.base.model_type, _modules_of(record.base))):
-        return FAILED, f"its head is missing: {files[0]} holds no {' and no '.join(map(named, lost))}"
+        yield FAILED, f"its head is missing: {files[0]} holds no {' and no '.join(map(named, lost))}"
+        return
     held = {part for tensor in tensors for part in tensor.split(".")}
     if record.labels and not config and not CLASSIFIERS & held:
-        return WARNING, f"{files[0]} holds no head, unless by a name of its own"
-    return None
+        yield WARNING, f"{files[0]} holds no head, unless by a name of its own"
 
 
 def _modules_of(base: BaseId) -> Collection[str]:
@@ -99,7 +95,7 @@ def _config(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def cards(registry: Registry, records: Records) -> list[CheckResult]:
+def cards(registry: Registry, records: Records) -> Iterator[CheckResult]:
     """Cards that are gone, or that a hand or an older zoo made say otherwise than the records."""
     gone, differing, example = [], [], ""
     for name, record in records.items():
@@ -113,27 +109,24 @@ def cards(registry: Registry, records: Records) -> list[CheckResult]:
         if differences := card_check.differs(text, record):
             differing.append(name)
             example = example or differences[0]
-    return [
-        CheckResult(some(names), WARNING, what, zoo_command(registry, "card", names[0], "--write"))
-        for what, names in (
-            ("no card that can be read", gone),
-            (f"the card is not of the record: {example}", differing),
-        )
-        if names
-    ]
+    for detail, names in (
+        ("no card that can be read", gone),
+        (f"the card is not of the record: {example}", differing),
+    ):
+        if names:
+            fix = zoo_command(registry, "card", names[0], "--write")
+            yield CheckResult(some(names), WARNING, detail, fix)
 
 
-def missing_plugins(records: Records) -> list[CheckResult]:
+def missing_plugins(records: Records) -> Iterator[CheckResult]:
     """Methods and tasks of adapters that nobody here brings."""
     needed: dict[tuple[str, str], list[tuple[str, AdapterRecord]]] = defaultdict(list)
     for name, record in records.items():
         needed["method", record.spec.method].append((name, record))
         needed["task", record.spec.task].append((name, record))
-    found = []
     for (kind, plugin), users in sorted(needed.items()):
         if plugin != UNKNOWN and plugin not in manager.find(kind):
             package = manager.pinned(users[0][1].plugins.get(kind, ""))
             fix = f"pip install {package}" if package else f"zoo {kind}s"
             what = f"the {kind} '{plugin}' is not installed"
-            found.append(CheckResult(some([name for name, _ in users]), FAILED, what, fix))
-    return found
+            yield CheckResult(some([name for name, _ in users]), FAILED, what, fix)

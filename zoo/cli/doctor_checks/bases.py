@@ -32,44 +32,31 @@ _HUB_SECONDS = 5.0
 
 def bases(
     registry: Registry, records: Mapping[str, AdapterRecord], report: Report, *, fast: bool, ask_hub: bool
-) -> list[CheckResult]:
+) -> Iterator[CheckResult]:
     """Bases that nobody recorded, that are gone, changed, or have moved on."""
     users: dict[str, list[str]] = defaultdict(list)
-    known: dict[str, BaseId] = {}
-    orphans = []
     for name, record in records.items():
         if record.format == WHOLE:
             continue
-        if not references(record.base):
-            orphans.append(name)
+        base = record.base
+        if not references(base):
+            yield CheckResult(name, WARNING, "no base is recorded", zoo_command(registry, "check", name))
         else:
-            users[_key(record.base)].append(name)
-            known[_key(record.base)] = record.base
-    found = [
-        CheckResult(name, WARNING, "no base is recorded", zoo_command(registry, "check", name))
-        for name in orphans
-    ]
-    asked: dict[str, Any] = {}
-    for key, base in known.items():
-        found += _base(
-            registry, base, records[users[key][0]], users[key], report, fast, asked if ask_hub else None
-        )
-    return found
-
-
-def _key(base: BaseId) -> str:
-    return f"{base.location} {base.config_sha256} {sorted(base.weights.items())}"
+            users[f"{base.location} {base.config_sha256} {sorted(base.weights.items())}"].append(name)
+    asked: dict[str, Any] | None = {} if ask_hub else None
+    for names in users.values():
+        yield from _base(registry, records[names[0]], names, report, fast, asked)
 
 
 def _base(
     registry: Registry,
-    base: BaseId,
     record: AdapterRecord,
     users: Sequence[str],
     report: Report,
     fast: bool,
     asked: dict[str, Any] | None,
 ) -> Iterator[CheckResult]:
+    base = record.base
     where = f"{base.id}, of {some(users)}"
     check = partial(zoo_command, registry, "check", users[0], "--base")
     is_of_hub = any(one.startswith("hub:") for one in references(base))
@@ -148,10 +135,9 @@ def _on_hub(
         yield CheckResult(where, FAILED, what, check(f"hub:{base.id}"))
         return
     except RepositoryNotFoundError:
-        state, copy = (
-            (WARNING, "the copy here is what is left") if is_here else (FAILED, "it is not on this disk")
-        )
-        yield CheckResult(where, state, f"the Hub does not have it for you, and {copy}", "hf auth login")
+        copy = "the copy here is what is left" if is_here else "it is not on this disk"
+        what = f"the Hub does not have it for you, and {copy}"
+        yield CheckResult(where, WARNING if is_here else FAILED, what, "hf auth login")
         return
     except Exception as error:  # of the client, of the network: it was reachable a moment ago
         found = to_zoo_error(base.id, error)

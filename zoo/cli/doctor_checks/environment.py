@@ -14,6 +14,8 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
@@ -111,9 +113,9 @@ def hub(ask: bool) -> Facts:
     return facts
 
 
-def shortcomings(facts: Facts) -> list[CheckResult]:
+def shortcomings(facts: Facts) -> Iterator[CheckResult]:
     """Libraries that are missing or out of range, and disks nearly full."""
-    found = _unmet()
+    yield from _unmet()
     for name, fix in (
         ("registry", "zoo list --sort bytes, then zoo rm NAME"),
         ("cache", "remove what is in it: it is made again when it is needed"),
@@ -121,8 +123,7 @@ def shortcomings(facts: Facts) -> list[CheckResult]:
     ):
         free = facts.get(f"{name} free_bytes")
         if isinstance(free, int) and free < _LITTLE_ROOM:
-            found.append(CheckResult(str(facts[name]), WARNING, f"only {free / 1e9:.1f} GB are free", fix))
-    return found
+            yield CheckResult(str(facts[name]), WARNING, f"only {free / 1e9:.1f} GB are free", fix)
 
 
 def _unmet() -> list[CheckResult]:
@@ -196,18 +197,12 @@ def _free(folder: Path) -> int | None:
 
 def _size(folder: Path) -> int:
     """Bytes of the files below a folder. Links are not followed: the Hub's cache is full of them."""
-    total, folders = 0, [str(folder)]
-    while folders:
-        try:
-            with os.scandir(folders.pop()) as entries:
-                for entry in entries:
-                    found = entry.stat(follow_symlinks=False)
-                    if stat.S_ISDIR(found.st_mode):
-                        folders.append(entry.path)
-                    elif stat.S_ISREG(found.st_mode):
-                        total += found.st_size
-        except OSError:  # not there, not ours, or gone meanwhile
-            continue
+    total = 0
+    for place, _, names in os.walk(folder):  # which leaves out what is not there or not ours
+        for name in names:
+            with suppress(OSError):  # gone meanwhile
+                found = os.lstat(os.path.join(place, name))
+                total += found.st_size if stat.S_ISREG(found.st_mode) else 0
     return total
 
 
