@@ -207,17 +207,6 @@ def test_accelerate_gives_every_example_to_exactly_one_process(processes: int) -
         assert [batch for step in zip(*dealt, strict=True) for batch in step] == whole
 
 
-def test_accelerate_tells_the_epoch_to_the_batches() -> None:
-    share, _ = _shares(LENGTHS["mixed"], 2)
-    orders = []
-    for number in (0, 1, 0):
-        share.set_epoch(number)
-        orders.append(list(share))
-    assert orders[0] == orders[2] != orders[1]
-    share.set_epoch(4)
-    assert list(share) == epoch(TokenBudgetBatches(LENGTHS["mixed"], BUDGET, 3, multiple=2), 4)[::2]
-
-
 def test_accelerate_tells_the_epoch_after_skipping_what_two_processes_have_seen() -> None:
     from accelerate.data_loader import skip_first_batches
 

@@ -289,17 +289,6 @@ def test_a_damaged_file_is_made_anew(damage: bytes, task: Counting, tokenizer: A
     assert task.calls == 2
 
 
-def test_a_folder_that_cannot_be_written_costs_only_time(
-    task: Counting, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "file"))
-    expected = task.encode(EXAMPLES, tokenizer, 16)
-    for _ in range(2):
-        assert list(token_cache.encode(task, EXAMPLES, tokenizer, 16)) == expected
-    assert task.calls == 3
-
-
 def test_a_cache_that_may_only_be_read_is_read(
     task: Counting, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import SHARED, Result, reviews, write_csv
 from zoo import AdapterSpec
 from zoo.data.dataset import Dataset, open_dataset
-from zoo.errors import DataError, UsageError
+from zoo.errors import DataError
 from zoo.plugins import manager, source
 from zoo.registry.store import Registry
 from zoo.runtime.console import RecordingReport, Report
@@ -131,19 +131,6 @@ def test_the_common_names_of_two_texts_are_known(first: str, second: str, label:
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert every(opened(path)) == {(one, two, int(label)) for one, two, label in pairs()}
-
-
-def test_other_names_are_given_by_role(tmp_path: Path) -> None:
-    path = write_csv(tmp_path / "pairs.csv", pairs(), header="left,right,same")
-    columns = {"sentence1": "left", "sentence2": "right", "label": "same"}
-    assert len(every(opened(path, columns=columns))) == 60
-
-
-def test_a_lacking_second_text_is_said_with_the_columns_that_there_are(tmp_path: Path) -> None:
-    path = write_csv(tmp_path / "pairs.csv", pairs(), header="sentence1,right,label")
-    with pytest.raises(DataError, match=r"no column 'sentence2': it has sentence1, right, label") as caught:
-        opened(path)
-    assert caught.value.hint == "--column sentence2=NAME says which column is the sentence2"
 
 
 def test_words_for_labels_have_the_tasks_order_so_that_f1_is_that_of_equivalent(tmp_path: Path) -> None:
@@ -288,17 +275,6 @@ def test_a_file_that_is_no_pairs_is_refused(
     done = used("predict", "mine", "-f", tmp_path / name)
     assert done.code == 2, done.err
     assert said in done.error
-
-
-def test_an_example_of_three_texts_is_refused(task: TextClassification) -> None:
-    with pytest.raises(UsageError, match="a pair of texts"):
-        task.example(("a", "b", "c"))
-
-
-def test_measuring_again_gives_the_same_numbers(used: Zoo) -> None:
-    done = used("evaluate", "mine", "--json")
-    assert done.code == 0, done.err
-    assert done.json["metrics"] == used("show", "mine", "--json").json["metrics"]
 
 
 def test_the_card_loads_it_with_two_texts_and_without_the_zoo(trained: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SHARED, reviews
+from tests.conftest import reviews
 from tests.records import training
 from zoo import AdapterRecord, AdapterSpec
 from zoo.data.dataset import Dataset, open_dataset
@@ -15,8 +15,6 @@ from zoo.plugins import manager, source
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
 from zoo.training import pipeline
-
-SST2 = SHARED / "data" / "sst2"
 
 
 def write_phrases(folder: Path, header: str = "") -> Path:
@@ -93,11 +91,3 @@ def test_the_records_hold_what_a_comparison_needs(both: tuple[AdapterRecord, Ada
 def test_lora_adapts_query_and_value_by_distilberts_names(registry_of_both: Registry) -> None:
     config = registry_of_both.adapter_folder("lora-distilbert-sst2") / "adapter_config.json"
     assert sorted(json.loads(config.read_text())["target_modules"]) == ["q_lin", "v_lin"]
-
-
-@pytest.mark.skipif(not SST2.is_dir(), reason="needs ../shared/data/sst2")
-def test_the_real_files_are_read_whole() -> None:
-    found = opened(SST2)
-    assert len(found.held_out) == 872
-    assert len(found.train) == 6920
-    assert sum(row["label"] for row in found.held_out) == 444
