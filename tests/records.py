@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,12 @@ def add_record(
     """Enter a made-up adapter the way a run does. `work` keeps processes with one name apart."""
     record = make_record(name, **changes)
     return registry.add(record, make_folder(registry, record, work))
+
+
+def copy_registry(registry: Registry, folder: Path) -> Registry:
+    """The registry and its adapters in `folder`, where a test may damage them."""
+    shutil.copytree(registry.path.parent, folder)
+    return Registry(folder / registry.path.name)
 
 
 def training(record: AdapterRecord) -> Training:

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from tests.conftest import Result
-from tests.records import make_record
+from tests.records import copy_registry, make_record
 from zoo.adapters import find_base
 from zoo.models.fingerprint import identify
 from zoo.plugins import source
@@ -88,8 +88,7 @@ def shard(base: Path, folder: Path, *, files: int) -> Path:
 @pytest.fixture
 def mine(trained_bert: Registry, tmp_path: Path) -> Registry:
     """A copy with `lora` alone that a test may change, where the command line looks."""
-    shutil.copytree(trained_bert.path.parent, tmp_path / "registry")
-    registry = Registry(tmp_path / "registry" / "registry.json")
+    registry = copy_registry(trained_bert, tmp_path / "registry")
     for name in ("head", "full"):
         registry.remove(name)
     return registry

@@ -13,7 +13,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from tests.conftest import Result, reviews, tiny_spec, write_csv
-from tests.records import make_record
+from tests.records import copy_registry, make_record
 from zoo.adapters.integrity import changed_files, missing_head
 from zoo.models.fingerprint import file_ids, identify
 from zoo.plugins.source import resolve
@@ -23,6 +23,7 @@ from zoo.training import pipeline
 
 WEIGHTS = "adapter_model.safetensors"
 LORA = ["base_model.model.bert.encoder.layer.0.attention.self.query.lora_A.weight"]
+HEADED = [*LORA, "base_model.model.classifier.weight"]
 SEQ_CLS = {"task_type": "SEQ_CLS", "modules_to_save": ["classifier", "score"]}
 
 
@@ -42,8 +43,7 @@ def trained(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFacto
 def test_check_and_doctor_say_of_a_head_of_two_modules_what_loading_does(
     lost: list[str], trained: Registry, zoo: Callable[..., Result], tmp_path: Path
 ) -> None:
-    shutil.copytree(trained.path.parent, tmp_path / "registry")
-    registry = Registry(tmp_path / "registry" / "registry.json")
+    registry = copy_registry(trained, tmp_path / "registry")
     folder = registry.adapter_folder("mine")
     tensors = load_file(folder / WEIGHTS)
     kept = {name: one for name, one in tensors.items() if not any(f".{part}." in name for part in lost)}
@@ -92,13 +92,16 @@ def test_a_head_that_the_base_has_itself_is_not_missed(
     ("model_type", "config", "tensors", "base", "missing"),
     [
         ("bert", SEQ_CLS, LORA, (), ["classifier"]),
-        ("bert", SEQ_CLS, [*LORA, "base_model.model.classifier.weight"], (), []),
+        ("bert", {**SEQ_CLS, "modules_to_save": None}, LORA, (), ["classifier"]),
+        ("bert", {**SEQ_CLS, "modules_to_save": ["classifier", "pooler"]}, HEADED, (), ["pooler"]),
+        ("bert", SEQ_CLS, HEADED, (), []),
         ("bert", SEQ_CLS, [*LORA, "base_model.model.classifier.lora_A.weight"], (), ["classifier"]),
         ("bert", SEQ_CLS, LORA, ("classifier",), []),
         ("roberta", SEQ_CLS, ["classifier.dense.weight"], (), ["classifier.out_proj"]),
         ("new-family", SEQ_CLS, LORA, (), ["classifier", "score"]),
         ("new-family", SEQ_CLS, ["score.weight"], (), []),
         ("llama", {"task_type": "CAUSAL_LM", "modules_to_save": ["lm_head"]}, LORA, (), ["lm_head"]),
+        ("llama", {"modules_to_save": ["lm_head"]}, [*LORA, "base_model.model.lm_head.weight"], (), []),
         ("llama", {"task_type": "CAUSAL_LM", "modules_to_save": None}, LORA, (), []),
         ("llama", {"task_type": ["junk"], "modules_to_save": "junk"}, LORA, (), []),
     ],

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tests.conftest import Result, reviews, tiny_spec, write_csv
-from tests.records import change_weights, data
+from tests.records import change_weights, copy_registry, data
 from zoo import Method, Task
 from zoo.adapters import evaluate, load
 from zoo.adapters.load import Adapters
@@ -289,9 +289,7 @@ def test_options_are_equal_only_if_they_load_the_same_model() -> None:
 
 @pytest.fixture
 def mine(trained: Registry, tmp_path: Path) -> Registry:
-    """A copy that a test may damage."""
-    shutil.copytree(trained.path.parent, tmp_path / "copy")
-    return Registry(tmp_path / "copy" / "registry.json")
+    return copy_registry(trained, tmp_path / "copy")
 
 
 def rebase(registry: Registry, name: str, **changes: Any) -> None:

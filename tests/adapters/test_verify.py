@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.conftest import Result
-from tests.records import change_weights
+from tests.records import change_weights, copy_registry
 from zoo.adapters import probe
 from zoo.adapters.verify import verify
 from zoo.models.fingerprint import file_ids
@@ -26,10 +26,7 @@ WEIGHTS = "adapter_model.safetensors"
 
 @pytest.fixture
 def mine(trained_bert: Registry, tmp_path: Path) -> Registry:
-    """A copy of the adapters that a test may damage; their base is the one of all tests."""
-    shutil.copytree(trained_bert.path.parent / "adapters", tmp_path / "copy" / "adapters")
-    shutil.copy(trained_bert.path, tmp_path / "copy" / "registry.json")
-    return Registry(tmp_path / "copy" / "registry.json")
+    return copy_registry(trained_bert, tmp_path / "copy")
 
 
 def reseal(registry: Registry, name: str) -> None:

@@ -123,16 +123,6 @@ def test_what_nothing_here_fits_ends_with_3(zoo: Run, registry: Registry, tmp_pa
     assert rows(done)[0][1:3] == ["", "unknown"]
 
 
-def test_a_folder_without_weights_is_unknown_on_a_base_with_its_modules(
-    zoo: Run, tiny_bert: Path, tmp_path: Path
-) -> None:
-    folder = fill(tmp_path / "config-only")
-    (folder / WEIGHTS).unlink()
-    done = zoo("check", folder, "--base", tiny_bert)
-    assert done.code == 3
-    assert "it has no adapter_model.safetensors, so no shape can be compared" in done.out
-
-
 @pytest.mark.parametrize(
     ("content", "detail"),
     [

@@ -18,9 +18,9 @@ from zoo.models.safetensors_header import check_finite, digests, metadata, read_
 ONE = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 
 
-def write(path: Path, header: Any, data: bytes = b"", length: int | None = None) -> Path:
+def write(path: Path, header: Any, data: bytes = b"") -> Path:
     content = header if isinstance(header, bytes) else json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(content) if length is None else length) + content + data)
+    path.write_bytes(struct.pack("<Q", len(content)) + content + data)
     return path
 
 
@@ -44,6 +44,7 @@ def test_a_header_says_names_kinds_shapes_and_places(tmp_path: Path) -> None:
         (b"\xff\xfe\xff", b"", "its header is not JSON"),
         (b"[" * 100_000, b"", "its header is not JSON"),
         (b'{"a":' + b"9" * 5_000 + b"}", b"", "its header is not JSON"),
+        (b'{"a": {}, "a": {}}', b"", "has a twice"),
         ([1, 2], b"", "no JSON object"),
         ({"a": 3}, b"", "is damaged: invalid JSON in header"),
         ({"a": {**ONE, "code": "x"}}, bytes(8), "of a"),
@@ -82,6 +83,7 @@ def test_a_dishonest_header_is_refused_for_what_is_wrong_with_it(
         (b"abc", "is not a safetensors file"),
         (b"<!doctype html><html><body>404</body></html>", "is not a safetensors file"),
         (struct.pack("<Q", 500) + b'{"a":', "cut short within its header"),
+        (struct.pack("<Q", 1 << 62) + b"{}", "cut short within its header"),
     ],
 )
 def test_what_is_no_safetensors_file_is_named_for_what_it_is(
@@ -94,13 +96,6 @@ def test_what_is_no_safetensors_file_is_named_for_what_it_is(
             read(path)
 
 
-def test_a_name_that_comes_twice_is_refused(tmp_path: Path) -> None:
-    entry = json.dumps(ONE)
-    path = write(tmp_path / "twice.safetensors", f'{{"a":{entry},"a":{entry}}}'.encode(), bytes(8))
-    with pytest.raises(IncompatibleError, match="has a twice"):
-        read_header(path)
-
-
 def test_a_header_of_66_megabytes_is_refused_without_being_read(tmp_path: Path) -> None:
     path = tmp_path / "bomb.safetensors"
     with path.open("wb") as file:
@@ -110,12 +105,6 @@ def test_a_header_of_66_megabytes_is_refused_without_being_read(tmp_path: Path) 
     with pytest.raises(IncompatibleError, match="a header of 66,000,000 bytes"):
         read_header(path)
     assert time.perf_counter() - started < 0.1
-
-
-def test_a_length_beyond_the_file_is_not_set_aside(tmp_path: Path) -> None:
-    path = write(tmp_path / "long.safetensors", b"{}", length=1 << 62)
-    with pytest.raises(IncompatibleError, match="cut short"):
-        read_header(path)
 
 
 def test_more_than_ten_thousand_tensors_are_refused(tmp_path: Path) -> None:

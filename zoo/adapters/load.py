@@ -29,12 +29,6 @@ if TYPE_CHECKING:
     from zoo.plugins.source import Resolved
     from zoo.tasks.base import Task
 
-_LONGEST = 200
-"""Characters of another library's message that are repeated."""
-_HASH_DIGITS = 12
-"""Of a weight's hash, in a sentence."""
-_REASONS = 3
-"""Why an adapter does not fit, in a sentence."""
 _NOT_OF_A_PROCESSOR = (".safetensors", "adapter_config.json")
 """How the names of files end that a processor, which is loaded from a bare base too, has no use for."""
 
@@ -167,7 +161,7 @@ class Adapters:
             except Exception as error:  # peft raises what it likes, with a line for every tensor
                 where = one.base.location if one.base else "its base"
                 raise IncompatibleError(
-                    f"'{one.record.name}' does not load onto {where}: {one_line(error)[:_LONGEST]}",
+                    f"'{one.record.name}' does not load onto {where}: {one_line(error)[:200]}",
                     f"zoo check {one.record.name}",
                 ) from error
         return LoadedAdapter(**vars(one), model=model.eval(), processor=self.processor(name))
@@ -311,7 +305,7 @@ def _check_fits(record: AdapterRecord, folder: Path, base: Resolved) -> None:
 
     found = check.check(folder, base.folder, record)
     if found.state == check.DOES_NOT_FIT:
-        why = "; ".join(found.reasons[:_REASONS]).rstrip(".")
+        why = "; ".join(found.reasons[:3]).rstrip(".")
         raise IncompatibleError(
             f"'{record.name}' does not fit {base.location}: {why}.",
             f"zoo check {record.name} says which bases fit",
@@ -320,7 +314,7 @@ def _check_fits(record: AdapterRecord, folder: Path, base: Resolved) -> None:
 
 def _note_other(record: AdapterRecord, found: BaseId, registry: Registry) -> AdapterRecord:
     """The record with a warning that names the other base: once for each, in the registry too."""
-    digest = next(iter(found.weights.values()), "")[:_HASH_DIGITS]
+    digest = next(iter(found.weights.values()), "")[:12]
     flag = f"used on another base than its own: {found.id}, weights sha256 {digest}"
     if flag in record.flags:
         return record

@@ -16,9 +16,6 @@ from zoo.runtime import cache
 from zoo.runtime.console import Report
 from zoo.runtime.logging import quiet_libraries
 
-_SEVERAL = 60
-"""Seconds that unpacking may take, for the message."""
-
 
 def unpack_gguf(packed: Path, report: Report, *, weights: bool = True) -> Path:
     """The folder with config, tokenizer and bf16 weights; with no more than the config if not `weights`.
@@ -37,7 +34,7 @@ def unpack_gguf(packed: Path, report: Report, *, weights: bool = True) -> Path:
         if config.is_dir():
             return config
         return _whole(config, lambda beside: _config(packed).save_pretrained(str(beside)))
-    report.say(f"unpacking {packed.name} into {folder}: once, up to {_SEVERAL} seconds")
+    report.say(f"unpacking {packed.name} into {folder}: once, up to 60 seconds")
     return _whole(folder, lambda beside: _write_model(packed, beside))
 
 
