@@ -10,8 +10,7 @@ import click
 from zoo.cli.output import json_option, print_checks, print_facts, print_json, print_rows, registry_option
 from zoo.errors import UsageError
 from zoo.hub.publish import prepared, send
-from zoo.hub.stage import Staged, Terms
-from zoo.hub.upload import Target
+from zoo.hub.stage import PublishOptions, Staged
 from zoo.registry.store import Registry
 from zoo.runtime.checks import WARNING
 from zoo.runtime.console import StderrReport
@@ -38,10 +37,7 @@ def publish_command(
     dry_run: bool,
     yes: bool,
     as_json: bool,
-    base_id: str | None,
-    licence: str | None,
-    without_metrics: bool,
-    **target: Any,
+    **settings: Any,
 ) -> None:
     """Publish an adapter on the Hub: weights, config, card, record and tokenizer, in one commit.
 
@@ -50,10 +46,10 @@ def publish_command(
     if not (dry_run or yes or sys.stdin.isatty()):
         raise UsageError("there is no terminal to ask on.", f"zoo publish --yes {name}, or --dry-run")
     report = StderrReport()
-    terms = Terms(base_id, licence, without_metrics)
-    with prepared(name, repo, registry, terms, report, trial=dry_run) as (whole, staged):
+    options = PublishOptions(**settings)
+    with prepared(name, repo, registry, options, report, trial=dry_run) as (whole, staged):
         if dry_run:
-            _print_trial(whole, staged, target["public"], as_json)
+            _print_trial(whole, staged, options.public, as_json)
         staged.check()
         if dry_run:
             return
@@ -64,20 +60,20 @@ def publish_command(
             report.say(f"left out: {file!r} ({reason})")
         if not yes:
             size = f"{len(staged.files)} files, {sum(staged.files.values()):,} bytes"
-            to = f"the {'public' if target['public'] else 'private'} repository {whole}"
+            to = f"the {'public' if options.public else 'private'} repository {whole}"
             click.confirm(f"Publish {size}, to {to}?", abort=True, err=True)
-        done = send(whole, staged, registry, Target(**target), report)
-        if not done.changed:
+        place, changed = send(whole, staged, registry, options, report)
+        if not changed:
             report.say("the Hub has all of it already: nothing was sent")
         if as_json:
-            print_json({"hub": done.place, "changed": done.changed, **_facts(staged)})
+            print_json({"hub": place, "changed": changed, **_facts(staged)})
             return
         print_facts(
             {
-                "published": done.place.url,
-                "repository": done.place.repo,
-                "revision": done.place.revision,
-                "changed": "yes" if done.changed else "no",
+                "published": place.url,
+                "repository": place.repo,
+                "revision": place.revision,
+                "changed": "yes" if changed else "no",
             }
         )
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from zoo.cli.output import json_option, print_facts, print_json, registry_option
 from zoo.errors import IncompatibleError
+from zoo.registry.schema import AdapterRecord
 from zoo.registry.store import Registry
 from zoo.runtime.checks import failures
 from zoo.runtime.console import Report, StderrReport
-
-if TYPE_CHECKING:
-    from zoo.hub.import_adapter import Imported
 
 
 def _name_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -36,9 +34,9 @@ def pull_command(registry: Registry, reference: str, name: str | None, as_json: 
     from zoo.hub.pull import pull
 
     report = StderrReport()
-    imported = pull(reference, registry, report, name=name)
-    _print(imported, registry, as_json)
-    _verify(imported, registry, report)
+    record, is_new = pull(reference, registry, report, name=name)
+    _print(record, is_new, registry, as_json)
+    _verify(record, is_new, registry, report)
 
 
 @click.command(name="import")
@@ -69,11 +67,11 @@ def import_command(
     options["asserted"] = Asserted(task, named, base)
     if _is_path(source):
         path = Path(source.removeprefix("path:")).expanduser()
-        _print(import_folder(path, registry, report, **options), registry, as_json)
+        _print(import_folder(path, registry, report, **options), True, registry, as_json)
     else:
-        imported = pull(source, registry, report, **options)
-        _print(imported, registry, as_json)
-        _verify(imported, registry, report)
+        record, is_new = pull(source, registry, report, **options)
+        _print(record, is_new, registry, as_json)
+        _verify(record, is_new, registry, report)
 
 
 def _is_path(source: str) -> bool:
@@ -85,9 +83,8 @@ def _is_path(source: str) -> bool:
     )
 
 
-def _print(imported: Imported, registry: Registry, as_json: bool) -> None:
-    record = imported.record
-    if not imported.is_new:
+def _print(record: AdapterRecord, is_new: bool, registry: Registry, as_json: bool) -> None:
+    if not is_new:
         click.echo(f"'{record.name}' is this commit already; nothing was fetched", err=True)
     if as_json:
         print_json(record)
@@ -105,17 +102,17 @@ def _print(imported: Imported, registry: Registry, as_json: bool) -> None:
     )
 
 
-def _verify(imported: Imported, registry: Registry, report: Report) -> None:
+def _verify(record: AdapterRecord, is_new: bool, registry: Registry, report: Report) -> None:
     """
     Raises:
         IncompatibleError: the adapter does not do what its probe says. It stays.
     """
-    if not imported.is_new:
+    if not is_new:
         return
     from zoo.hub.pull import verify_locally
 
-    name = imported.record.name
-    verified = verify_locally(imported.record, registry, report)
+    name = record.name
+    verified = verify_locally(record, registry, report)
     for one in verified:
         report.say(f"{one.name}: {one.status}: {one.detail}")
     if failed := failures(verified):

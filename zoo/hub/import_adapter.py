@@ -9,7 +9,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -27,13 +26,6 @@ from zoo.security.adapter_config import check_config, without_unknown
 from zoo.security.gates import CONFIG_FILE, check_file, check_incoming, incoming
 
 _LONGEST_NAME = 80
-
-
-@dataclass(frozen=True)
-class Imported:
-    record: AdapterRecord
-    is_new: bool = True
-    """False where the registry had it already."""
 
 
 @contextmanager
@@ -63,7 +55,7 @@ def import_folder(
     name: str | None = None,
     asserted: Asserted | None = None,
     convert: bool = False,
-) -> Imported:
+) -> AdapterRecord:
     """Copy the adapter in the folder `path` into the registry.
 
     Args:
@@ -102,10 +94,6 @@ def import_folder(
 
 
 def convert_weights(pickled: Path, made: Path) -> None:
-    """
-    Raises:
-        IncompatibleError: there is nothing to convert, or it holds more than tensors.
-    """
     if (made / WEIGHTS[0]).exists():
         raise UsageError(f"{pickled.parent} has safetensors weights already.", "leave out --convert-bin")
     from zoo.security.convert_bin import convert
@@ -123,7 +111,7 @@ def register(
     asserted: Asserted,
     where: str,
     hub: HubId | None = None,
-) -> Imported:
+) -> AdapterRecord:
     """Check the files in `made`, a folder that `staging` gave, and register it.
 
     Args:
@@ -136,14 +124,10 @@ def register(
     record = msgspec.structs.replace(record, name=name, origin=origin, hub=hub, files=recorded_files(made))
     for path in made.iterdir():
         path.chmod(0o644)
-    return Imported(registry.add(record, made))
+    return registry.add(record, made)
 
 
 def check_new_name(name: str | None, registry: Registry) -> None:
-    """
-    Raises:
-        UsageError: it cannot name an adapter, or names one already.
-    """
     if name is not None and (check_name(name) in registry or registry.adapter_folder(name).exists()):
         raise UsageError(f"an adapter is already called '{name}'.", f"--name OTHER, or zoo rm {name}")
 
@@ -162,11 +146,8 @@ def _checked_record(made: Path, report: Report, asserted: Asserted, where: str) 
         for warning in check_incoming(made):
             report.warn(f"{warning}.")
         _drop_unknown(made / CONFIG_FILE)
-        record = _own_record(made, report)
-        if record is None:
-            record = infer_record(made, asserted, report)
-        else:
-            record = apply_asserted(record, asserted, report)
+        own = _own_record(made, report)
+        record = apply_asserted(own, asserted, report) if own else infer_record(made, asserted, report)
         _check_fit(made, record, asserted, report)
     except ZooError as error:
         raise _as_of(error, made, where) from None
@@ -174,11 +155,7 @@ def _checked_record(made: Path, report: Report, asserted: Asserted, where: str) 
 
 
 def _own_record(made: Path, report: Report) -> AdapterRecord | None:
-    """The record in the folder if it can be trusted; else a warning says why it cannot.
-
-    Raises:
-        IncompatibleError: without it nothing tells what the files are.
-    """
+    """The record in the folder if it can be trusted; else a warning says why it cannot."""
     if not (made / RECORD_FILE).is_file():
         return None
     try:
@@ -193,11 +170,7 @@ def _own_record(made: Path, report: Report) -> AdapterRecord | None:
 
 
 def _check_fit(made: Path, record: AdapterRecord, asserted: Asserted, report: Report) -> None:
-    """Warn where the base is on this machine and the adapter does not fit it.
-
-    Raises:
-        IncompatibleError: so it is, and the user named that base.
-    """
+    """Warn where the base is on this machine and the adapter does not fit it; refuse if the user named it."""
     try:
         base = find_base.local(record.base)
     except NotFoundError:

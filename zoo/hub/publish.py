@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,27 +13,23 @@ import msgspec
 
 from zoo.cards.redact import is_hub_id
 from zoo.errors import PluginError, UsageError, ZooError
-from zoo.hub.stage import Staged, Terms, stage
-from zoo.hub.upload import Target, Upload, account
+from zoo.hub.stage import PublishOptions, Staged, stage
+from zoo.hub.upload import Upload, account
 from zoo.plugins import manager
 from zoo.registry.schema import AdapterRecord, HubId
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
 
-NOBODY = "YOUR-ACCOUNT"
-"""Stands for the account in a trial without one."""
-
-
-@dataclass(frozen=True)
-class Published:
-    place: HubId
-    changed: bool
-    """False: the Hub had all of it already."""
-
 
 @contextmanager
 def prepared(
-    name: str, repo: str | None, registry: Registry, terms: Terms, report: Report, *, trial: bool = False
+    name: str,
+    repo: str | None,
+    registry: Registry,
+    options: PublishOptions,
+    report: Report,
+    *,
+    trial: bool = False,
 ) -> Iterator[tuple[str, Staged]]:
     """The repository's id and what would be sent there; the files are gone afterwards.
 
@@ -48,11 +43,14 @@ def prepared(
     record, source = registry.locate(name)
     whole = _repository(repo or record.name, report, trial)
     with tempfile.TemporaryDirectory(prefix="zoo-publish-") as folder:
-        yield whole, stage(record, source, Path(folder), whole, terms, report)
+        yield whole, stage(record, source, Path(folder), whole, options, report)
 
 
-def send(repo: str, staged: Staged, registry: Registry, target: Target, report: Report) -> Published:
-    """
+def send(
+    repo: str, staged: Staged, registry: Registry, options: PublishOptions, report: Report
+) -> tuple[HubId, bool]:
+    """Where it was published, and whether anything was sent: the Hub may have had all of it already.
+
     Raises:
         IncompatibleError: a gate says no.
         AuthError: the Hub wants a token, or another one.
@@ -60,7 +58,7 @@ def send(repo: str, staged: Staged, registry: Registry, target: Target, report: 
         ZooError: the repository was changed meanwhile.
     """
     staged.check()
-    upload = Upload(target, report)
+    upload = Upload(options, report)
     made = manager.manager(*_modules(staged.record))
     made.register(upload)
     url = made.hook.zoo_publish(record=staged.record, folder=staged.folder, repo=repo)
@@ -68,12 +66,11 @@ def send(repo: str, staged: Staged, registry: Registry, target: Target, report: 
     name = staged.record.name
     if name in registry:
         registry.replace(msgspec.structs.replace(registry.get(name), hub=place))
-    return Published(place, upload.changed or upload.place is None)
+    return place, upload.changed or upload.place is None
 
 
 def _repository(asked: str, report: Report, trial: bool) -> str:
     """OWNER/NAME; the owner is who publishes, unless another one is named."""
-    whole = asked
     if "/" not in asked:
         try:
             owner = account(report)
@@ -81,14 +78,14 @@ def _repository(asked: str, report: Report, trial: bool) -> str:
             if not trial:
                 raise
             report.warn(f"the account is not known: {error}")
-            owner = NOBODY
-        whole = f"{owner}/{asked}"
-    if not is_hub_id(whole):
+            owner = "YOUR-ACCOUNT"
+        asked = f"{owner}/{asked}"
+    if not is_hub_id(asked):
         raise UsageError(
-            f"'{whole}' cannot name a repository: letters and digits, then '.', '_' and '-' too.",
+            f"'{asked}' cannot name a repository: letters and digits, then '.', '_' and '-' too.",
             "zoo publish NAME OWNER/OTHER",
         )
-    return whole
+    return asked
 
 
 def _modules(record: AdapterRecord) -> list[ModuleType]:

@@ -11,7 +11,7 @@ from zoo.adapters.formats import PICKLED, WEIGHTS, check_has_weights
 from zoo.cards.redact import is_hub_id
 from zoo.errors import IncompatibleError, NotFoundError, UsageError, ZooError
 from zoo.hub.client import client, log_client_warnings, to_zoo_error
-from zoo.hub.import_adapter import Imported, check_new_name, convert_weights, plain_name, register, staging
+from zoo.hub.import_adapter import check_new_name, convert_weights, plain_name, register, staging
 from zoo.hub.infer_record import Asserted
 from zoo.hub.repo import HubFile, find_model
 from zoo.models.fingerprint import LocalWeights
@@ -20,7 +20,7 @@ from zoo.registry.schema import UNKNOWN, AdapterRecord, HubId
 from zoo.registry.store import RECORD_FILE, Registry
 from zoo.runtime.checks import CheckResult
 from zoo.runtime.console import Report
-from zoo.security.gates import CONFIG_FILE, check_file_name, incoming
+from zoo.security.gates import CONFIG_FILE, incoming
 
 _ROOM = 1.1
 """Times the size of the files: what must be free on the disk."""
@@ -34,8 +34,8 @@ def pull(
     name: str | None = None,
     asserted: Asserted | None = None,
     convert: bool = False,
-) -> Imported:
-    """Fetch `OWNER/NAME`, or `OWNER/NAME@REVISION`, and register it.
+) -> tuple[AdapterRecord, bool]:
+    """Fetch `OWNER/NAME`, or `OWNER/NAME@REVISION`, and register it; False where the registry has it already.
 
     Args:
         name: `None` is the repository's, numbered if it is taken.
@@ -46,10 +46,10 @@ def pull(
         AuthError: it is gated, or the token is refused.
         IncompatibleError: a check failed.
     """
-    repo, revision = parse(reference)
+    repo, revision = _parse(reference)
     here = _have(registry, repo, revision, name) if revision else None
     if here is not None:  # a commit never changes: no need to ask
-        return Imported(here, is_new=False)
+        return here, False
     check_new_name(name, registry)
     with log_client_warnings(report):
         model = find_model(repo, revision, report)
@@ -58,7 +58,7 @@ def pull(
             raise IncompatibleError(f"the Hub's description of '{named(reference)}' is not valid.")
         here = _have(registry, repo, commit, name)
         if here is not None:
-            return Imported(here, is_new=False)
+            return here, False
         wanted = _wanted(repo, model.files, convert)
         total = sum(file.size for file in wanted)
         report.say(f"{repo} at {commit[:12]}: {len(wanted)} of {len(model.files)} files, {total:,} bytes")
@@ -68,9 +68,8 @@ def pull(
             for file in wanted:
                 _fetch(repo, commit, file, made)
             if convert:
-                pickled = (made / PICKLED).rename(made.parent / PICKLED)
-                convert_weights(pickled, made)
-            return register(
+                convert_weights((made / PICKLED).rename(made.parent / PICKLED), made)
+            record = register(
                 made,
                 registry,
                 report,
@@ -80,6 +79,7 @@ def pull(
                 where=repo,
                 hub=HubId(repo=repo, revision=commit, url=f"{client().endpoint}/{repo}"),
             )
+            return record, True
 
 
 def verify_locally(record: AdapterRecord, registry: Registry, report: Report) -> list[CheckResult]:
@@ -101,11 +101,7 @@ def verify_locally(record: AdapterRecord, registry: Registry, report: Report) ->
     return verify(record.name, registry, report, base=base.location)
 
 
-def parse(reference: str) -> tuple[str, str | None]:
-    """
-    Raises:
-        UsageError: it is not a repository id of the Hub.
-    """
+def _parse(reference: str) -> tuple[str, str | None]:
     repo, at, revision = reference.removeprefix("hub:").partition("@")
     if not is_hub_id(repo) or (at and not revision.strip()) or not revision.isprintable():
         raise UsageError(
@@ -124,18 +120,12 @@ def _have(registry: Registry, repo: str, commit: str | None, name: str | None) -
 
 
 def _wanted(repo: str, files: Mapping[str, HubFile], convert: bool) -> list[HubFile]:
-    """What is fetched of a repository: an adapter's files, or those of a whole model with a record.
-
-    Raises:
-        NotFoundError: it holds no adapter.
-        IncompatibleError: a file's name is hostile, or its weights are pickled or another tool's.
-    """
+    """What is fetched of a repository: an adapter's files, or those of a whole model with a record."""
     names, everything = set(incoming(files)), set(files)
     if CONFIG_FILE in names or WEIGHTS[1] in names:
         # beside an adapter some keep the whole model that it was merged into
         names = {name for name in names if not name.startswith("model")}
-        remedy = f"zoo import {repo} --convert-bin"
-        check_has_weights(repo, everything, convert=convert, remedy=remedy)
+        check_has_weights(repo, everything, convert=convert, remedy=f"zoo import {repo} --convert-bin")
     elif RECORD_FILE not in names:
         raise _no_adapter(repo, everything)
     if convert:
@@ -158,13 +148,7 @@ def _no_adapter(repo: str, names: set[str]) -> NotFoundError:
 
 
 def _fetch(repo: str, commit: str, file: HubFile, made: Path) -> None:
-    """Download a file into `made`, once it has the announced size and hash.
-
-    Raises:
-        IncompatibleError: it has another.
-        ZooError: the Hub failed.
-    """
-    check_file_name(file.name)
+    """Download a file into `made`, once it has the announced size and hash."""
     again = "the same command again; if it stays, tell its owner"
     try:
         fetched = client().hf_hub_download(

@@ -1,8 +1,4 @@
-"""What of an adapter goes to the Hub: a folder fit for others, and the result of each check.
-
-The files are gathered in a folder of their own: the adapter's stays as it was trained, with the place on this
-disk where its base lies, and what is sent names the base as the Hub does.
-"""
+"""Gathers what of an adapter is published in a folder of its own, and checks it."""
 
 from __future__ import annotations
 
@@ -30,9 +26,14 @@ from zoo.security.secrets import clean, redact, secret_in
 
 
 @dataclass(frozen=True)
-class Terms:
-    """What the person says of an adapter that its record does not."""
+class PublishOptions:
+    """The options of `zoo publish`: how the repository is written to, and what the record does not say."""
 
+    public: bool = False
+    create_pr: bool = False
+    revision: str | None = None
+    """A branch; None is `main`."""
+    message: str | None = None
     base_id: str | None = None
     licence: str | None = None
     without_metrics: bool = False
@@ -65,15 +66,15 @@ class Staged:
 
 
 def stage(
-    record: AdapterRecord, source: Path, folder: Path, repo: str, terms: Terms, report: Report
+    record: AdapterRecord, source: Path, folder: Path, repo: str, options: PublishOptions, report: Report
 ) -> Staged:
     """Fill `folder`, which is empty, with what of `source` is published to `repo`, and run every check."""
     unchanged = check_unchanged(record, source)
-    base, base_check = check_base(record, terms.base_id, report)
+    base, base_check = check_base(record, options.base_id, report)
     shown = public(msgspec.structs.replace(record, base=base, hub=None))
     edited = _edited_card(source)
-    licence = terms.licence or _stated(edited)
-    checks = [check_licence(record, licence), base_check, check_metrics(record, terms.without_metrics)]
+    licence = options.licence or _stated(edited)
+    checks = [check_licence(record, licence), base_check, check_metrics(record, options.without_metrics)]
     try:
         allowed = outgoing(source)
         files, left_out = allowed.files, allowed.left_out
@@ -88,7 +89,7 @@ def stage(
     (folder / RECORD_FILE).write_bytes(dump(shown))
     text = render.render(shown, repo, licence)
     if edited is not None:
-        text = render.keep_prose(edited, text, relicensed=terms.licence is not None)
+        text = render.keep_prose(edited, text, relicensed=options.licence is not None)
     (folder / render.FILE).write_text(text, encoding="utf-8")
     checks += [check_card(edited, text, record), _check_files(folder, source, record), unchanged]
     return Staged(shown, folder, left_out, checks)

@@ -18,7 +18,7 @@ from zoo.plugins import manager
 from zoo.plugins.peft_method import PeftMethod
 from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId, FileId
 from zoo.registry.store import RECORD_FILE, read_record
-from zoo.security.gates import CONFIG_FILE, check_file_name
+from zoo.security.gates import CONFIG_FILE
 from zoo.security.safe_read import read_object
 from zoo.security.secrets import clean
 
@@ -59,7 +59,6 @@ def _check_files(record: AdapterRecord, folder: Path) -> None:
         if not (folder / name).is_file():
             raise IncompatibleError(f"a '{record.format}' adapter has a {name}, and it is not there")
     for name in {**record.files, **recorded_files(folder)}:
-        check_file_name(name)
         if name not in record.files:
             raise IncompatibleError(f"{name} is not among its files")
     gone, changed = changed_files(record, folder)

@@ -1,14 +1,9 @@
-"""Uploads all files of a folder in one commit, or none: the core's `zoo_publish`.
-
-The Hub applies a commit whole. What may be lost is its answer, so the remote is asked what it holds before
-anything is sent a second time; and the commit names its parent, so that what somebody else sends meanwhile is
-refused rather than mixed.
-"""
+"""Uploads all files of a folder in one commit, or none, and finds a commit whose answer was lost."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +11,7 @@ from zoo import __version__
 from zoo.errors import Interrupted, UnreachableError, UsageError
 from zoo.hub.client import client, log_client_warnings, retrying, status_of, to_zoo_error, was_refused
 from zoo.hub.repo import HubModel, Remote
+from zoo.hub.stage import PublishOptions
 from zoo.plugins.hookspecs import hookimpl
 from zoo.registry.schema import AdapterRecord, HubId
 from zoo.runtime.console import Report
@@ -24,17 +20,6 @@ _MAIN = "main"
 _STALE = 412
 """The HTTP status of a commit whose parent is not the last one."""
 _AGAIN = "the same command again: it looks first what has arrived"
-
-
-@dataclass(frozen=True)
-class Target:
-    """How a repository is to be written to."""
-
-    public: bool = False
-    create_pr: bool = False
-    revision: str | None = None
-    """A branch; None is `main`."""
-    message: str | None = None
 
 
 def account(report: Report) -> str:
@@ -57,13 +42,13 @@ def account(report: Report) -> str:
 
 
 class Upload:
-    """`place` says where it went, and `changed` whether the Hub did not have it before."""
+    """The core's `zoo_publish`: `place` is where it went, and `changed` whether the Hub did not have it."""
 
-    def __init__(self, target: Target, report: Report):
+    def __init__(self, options: PublishOptions, report: Report):
         self.place: HubId | None = None
         self.changed = False
-        self._target, self._report = target, report
-        self._branch = target.revision or _MAIN
+        self._options, self._report = options, report
+        self._branch = options.revision or _MAIN
         self._made = self._unsure = False
 
     @hookimpl(trylast=True)
@@ -82,17 +67,17 @@ class Upload:
         return self.place.url
 
     def _publish(self, record: AdapterRecord) -> HubId:
-        remote, target = self._remote, self._target
+        remote, options = self._remote, self._options
         main = remote.model()
         if main is None:
-            main, self._made = remote.create(private=not target.public), True
+            main, self._made = remote.create(private=not options.public), True
         self._check_visibility(main)
         there = main if self._branch == _MAIN else remote.branch(self._branch, main)
         recorded = remote.recorded(there)
         stale = [name for name in recorded if name in there.files and name not in self._files]
         if self._is_whole(there, stale):
             return self._at(there.commit)
-        before = remote.pull_requests() if target.create_pr else {}
+        before = remote.pull_requests() if options.create_pr else {}
         for number, proposed in before.items():
             if self._is_whole(remote.model(proposed), stale):
                 return self._at(proposed, number)
@@ -105,17 +90,16 @@ class Upload:
     ) -> HubId:
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-        repo, pr = self._remote.repo, self._target.create_pr
+        repo, pr = self._remote.repo, self._options.create_pr
         additions = [CommitOperationAdd(name, path) for name, path in self._files.items()]
         operations: list[Any] = [*additions, *map(CommitOperationDelete, stale)]
         if stale:
             self._report.say(f"deleted, because this version has none: {', '.join(stale)}")
         # the client tries each file again by itself
         client().preupload_lfs_files(repo, additions, revision=self._branch, create_pr=pr, free_memory=False)
-        message = self._target.message or f"Publish {record.name} with adapter-zoo {__version__}"
+        message = self._options.message or f"Publish {record.name} with adapter-zoo {__version__}"
 
-        def landed() -> HubId | None:
-            return self._landed(head, stale, before)
+        landed = partial(self._landed, head, stale, before)
 
         def commit() -> HubId:
             self._unsure = True
@@ -141,17 +125,13 @@ class Upload:
         return retrying(commit, "the commit", self._report, landed=landed)
 
     def _check_visibility(self, model: HubModel) -> None:
-        """
-        Raises:
-            UsageError: everybody would see what was not said to be public.
-        """
         repo = self._remote.repo
-        if not model.private and not self._target.public:
+        if not model.private and not self._options.public:
             raise UsageError(
                 f"'{repo}' is public, and publishing is private unless asked for.",
                 "--public, or another repository",
             )
-        if model.private and self._target.public:
+        if model.private and self._options.public:
             self._report.warn(f"'{repo}' is private and stays so; its settings on the Hub change that")
 
     def _is_whole(self, there: HubModel | None, stale: list[str]) -> bool:
@@ -165,7 +145,7 @@ class Upload:
         """Where the commit is whose answer was lost, if it was applied."""
         remote = self._remote
         remote.patient = False  # the caller repeats
-        if self._target.create_pr:
+        if self._options.create_pr:
             new = {
                 number: commit for number, commit in remote.pull_requests().items() if number not in before
             }

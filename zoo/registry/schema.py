@@ -1,9 +1,4 @@
-"""What crosses boundaries: `AdapterSpec` goes down (asked for), `AdapterRecord` comes up (what came of it).
-
-All are frozen msgspec structs, so that a file is either parsed into them whole or refused with the path of
-the wrong field. `AdapterRecord` is the schema of `zoo.json`, of an entry in registry.json and of every
-`--json` output; `zoo registry schema` prints it as JSON Schema.
-"""
+"""Defines the records: `AdapterSpec` is a run as asked for, `AdapterRecord` what came of it."""
 
 from __future__ import annotations
 
@@ -220,26 +215,6 @@ class ListedSpec(Struct, frozen=True, kw_only=True, gc=False):
     task: str
 
 
-class ListedMetric(Struct, frozen=True, kw_only=True, gc=False):
-    """Of a `Metric`, what `zoo list` shows or sorts by."""
-
-    name: str
-    value: float
-    low: float
-    high: float
-    n: int
-    lower_is_better: bool = False
-
-
-class ListedCost(Struct, frozen=True, kw_only=True, gc=False):
-    """Of a `Cost`, what `zoo list` shows or sorts by."""
-
-    trainable_parameters: int
-    adapter_bytes: int
-    total_parameters: int | None = None
-    train_seconds: float | None = None
-
-
 class ListedRecord(Struct, frozen=True, kw_only=True, gc=False):
     """The fields of an `AdapterRecord` that `zoo list` shows, filters by or sorts by; the rest is skipped."""
 
@@ -247,11 +222,11 @@ class ListedRecord(Struct, frozen=True, kw_only=True, gc=False):
     spec: ListedSpec
     base: Raw
     """A `BaseId` in JSON: thousands of adapters are of a few bases."""
-    metrics: list[ListedMetric]
+    metrics: list[Metric]
     flags: list[str]
-    cost: ListedCost
+    cost: Cost
     created: str
     schema: int = SCHEMA
 
-    def metric(self, name: str) -> ListedMetric | None:
+    def metric(self, name: str) -> Metric | None:
         return next((metric for metric in self.metrics if metric.name == name), None)

@@ -1,10 +1,4 @@
-"""Which adapters we have, for which base, and how good they are.
-
-`registry.json` is `{"schema": 1, "adapters": {name: record}}`, sorted, so that two branches that each add an
-adapter merge in git. Each adapter's folder holds its own `zoo.json`, which is the truth: `rebuild`
-restores registry.json from those byte for byte. Readers take no lock and see the old file or the new one,
-never half of one; writers hold a lock that the kernel releases when they die.
-"""
+"""Reads and writes registry.json: sorted, replaced whole under a lock, rebuilt from the zoo.json files."""
 
 from __future__ import annotations
 
@@ -32,27 +26,14 @@ LOCK_SECONDS = 10.0
 _LONGEST = 96
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{_LONGEST - 1}}}")
 _CONFLICT = re.compile(rb"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
-_RESERVED = {
-    "con",
-    "prn",
-    "aux",
-    "nul",
-    *(f"com{n}" for n in range(1, 10)),
-    *(f"lpt{n}" for n in range(1, 10)),
-}
+RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
+"""Names that Windows gives to devices, with any suffix."""
 
 
 class _File(msgspec.Struct):
     """registry.json, its records still JSON: of thousands, one command needs a few."""
 
     adapters: dict[str, msgspec.Raw]
-    schema: int
-
-
-class _Listing(msgspec.Struct):
-    """registry.json as far as `zoo list` reads it."""
-
-    adapters: dict[str, ListedRecord]
     schema: int
 
 
@@ -80,8 +61,7 @@ def check_name(name: str) -> str:
     Raises:
         UsageError: it is not.
     """
-    stem = name.partition(".")[0].lower()
-    if not _NAME.fullmatch(name) or name.endswith(".") or stem in _RESERVED:
+    if not _NAME.fullmatch(name) or name.endswith(".") or RESERVED.fullmatch(name):
         raise UsageError(
             f"'{name}' cannot name an adapter: letters and digits, then '.', '_' and '-' too.",
             "--name my-adapter",
@@ -118,31 +98,17 @@ class Registry:
         """(key in registry.json, record in brief, base) of every adapter: 0.1 s for ten thousand.
 
         Damage in a field that a list does not show is left for the commands that read it. Adapters of one
-        base share one `BaseId`.
-
-        Raises:
-            RegistryError: as `records` does.
+        base share one `BaseId`. Errors are those of `records`.
         """
         bases: dict[bytes, BaseId] = {}
         found = []
-        for name, record in self._listing().items():
+        for name, content in self._read().adapters.items():
+            record = _decode(name, content, ListedRecord)
             raw = bytes(record.base)
             if raw not in bases:
                 bases[raw] = _decode(name, raw, BaseId)
             found.append((name, record, bases[raw]))
         return found
-
-    def _listing(self) -> dict[str, ListedRecord]:
-        content = self._content()
-        try:
-            found = msgspec.json.decode(content, type=_Listing)
-            if found.schema <= SCHEMA and all(one.schema <= SCHEMA for one in found.adapters.values()):
-                return found.adapters
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            pass
-        # something is wrong: one record at a time, for an error that names it
-        raws = self._parse(content).adapters
-        return {name: _decode(name, raw, ListedRecord) for name, raw in raws.items()}
 
     def pick(self, names: Iterable[str]) -> list[AdapterRecord]:
         """The records of `names` in that order; what has gone since they were listed is left out."""
@@ -279,17 +245,12 @@ class Registry:
         return len(adapters), trouble
 
     def _read(self) -> _File:
-        return self._parse(self._content())
-
-    def _content(self) -> bytes:
         try:
-            return self.path.read_bytes()
+            content = self.path.read_bytes()
         except FileNotFoundError:
-            return b'{"adapters": {}, "schema": 1}'
+            return _File(adapters={}, schema=SCHEMA)
         except OSError as error:
             raise RegistryError(f"{self.path} cannot be read: {error.strerror}.") from None
-
-    def _parse(self, content: bytes) -> _File:
         try:
             found = msgspec.json.decode(content, type=_File)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -1,10 +1,4 @@
-"""Checks an untrusted adapter_config.json before PEFT reads it.
-
-PEFT 0.21 hands some values on: it imports the module in `auto_mapping.parent_library` and in `megatron_core`,
-loads other adapters (`adapters` of X-LoRA, pickled ones too), another model (`shadow_model`) and files
-(`prompt_tuning_init_state_dict_path`), and matches patterns against the names of modules. So keys outside
-`KNOWN` are removed, and what these few keys may hold is spelled out below.
-"""
+"""Checks an untrusted adapter_config.json before PEFT reads it, imports modules and loads files by it."""
 
 from __future__ import annotations
 
@@ -53,9 +47,8 @@ xlora_size
 """
 KNOWN = frozenset(_FIELDS.split())
 """Every field of every config class of PEFT 0.21; a test compares it with the PEFT that is installed."""
-_LIBRARIES = ("transformers", "diffusers")
+_LIBRARY = re.compile(r"(transformers|diffusers)(\.[A-Za-z_]\w*)*")
 """What PEFT may import a base's class from."""
-_DOTTED = re.compile(r"[A-Za-z]\w*(\.[A-Za-z_]\w*)*")
 _CLASS = re.compile(r"[A-Z]\w*")
 _TYPE = re.compile(r"[A-Z][A-Z0-9_]{1,40}")
 _PATTERN_KEYS = (
@@ -137,42 +130,23 @@ def _walk(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, Any
 def _check_mapping(mapping: Any) -> str | None:
     library = mapping.get("parent_library") if isinstance(mapping, Mapping) else mapping
     name = mapping.get("base_model_class") if isinstance(mapping, Mapping) else None
-    if library is not None and not (
-        isinstance(library, str)
-        and _DOTTED.fullmatch(library)
-        and library.partition(".")[0] in _LIBRARIES
-        and "dynamic_module" not in library
-    ):
-        return (
-            f"makes PEFT import '{named(str(library))}' (auto_mapping.parent_library), which may run any code"
-        )
+    if library is not None and (not _LIBRARY.fullmatch(str(library)) or "dynamic_module" in library):
+        shown = named(str(library))
+        return f"makes PEFT import '{shown}' (auto_mapping.parent_library), which may run any code"
     if name is not None and not (isinstance(name, str) and _CLASS.fullmatch(name)):
-        return (
-            f"makes PEFT call '{named(str(name))}' (auto_mapping.base_model_class), which is no model class"
-        )
+        shown = named(str(name))
+        return f"makes PEFT call '{shown}' (auto_mapping.base_model_class), which is no model class"
     return None
 
 
-def _check_megatron(value: Any) -> str | None:
-    if value == "megatron.core":  # PEFT writes this one into every LoRA, and imports it only with a config
-        return None
-    return f"makes PEFT import '{named(str(value))}' (megatron_core): any code may run"
-
-
-def _refuse(key: str, why: str) -> _Check:
-    return lambda value: f"sets {key} = '{named(str(value))}': {why}"
-
-
-def _check_shadow(value: Any) -> str | None:
-    if value == "mirror":
-        return None
-    return f"makes PEFT load another model, '{named(str(value))}' (shadow_model)"
+def _only(allowed: str | None, problem: str) -> _Check:
+    """No value but `allowed`; `{}` in the problem stands for the value."""
+    return lambda value: None if value == allowed else problem.format(named(str(value)))
 
 
 def _check_type(value: Any) -> str | None:
-    if isinstance(value, str) and _TYPE.fullmatch(value):
-        return None
-    return f"has no PEFT type but '{named(str(value))}'"
+    is_type = isinstance(value, str) and _TYPE.fullmatch(value)
+    return None if is_type else f"has no PEFT type but '{named(str(value))}'"
 
 
 def _check_reference(key: str) -> _Check:
@@ -210,12 +184,18 @@ _CHECKS: dict[str, _Check] = {
     "peft_type": _check_type,
     "task_type": _check_type,
     "auto_mapping": _check_mapping,
-    "megatron_core": _check_megatron,
-    "megatron_config": _refuse("megatron_config", "PEFT then imports and calls Megatron with it"),
-    "adapters": _refuse("adapters", "PEFT then fetches and loads other adapters, past these checks"),
-    "shadow_model": _check_shadow,
-    "prompt_tuning_init_state_dict_path": _refuse(
-        "prompt_tuning_init_state_dict_path", "PEFT then reads that file, which may be pickled"
+    # PEFT writes megatron.core into every LoRA, and imports it only with a config
+    "megatron_core": _only("megatron.core", "makes PEFT import '{}' (megatron_core): any code may run"),
+    "megatron_config": _only(
+        None, "sets megatron_config = '{}': PEFT then imports and calls Megatron with it"
+    ),
+    "adapters": _only(
+        None, "sets adapters = '{}': PEFT then fetches and loads other adapters, past these checks"
+    ),
+    "shadow_model": _only("mirror", "makes PEFT load another model, '{}' (shadow_model)"),
+    "prompt_tuning_init_state_dict_path": _only(
+        None,
+        "sets prompt_tuning_init_state_dict_path = '{}': PEFT then reads that file, which may be pickled",
     ),
     "tokenizer_kwargs": _check_tokenizer_kwargs,
     "base_model_name_or_path": _check_reference("base_model_name_or_path"),

@@ -1,9 +1,4 @@
-"""Converts pickled weights to safetensors in a sandboxed process.
-
-`torch.load(weights_only=True)` runs no code; but it parses a hostile format, so it runs without this
-process's environment (no token), with little memory and time, and without further processes or files: no
-library offers that. The result is checked like any untrusted file.
-"""
+"""Converts pickled weights to safetensors in a process without tokens, with little memory and time."""
 
 from __future__ import annotations
 
@@ -42,17 +37,10 @@ def convert(path: Path, out: Path) -> None:
         raise NotFoundError(f"{path} is not there.")
     seconds = _SECONDS + path.stat().st_size // _BYTES_PER_SECOND
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    with tempfile.TemporaryDirectory() as empty:
-        command = [
-            sys.executable,
-            "-m",
-            "zoo.security.convert_bin",
-            str(path.absolute()),
-            str(out.absolute()),
-        ]
-        try:
+    try:
+        with tempfile.TemporaryDirectory() as empty:
             done = subprocess.run(
-                command,
+                [sys.executable, "-m", "zoo.security.convert_bin", path.absolute(), out.absolute()],
                 env={**kept, "HOME": empty, "PYTHONUSERBASE": site.getuserbase(), "OMP_NUM_THREADS": "1"},
                 cwd=empty,  # an untrusted folder may hold a module called `json`
                 stdin=subprocess.DEVNULL,
@@ -60,25 +48,18 @@ def convert(path: Path, out: Path) -> None:
                 timeout=seconds,
                 check=False,
             )
-        except subprocess.TimeoutExpired:
-            out.unlink(missing_ok=True)
-            raise ZooError(f"{path} was not converted within {seconds} s.") from None
-    if done.returncode:
-        out.unlink(missing_ok=True)
-        raise IncompatibleError(f"{path} is not converted: {_reason(done)}.")
-    try:
+        if done.returncode:
+            lines = clean(done.stdout.decode("utf-8", "replace")).strip().splitlines()
+            why = lines[-1] if lines else "it asked for more memory or time than its size explains"
+            raise IncompatibleError(f"{path} is not converted: {why}.")
         read_header(out)
         check_finite(out)
+    except subprocess.TimeoutExpired:
+        out.unlink(missing_ok=True)
+        raise ZooError(f"{path} was not converted within {seconds} s.") from None
     except ZooError:
         out.unlink(missing_ok=True)
         raise
-
-
-def _reason(done: subprocess.CompletedProcess[bytes]) -> str:
-    lines = clean(done.stdout.decode("utf-8", "replace")).strip().splitlines()
-    if lines:
-        return lines[-1]
-    return "it asked for more memory or time than its size explains"
 
 
 def _main(source: Path, target: Path) -> None:

@@ -1,8 +1,4 @@
-"""Checks which files of an adapter are fetched, imported and published: only those allowed by name.
-
-Nothing here unpickles, imports or runs what it looks at, and no torch is needed: these checks come before
-PEFT or transformers see a file.
-"""
+"""Checks which files of an adapter are fetched, imported and published: only those allowed by name."""
 
 from __future__ import annotations
 
@@ -17,6 +13,7 @@ from typing import Any
 from zoo.errors import IncompatibleError
 from zoo.models.fingerprint import read_index
 from zoo.models.safetensors_header import check_finite, named, read_header
+from zoo.registry.store import RESERVED
 from zoo.security.adapter_config import check_config, without_unknown
 from zoo.security.remote_code import check_json, check_template
 from zoo.security.safe_read import read_object, read_text
@@ -59,7 +56,6 @@ _LARGEST = {CONFIG_FILE: 1 << 20, "zoo.json": 1 << 24, "README.md": 1 << 22, "ch
 _LARGEST_OTHER = 1 << 28
 """Bytes; the largest tokenizers have a tenth of it. Weights have no limit but the disk's."""
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz")
-_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
 _LONGEST_NAME = 255
 _OUTWARD = re.compile(r"(^|[/\\])\.\.([/\\]|$)|^[/\\~]|^[A-Za-z]:\S|[\x00-\x1f\x7f-\x9f]")
 """Upwards, absolute, of a drive, of a home, or with control characters."""
@@ -93,7 +89,7 @@ def check_file_name(name: str) -> str:
         "it has a separator": "/" in name or "\\" in name,
         "it names a drive or a stream": ":" in name,
         "it has control characters": not name.isprintable(),
-        "Windows takes no such name": _RESERVED.fullmatch(name) or not is_bare,
+        "Windows takes no such name": RESERVED.fullmatch(name) or not is_bare,
         "it is too long": len(name.encode("utf-8", "replace")) > _LONGEST_NAME,
     }
     if why := next((why for why, applies in problems.items() if applies), None):
@@ -159,8 +155,7 @@ def outgoing(folder: Path) -> Outgoing:
     """
     files, left_out = [], []
     for path in sorted(folder.iterdir()):
-        reason = _stays(path)
-        if reason:
+        if reason := _stays(path):
             left_out.append((path.name, reason))
             continue
         files.append(path)
@@ -199,12 +194,10 @@ def check_file(path: Path) -> None:
 
 def _check_names(path: Path) -> None:
     """The files that a record or an index of shards names are opened by these names."""
-    content = read_object(path)
+    listed = read_object(path).get("files")
+    names = list(listed) if isinstance(listed, dict) else []
     if path.name != "zoo.json":
         names = read_index(path)
-    else:
-        listed = content.get("files")
-        names = list(map(str, listed)) if isinstance(listed, dict) else []
     for name in names:
         try:
             check_file_name(name)
@@ -224,8 +217,8 @@ def _check_sizes(config: dict[str, Any], config_file: Path, weights: Path) -> No
     sizes = [("num_virtual_tokens", config.get("num_virtual_tokens"))]
     if any(".lora_" in name for name in tensors):
         pattern = config.get("rank_pattern")
-        ranks = [config.get("r"), *(pattern.values() if isinstance(pattern, dict) else ())]
-        sizes += [("r", rank) for rank in ranks]
+        patterns = pattern.values() if isinstance(pattern, dict) else ()
+        sizes += [("r", rank) for rank in (config.get("r"), *patterns)]
     for key, size in sizes:
         if type(size) is int and size > largest:
             raise IncompatibleError(
