@@ -109,12 +109,6 @@ def test_the_card_of_an_adapter_on_the_hub_opens_it_there(
     assert 'folder = "me/mine"' in zoo("card", NAME).out
 
 
-def test_text_of_a_stranger_moves_no_cursor(zoo: Callable[..., Result], registry: Registry) -> None:
-    add_record(registry, labels=["\x1b[2Jred", "\x9b31mblue"], flags=["\x1b]0;title\x07"])
-    out = zoo("card", NAME).out
-    assert not any(c in out for c in "\x1b\x9b\x07")
-
-
 def test_an_unknown_name_and_a_lone_force_are_refused(zoo: Callable[..., Result], card: Path) -> None:
     done = zoo("card", "lora-bert-imbd")
     assert done.code == 3

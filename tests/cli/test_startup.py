@@ -107,17 +107,6 @@ def test_a_command_that_needs_no_model_imports_none_of_the_heavy_packages(
     assert not set(HEAVY) & set(loaded)
 
 
-def test_the_registry_of_this_test_is_the_one_that_is_listed(registry_of_three: Registry) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "zoo", "list", "--registry", str(registry_of_three.path)],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    assert [line.partition("\t")[0] for line in done.stdout.splitlines()] == ["name", "one", "three", "two"]
-
-
 def test_a_wrong_word_is_an_error_before_anything_heavy_is_imported(registry_of_three: Registry) -> None:
     for words, code in (
         ("show nobody", 3),

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Result
 from tests.plugins.attach import attach, attached, load
 from zoo.errors import IncompatibleError, OptionError
 from zoo.models.shared_base import Bases
@@ -275,17 +274,3 @@ def test_adalora_resumed_after_its_last_pruning_keeps_what_was_kept(tiny_bert: P
     resumed.load_state_dict(model.state_dict())
     step(resumed, 16)
     assert [(value != 0).tolist() for value in directions(resumed)] == kept
-
-
-@pytest.mark.parametrize("name", ["pissa", "adalora"])
-def test_a_person_trains_it_and_predicts(
-    name: str, zoo: Callable[..., Result], tiny_bert: Path, reviews_csv: Path
-) -> None:
-    made = zoo(
-        *("train", name, "bert-imdb", "--base", tiny_bert, "--data", reviews_csv),
-        *("--epochs", 1, "--batch-tokens", 64),
-    )
-    assert made.code == 0, made.err
-    predicted = zoo("predict", f"{name}-bert-imdb", "a joy to watch", "--json")
-    assert predicted.code == 0, predicted.err
-    assert "positive" in predicted.json[0]["probabilities"]

@@ -130,10 +130,6 @@ def test_a_new_or_third_party_plugin_keeps_its_promises(
     assert {row["status"] for row in done.json} == {"ok"}
 
 
-def test_a_new_method_is_listed_with_its_package(on_path: Path) -> None:
-    assert manager.find("method")["my-method"].distribution == "zoo-my-method 0.1.0"
-
-
 def test_a_restore_that_is_broken_on_purpose_is_named(zoo: Zoo, on_path: Path) -> None:
     forgets = (
         "    def restore(self, model, folder, params, task):\n"

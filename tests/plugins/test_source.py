@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Result, reviews, write_csv
+from tests.conftest import reviews, write_csv
 from zoo import NotFoundError, Resolved, Source, UnreachableError
 from zoo.errors import UsageError
 from zoo.plugins import manager
@@ -210,10 +209,3 @@ def test_a_third_partys_scheme_is_understood(monkeypatch: pytest.MonkeyPatch) ->
     with_shelf(monkeypatch, 90)
     assert sources.resolve("shelf:a/b", (), "data", Report()).id == "shelf/a/b"
     assert sources.resolve("a/b", (), "data", Report()).source == "shelf"  # after the Hub, out of reach
-
-
-def test_sources_lists_what_is_local_in_the_order_of_asking(zoo: Callable[..., Result]) -> None:
-    found = zoo("sources", "--json").json
-    assert [source["name"] for source in found] == ["local", "pip", "hub"]
-    offers = {(offer["kind"], offer["reference"]) for offer in found[1]["offers"]}
-    assert {("base", f"pip:{MINILM}"), ("data", f"pip:{IMDB}")} <= offers

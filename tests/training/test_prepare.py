@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_bad_input import unprivileged
 from tests.records import add_record
 from zoo.registry.store import Registry
 
@@ -29,7 +28,7 @@ for more in json.loads(sys.argv[1]):
         try:
             main()
         except SystemExit as stop:
-            code = stop.code
+            code = stop.code or 0
     found.append((code, err.getvalue(), time.process_time() - start))
 print(json.dumps([found, "torch" in sys.modules]))
 """
@@ -150,7 +149,26 @@ def test_a_dry_run_and_the_run_refuse_alike_and_without_torch(
     assert dry[2] < _SECONDS
 
 
-def test_a_read_only_registry_is_refused_alike_and_without_torch(place: Place) -> None:
+def without_override() -> None:
+    """Root writes anywhere by one capability: a child that gives it up is held to permissions like others."""
+    import ctypes
+
+    drop, override = 24, 1  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE
+    ctypes.CDLL(None).prctl(drop, override, 0, 0, 0)
+
+
+def unprivileged() -> dict[str, Any]:
+    """Options of `subprocess.run` under which a read-only folder is read-only."""
+    if not hasattr(os, "geteuid"):
+        pytest.skip("permissions of POSIX")
+    if os.geteuid() != 0:
+        return {}
+    if sys.platform != "linux":
+        pytest.skip("root writes anywhere, and only Linux lets it give that up")
+    return {"preexec_fn": without_override}
+
+
+def test_a_read_only_registry_is_refused_alike_without_torch_and_still_read(place: Place) -> None:
     options = unprivileged()
     words = command(place, ["--name", "new"])
     below = [place.registry.path.parent, *place.registry.path.parent.rglob("*")]
@@ -160,13 +178,16 @@ def test_a_read_only_registry_is_refused_alike_and_without_torch(place: Place) -
         probe = [sys.executable, "-c", f"open({str(below[0] / 'probe')!r}, 'w')"]
         if subprocess.run(probe, capture_output=True, check=False, **options).returncode == 0:
             pytest.skip("root writes anywhere here and cannot give that up")
-        dry, run = both([*words, "--dry-run"], words, **options)
+        others = (["rm", "mine", "--yes"], ["list"])
+        dry, run, removed, listed = both([*words, "--dry-run"], words, *others, **options)
     finally:
         for path in below:
             path.chmod(0o755)
     assert dry[:2] == run[:2]
     assert run[0] == 1
     assert "cannot be written" in run[1]
+    assert "base:" not in run[1]
+    assert (removed[0], "cannot be written" in removed[1], listed[0]) == (1, True, 0)
 
 
 def test_a_missing_gallery_is_refused_before_anything_is_loaded(place: Place) -> None:
