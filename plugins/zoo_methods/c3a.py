@@ -1,14 +1,9 @@
 """C3A: the update is a block-circulant matrix, applied by fast Fourier transforms."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
-
-if TYPE_CHECKING:
-    from torch import nn
 
 zoo_api = 1
 
@@ -19,6 +14,7 @@ class C3a(PeftMethod):
     paper = "Chen et al. 2024, arXiv:2407.19342"
     learning_rate = 1e-1
     peft_type = "C3A"
+    block_sizes = {"block_size": (64, (0, 1))}
 
     @dataclass(frozen=True)
     class Params:
@@ -28,9 +24,6 @@ class C3a(PeftMethod):
     def peft_fields(self, params: Any, task: Task) -> dict[str, Any]:
         # at zero, so that training begins at the base as it is
         return super().peft_fields(params, task) | {"init_weights": True}
-
-    def fit(self, config: Any, model: nn.Module) -> None:
-        config.block_size = self.block(config, model, "block_size", 64)
 
 
 @hookimpl

@@ -1,14 +1,8 @@
 """OFT: a block-diagonal rotation of each frozen weight is trained (Qiu et al. 2023, arXiv:2306.07280)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
-
-if TYPE_CHECKING:
-    from torch import nn
 
 zoo_api = 1
 
@@ -20,6 +14,7 @@ class Oft(PeftMethod):
     learning_rate = 2e-3
     peft_type = "OFT"
     peft_names = {"dropout": "module_dropout", "cayley_neumann": "use_cayley_neumann"}
+    block_sizes = {"oft_block_size": (32, (0,))}
 
     @dataclass(frozen=True)
     class Params:
@@ -29,9 +24,6 @@ class Oft(PeftMethod):
         dropout: float = param(0.0, "share of the blocks left out in a step", least=0, below=1)
         cayley_neumann: bool = param(True, "rotations by five terms of a series (quicker), else by inversion")
         targets: Targets = TARGETS
-
-    def fit(self, config: Any, model: nn.Module) -> None:
-        config.oft_block_size = self.block(config, model, "oft_block_size", 32, sides=(0,))
 
 
 @hookimpl

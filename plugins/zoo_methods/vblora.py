@@ -1,14 +1,8 @@
 """VB-LoRA: low-rank updates are composed of vectors from one bank that all layers share."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
-
-if TYPE_CHECKING:
-    from torch import nn
 
 zoo_api = 1
 
@@ -20,6 +14,7 @@ class Vblora(PeftMethod):
     learning_rate = 1e-2
     peft_type = "VBLORA"
     peft_names = {"dropout": "vblora_dropout"}
+    block_sizes = {"vector_length": (256, (0, 1))}
 
     @dataclass(frozen=True)
     class Params:
@@ -33,9 +28,6 @@ class Vblora(PeftMethod):
         def __post_init__(self) -> None:
             if self.topk > self.num_vectors:
                 raise ValueError(f"topk {self.topk} is more than the {self.num_vectors} vectors of the bank")
-
-    def fit(self, config: Any, model: nn.Module) -> None:
-        config.vector_length = self.block(config, model, "vector_length", 256)
 
 
 @hookimpl

@@ -87,7 +87,8 @@ class Hub(Source):
 
     def _base(self, repo: str, asked: str | None, weights: bool) -> Resolved:
         cached = _cached_folder(repo, asked, "model", ["config.json"])
-        if cached is not None and _complete(cached, weights):
+        # an interrupted download leaves a snapshot without its weights: the Hub is asked again then
+        if cached and (cached / "config.json").is_file() and (not weights or has_weights(cached)):
             return self._resolved("base", repo, cached)
         from huggingface_hub import HfApi, snapshot_download
 
@@ -112,6 +113,7 @@ class Hub(Source):
     def _data(self, repo: str, config: str | None, asked: str | None, rows: bool) -> Resolved:
         """The Hub is asked even if the cache has it: a cut-off download looks like a smaller data set."""
         from huggingface_hub import HfApi
+        from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
         try:
             repo = HfApi().dataset_info(repo, revision=asked, timeout=HUB_TIMEOUT).id
@@ -123,7 +125,7 @@ class Hub(Source):
             raise
         except Exception as error:
             cached = _cached_folder(repo, asked, "dataset", ["README.md"])
-            if cached is None or not _is_outage(error):
+            if cached is None or isinstance(error, RepositoryNotFoundError | RevisionNotFoundError):
                 raise to_zoo_error(repo, error) from error
             folder = cached
             wanted = _wanted(repo, folder, config)
@@ -135,6 +137,7 @@ class Hub(Source):
 
     def _resolved(self, kind: Kind, repo: str, snapshot: Path) -> Resolved:
         """A snapshot folder is named after its commit."""
+        licence = _metadata(snapshot / "README.md").get("license")
         return Resolved(
             kind=kind,
             id=repo,
@@ -142,7 +145,7 @@ class Hub(Source):
             location=f"hub:{repo}@{snapshot.name}",
             path=snapshot,
             revision=snapshot.name,
-            licence=_licence(snapshot / "README.md"),
+            licence=", ".join(map(str, licence)) if isinstance(licence, list) else licence,
         )
 
 
@@ -216,11 +219,6 @@ def _files(folder: Path, patterns: dict[str, list[str]]) -> dict[str, list[str]]
     return {split: paths for split, paths in found.items() if paths}
 
 
-def _licence(card: Path) -> str | None:
-    licence = _metadata(card).get("license")
-    return ", ".join(map(str, licence)) if isinstance(licence, list) else licence
-
-
 def _cached_folder(repo: str, asked: str | None, repo_type: str, patterns: list[str]) -> Path | None:
     from huggingface_hub import snapshot_download
 
@@ -231,18 +229,6 @@ def _cached_folder(repo: str, asked: str | None, repo_type: str, patterns: list[
     except OSError:  # not there, or not whole
         return None
     return Path(found)
-
-
-def _complete(folder: Path, weights: bool) -> bool:
-    """An interrupted download leaves a snapshot without its weights: ask the Hub again then."""
-    return (folder / "config.json").is_file() and (not weights or has_weights(folder))
-
-
-def _is_outage(error: Exception) -> bool:
-    """Is it the way to the Hub that failed, and not the answer that was no?"""
-    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
-
-    return not isinstance(error, RepositoryNotFoundError | RevisionNotFoundError)
 
 
 @hookimpl

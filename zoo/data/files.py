@@ -93,17 +93,6 @@ def check_columns(columns: Iterable[object], wanted: Mapping[str, str], location
             )
 
 
-def read_header(path: Path) -> list[str] | None:
-    """The columns of a csv or tsv by its first line alone; None for another file, or a damaged one."""
-    if path.suffix.lower() not in (".csv", ".tsv"):
-        return None
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            return next(csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ","), None)
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return None
-
-
 def divide(
     splits: Mapping[str, list[Example]],
     key: Callable[[Example], str],

@@ -61,6 +61,8 @@ class PeftMethod(Method):
     """Modules to adapt, by model type, where PEFT has no default for the method."""
     uses_task_targets: bool = True
     """The targets of the task, which are for low-rank updates, are the default."""
+    block_sizes: ClassVar[Mapping[str, tuple[int, tuple[int, ...]]]] = {}
+    """Field of PEFT's config -> (largest default, sides of the matrices, 0 in and 1 out, that it divides)."""
     bounded_rank: bool = True
     """A rank above the smaller side of a matrix is refused: the update could not have it."""
 
@@ -110,7 +112,8 @@ class PeftMethod(Method):
         Raises:
             IncompatibleError: the method does not fit this model.
         """
-        return
+        for name, (most, sides) in self.block_sizes.items():
+            setattr(config, name, self.block(config, model, name, most, sides))
 
     def targets(self, params: Any, task: Task) -> list[str] | str | None:
         """What the person asked for, else what the task knows; None leaves it to the model type."""
@@ -189,9 +192,7 @@ class PeftMethod(Method):
     def usage(self) -> str:
         return "from peft import PeftModel\n\nmodel = PeftModel.from_pretrained(model, folder)"
 
-    def block(
-        self, config: Any, model: nn.Module, name: str, most: int, sides: Sequence[int] = (0, 1)
-    ) -> int:
+    def block(self, config: Any, model: nn.Module, name: str, most: int, sides: Sequence[int]) -> int:
         """A size of blocks that divides the `sides` (0 in, 1 out) of every adapted matrix.
 
         The one that `config` has under `name`; where it has none, the largest up to `most`.

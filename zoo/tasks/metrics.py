@@ -116,11 +116,15 @@ def token_loss_change(before: np.ndarray, after: np.ndarray, tokens: np.ndarray)
     return _loss_metrics(_CHANGE, new - old, np.exp(new) - np.exp(old), len(tokens))
 
 
+def resampling_weights(n: int) -> np.ndarray:
+    """Shape (1 + resamples, n): all ones, then how often each resample draws one of n."""
+    draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=_RESAMPLES)
+    return np.concatenate([np.ones((1, n)), draws])
+
+
 def _mean_of_tokens(losses: np.ndarray, tokens: np.ndarray) -> np.ndarray:
     """The mean over all conversations, then that of each resample."""
-    n = len(losses)
-    draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=_RESAMPLES)
-    drawn = np.concatenate([np.ones((1, n)), draws])
+    drawn = resampling_weights(len(losses))
     return np.asarray((drawn @ losses.astype(float)) / (drawn @ tokens.astype(float)))
 
 

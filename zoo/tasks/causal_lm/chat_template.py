@@ -141,15 +141,11 @@ def _answers(messages: Sequence[Message], tokenizer: Any) -> tuple[str, list[tup
             start = text.find(said, cursor)
             if start < 0:
                 raise IncompatibleError("the base's chat template changes the text of the answers.")
-            end = start + len(said) + len(_ending(text[start + len(said) :], tokenizer))
+            end = start + len(said)
+            end += next((len(token) for token in _special(tokenizer) if text.startswith(token, end)), 0)
         spans.append((start, start + len(_without_tail(text[start:end], tokenizer))))
         cursor = end
     return text, spans
-
-
-def _ending(rest: str, tokenizer: Any) -> str:
-    """The special token right after an answer, if there is one."""
-    return next((token for token in _special(tokenizer) if rest.startswith(token)), "")
 
 
 def _without_tail(answer: str, tokenizer: Any) -> str:

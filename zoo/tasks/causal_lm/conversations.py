@@ -71,38 +71,29 @@ def _tried(
     read: Callable[[Mapping[Any, Any]], list[Message]], row: Mapping[Any, Any]
 ) -> list[Message] | UnusableError:
     try:
-        return _checked(read(row))
+        messages, system = read(row), _text(row.get("system"))
+        if system.strip():
+            messages = [{"role": "system", "content": system}, *messages]
+        return _checked(messages)
     except UnusableError as reason:
         return reason
 
 
-def _from_messages(row: Mapping[str, Any]) -> list[Message]:
-    return _with_system(row, _messages(row["messages"]))
-
-
-def _from_sharegpt(row: Mapping[str, Any]) -> list[Message]:
-    return _with_system(row, _messages(row["conversations"]))
-
-
 def _from_alpaca(row: Mapping[str, Any]) -> list[Message]:
     asked = "\n\n".join(part for part in (_text(row["instruction"]), _text(row.get("input"))) if part.strip())
-    found = [
-        {"role": "user", "content": asked},
-        {"role": "assistant", "content": _text(row["output"])},
-    ]
-    return _with_system(row, found)
+    return [{"role": "user", "content": asked}, {"role": "assistant", "content": _text(row["output"])}]
 
 
 def _from_prompt(row: Mapping[str, Any]) -> list[Message]:
     found = []
     for role, value in (("user", row["prompt"]), ("assistant", row["completion"])):
         found += [{"role": role, "content": value}] if isinstance(value, str) else _messages(value)
-    return _with_system(row, found)
+    return found
 
 
-_FORMS = (
-    ("messages", ("messages",), _from_messages),
-    ("ShareGPT", ("conversations",), _from_sharegpt),
+_FORMS: tuple[tuple[str, tuple[str, ...], Callable[[Mapping[Any, Any]], list[Message]]], ...] = (
+    ("messages", ("messages",), lambda row: _messages(row["messages"])),
+    ("ShareGPT", ("conversations",), lambda row: _messages(row["conversations"])),
     ("alpaca", ("instruction", "output"), _from_alpaca),
     ("prompt and completion", ("prompt", "completion"), _from_prompt),
 )
@@ -139,11 +130,6 @@ def _content(value: Any) -> str:
 def _text(value: Any) -> str:
     """A missing cell is an empty text; a number is its digits."""
     return "" if value is None or value != value else str(value)  # NaN is not itself
-
-
-def _with_system(row: Mapping[str, Any], messages: list[Message]) -> list[Message]:
-    system = _text(row.get("system"))
-    return [{"role": "system", "content": system}, *messages] if system.strip() else messages
 
 
 def _checked(messages: Sequence[Message]) -> list[Message]:

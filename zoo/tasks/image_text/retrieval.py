@@ -13,11 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from zoo.registry.schema import Metric
-from zoo.tasks.metrics import resampled
+from zoo.tasks.metrics import resampled, resampling_weights
 
 CUTS = (1, 5, 10)
 DIRECTIONS = ("image_to_text", "text_to_image")
-_RESAMPLES = 1000
 _BLOCK = 512
 """Rows of a similarity matrix held at once."""
 _MOST = 5000
@@ -59,7 +58,7 @@ def measure(images: np.ndarray, texts: np.ndarray, pairs: Pairs) -> list[Metric]
     Args:
         images, texts: embeddings of each pair, (pairs, width), of unit length.
     """
-    weights = _resampled(len(pairs.image_rows))
+    weights = resampling_weights(len(pairs.image_rows)).astype(np.float32)
     found = dict(zip(DIRECTIONS, _ranked(images, texts, pairs), strict=True))
     recalls = {
         f"{direction}_recall@{cut}": (found[direction], cut) for direction in DIRECTIONS for cut in CUTS
@@ -143,12 +142,6 @@ def _best_ranks(
 
 Score = Callable[[np.ndarray], np.ndarray]
 """Maps weights, (resamples, pictures), to a value per resample; a weight is how often a picture is drawn."""
-
-
-def _resampled(n: int) -> np.ndarray:
-    """Weights (1 + resamples, pictures): all ones, then how often each resample draws a picture."""
-    draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=_RESAMPLES)
-    return np.concatenate([np.ones((1, n)), draws]).astype(np.float32)
 
 
 def _metric(name: str, score: Score, weights: np.ndarray, *, lower_is_better: bool = False) -> Metric:
