@@ -60,7 +60,7 @@ def print_table(
 def print_rows(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table on a terminal; elsewhere tab-separated lines under a header, with nothing cut."""
     if not sys.stdout.isatty():
-        click.echo("\n".join(map(_line, (header, *rows))))
+        click.echo("\n".join("\t".join(map(_cell, row)) for row in (header, *rows)))
         return
     if len(rows) > _MANY:
         _print_aligned(header, rows)
@@ -125,12 +125,6 @@ def printable(text: str) -> str:
 
 def number(value: float) -> str:
     return f"{value:.4f}"
-
-
-def _line(row: Sequence[object]) -> str:
-    """The cells between tabs. A line is looked through at once, and by cells only where one needs it."""
-    cells = [value if isinstance(value, str) else _text(value) for value in row]
-    return "\t".join(cells if "".join(cells).isprintable() else map(_cell, cells))
 
 
 def _cell(value: object) -> str:

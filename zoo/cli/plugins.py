@@ -79,10 +79,7 @@ def _method(
     # what the default base itself rules out is known once it was counted
     refused |= {task: one.reason for task, one in found.items() if one.trainable is None}
     return {
-        "name": method.name,
-        "summary": method.summary,
-        "paper": method.paper,
-        "learning_rate": method.learning_rate,
+        **{field: getattr(method, field) for field in ("name", "summary", "paper", "learning_rate")},
         "params": describe(method.Params),
         "tasks": [task for task, reason in refused.items() if reason is None],
         "refused": {task: reason for task, reason in refused.items() if reason is not None},
@@ -128,15 +125,8 @@ def _fits(trainable: int | None) -> str:
 def tasks_command(as_json: bool) -> None:
     """List the tasks, with their default bases and data in order of preference."""
     rows = [
-        {
-            "name": task.name,
-            "summary": task.summary,
-            "bases": list(task.bases),
-            "data": list(task.data),
-            "columns": list(task.columns),
-            "metric": task.primary_metric,
-            "package": plugin.distribution,
-        }
+        {field: getattr(task, field) for field in ("name", "summary", "bases", "data", "columns")}
+        | {"metric": task.primary_metric, "package": plugin.distribution}
         for plugin, task in _working("task")
     ]
     columns = ("name", ("what is learned", "summary"), "bases", "data", "columns", "metric", "package")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import json
 import random
@@ -65,20 +64,16 @@ def write_pictures(folder: Path, rows: int = len(CAPTIONS)) -> Path:
     from PIL import Image, ImageDraw
 
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "metadata.csv").open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(("file_name", "text"))
-        for index, caption in enumerate(CAPTIONS[:rows]):
-            _, colour, shape, _, ground = caption.split()
-            image = Image.new("RGB", (40, 32), ground)
-            draw = ImageDraw.Draw(image)
-            box = (10, 6, 30, 26)
-            if shape == "square":
-                draw.rectangle(box, fill=colour)
-            elif shape == "circle":
-                draw.ellipse(box, fill=colour)
-            else:
-                draw.polygon([(20, 6), (10, 26), (30, 26)], fill=colour)
-            image.save(folder / f"{index:02}.png")
-            table.writerow((f"{index:02}.png", caption))
+    draws = {"square": ImageDraw.ImageDraw.rectangle, "circle": ImageDraw.ImageDraw.ellipse}
+    lines = ["file_name,text"]
+    for index, caption in enumerate(CAPTIONS[:rows]):
+        _, colour, shape, _, ground = caption.split()
+        image = Image.new("RGB", (40, 32), ground)
+        if shape in draws:
+            draws[shape](ImageDraw.Draw(image), (10, 6, 30, 26), fill=colour)
+        else:
+            ImageDraw.Draw(image).polygon([(20, 6), (10, 26), (30, 26)], fill=colour)
+        image.save(folder / f"{index:02}.png")
+        lines.append(f"{index:02}.png,{caption}")
+    (folder / "metadata.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder

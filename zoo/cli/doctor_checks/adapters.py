@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId
 from zoo.registry.store import Registry
 from zoo.runtime.checks import FAILED, WARNING, CheckResult, some
 from zoo.runtime.console import Report
+from zoo.security.safe_read import read_object
 
 _MUCH = 2_000_000_000
 """Bytes that take seconds to hash."""
@@ -68,7 +69,9 @@ def _missing_head(folder: Path, record: AdapterRecord) -> Iterator[tuple[str, st
     except ZooError as error:
         yield FAILED, str(error)
         return
-    config = _config(folder / "adapter_config.json")
+    config: dict[str, Any] = {}
+    with suppress(ZooError, OSError):
+        config = read_object(folder / "adapter_config.json")
     lost = missing_head(tensors, config, record.base.model_type)
     if lost and (lost := missing_head(tensors, config, record.base.model_type, _modules_of(record.base))):
         yield FAILED, f"its head is missing: {files[0]} holds no {' and no '.join(map(named, lost))}"
@@ -85,14 +88,6 @@ def _modules_of(base: BaseId) -> Collection[str]:
     except (ZooError, OSError):
         return ()
     return () if found.drawn else found.modules
-
-
-def _config(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def cards(registry: Registry, records: Records) -> Iterator[CheckResult]:
