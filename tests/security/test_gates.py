@@ -64,9 +64,9 @@ def change(path: Path, **changes: Any) -> None:
 
 def test_an_honest_folder_comes_in_and_goes_out_whole(folder: Path) -> None:
     assert check_incoming(folder) == []
-    found = outgoing(folder)
-    assert [path.name for path in found.files] == sorted([*HONEST, "adapter_model.safetensors"])
-    assert found.left_out == []
+    files, left_out = outgoing(folder)
+    assert [path.name for path in files] == sorted([*HONEST, "adapter_model.safetensors"])
+    assert left_out == []
 
 
 def test_the_gates_import_neither_torch_nor_the_hubs_client() -> None:
@@ -251,9 +251,9 @@ def test_what_is_no_file_of_an_adapter_stays_and_is_named_with_the_reason(
     (folder / "data").mkdir()
     (tmp_path / "private").write_text("mine", encoding="utf-8")
     (folder / "vocab.txt").symlink_to(tmp_path / "private")
-    found = outgoing(folder)
-    assert sorted(path.name for path in found.files) == sorted([*HONEST, "adapter_model.safetensors"])
-    assert dict(found.left_out) == {
+    files, left_out = outgoing(folder)
+    assert sorted(path.name for path in files) == sorted([*HONEST, "adapter_model.safetensors"])
+    assert dict(left_out) == {
         **PLANTED,
         "checkpoint-10": "a checkpoint",
         "data": "a folder",

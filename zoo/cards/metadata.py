@@ -13,8 +13,6 @@ from zoo.registry.schema import UNKNOWN, AdapterRecord, DataId, Metric
 if TYPE_CHECKING:
     from zoo.tasks.base import Task
 
-DIGITS = 6
-"""Of a number in the model-index."""
 RECORD_KEYS = (
     "library_name",
     "base_model",
@@ -54,8 +52,7 @@ def front_matter(
         "library_name": record.format if record.format in ("peft", "transformers") else "adapter-zoo",
         "tags": ["adapter-zoo", *(name for name in (spec.method, spec.task) if name != UNKNOWN)],
     }
-    metrics = [_HUB_METRICS[metric.name] for metric in record.metrics if metric.name in _HUB_METRICS]
-    if metrics:
+    if metrics := [_HUB_METRICS[one.name] for one in record.metrics if one.name in _HUB_METRICS]:
         matter["metrics"] = metrics
     base_id = canonical(base.id)
     if is_hub_id(base_id):
@@ -68,8 +65,8 @@ def front_matter(
         matter["base_model_sha256"] = dict(sorted(base.weights.items()))
     if record.data is not None and is_hub_id(record.data.id):
         matter["datasets"] = [record.data.id]
-    if licence or base.licence:
-        found = (licence or base.licence or "").split(", ")
+    if stated := licence or base.licence:
+        found = stated.split(", ")
         matter["license"] = found[0] if len(found) == 1 else found
     if task is not None and task.pipeline_tag:
         matter["pipeline_tag"] = task.pipeline_tag
@@ -142,29 +139,22 @@ def parse(text: str) -> dict[str, Any]:
     return found
 
 
-def exact(value: float) -> float | str:
-    """A number as the model-index has it; the Hub's JSON knows no infinity."""
-    return round(value, DIGITS) if math.isfinite(value) else str(value)
+def _exact(value: float) -> float | str:
+    """A number as the model-index has it, of six digits; the Hub's JSON knows no infinity."""
+    return round(value, 6) if math.isfinite(value) else str(value)
 
 
-def metric_args(metric: Metric, record: AdapterRecord) -> dict[str, Any]:
+def _metric_args(metric: Metric, record: AdapterRecord) -> dict[str, Any]:
     """What makes a value one to compare with: rows, interval, seed, and the baselines."""
-    beside = {
-        name: exact(one.value)
-        for name, metrics in record.baselines.items()
-        for one in metrics
-        if one.name == metric.name
-    }
-    found: dict[str, Any] = {
-        "n": metric.n,
-        "low": exact(metric.low),
-        "high": exact(metric.high),
-        "level": metric.level,
-        "interval": metric.interval,
-    }
+    found: dict[str, Any] = {"n": metric.n, "low": _exact(metric.low), "high": _exact(metric.high)}
+    found |= {"level": metric.level, "interval": metric.interval}
     if record.training is not None:
         found["seed"] = record.spec.seed
-    return found | ({"baselines": beside} if beside else {})
+    for name, metrics in record.baselines.items():
+        for one in metrics:
+            if one.name == metric.name:
+                found.setdefault("baselines", {})[name] = _exact(one.value)
+    return found
 
 
 def _model_index(record: AdapterRecord, task_type: str) -> list[dict[str, Any]]:
@@ -182,9 +172,9 @@ def _model_index(record: AdapterRecord, task_type: str) -> list[dict[str, Any]]:
             dataset_revision=data.revision if data else None,
             dataset_args={"fingerprint": f"sha256:{data.fingerprint}", "rule": data.split} if data else None,
             metric_type=_HUB_METRICS.get(metric.name, metric.name),
-            metric_value=exact(metric.value),
+            metric_value=_exact(metric.value),
             metric_name=metric.name,
-            metric_args=metric_args(metric, record),
+            metric_args=_metric_args(metric, record),
             verified=False,
         )
         for metric in record.metrics

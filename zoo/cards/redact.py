@@ -13,7 +13,6 @@ import msgspec
 from zoo.models.fingerprint import canonical
 from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId
 
-_LOCAL = "local:"
 _PATH = "path:"
 _IS_PATH = re.compile(r"(path:|/|~|\.{1,2}[\\/]|\\\\|[A-Za-z]:[\\/])")
 _REPO_ID = re.compile(r"\w([\w.-]{0,94}\w)?/\w([\w.-]{0,94}\w)?", re.ASCII)
@@ -71,7 +70,7 @@ def without_folder(text: str) -> str:
 def _public_base(base: BaseId) -> BaseId:
     name = without_folder(base.id)
     if name != base.id:  # of an adapter whose config named a folder as its base
-        base = msgspec.structs.replace(base, id=f"{_LOCAL}{name.removeprefix(_PATH)}")
+        base = msgspec.structs.replace(base, id=f"local:{name.removeprefix(_PATH)}")
     location = without_folder(base.location)
     if base.id != UNKNOWN and is_hub_id(canonical(base.id)) and not location.startswith("hub:"):
         at = f"@{base.revision}" if base.revision else ""
@@ -102,6 +101,4 @@ def _public_command(command: str) -> str:
 def _public_argument(argument: str) -> str:
     """A reference, or `key=value,value` with some among the values."""
     key, equals, value = argument.partition("=")
-    if not equals:
-        return without_folder(argument)
-    return key + equals + ",".join(map(without_folder, value.split(",")))
+    return key + equals + ",".join(map(without_folder, value.split(","))) if equals else without_folder(key)

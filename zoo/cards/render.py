@@ -1,9 +1,4 @@
-"""Renders an AdapterRecord as README.md: front matter, a title, and one block between two markers.
-
-Front matter and block come from the record alone. What a person writes above or below the block is theirs,
-and `keep_prose` carries it into a new card. A card never names a folder of its author's machine, save where
-the base is such a folder and only it can load the adapter.
-"""
+"""Renders an AdapterRecord as README.md: front matter, a title, and one block between two markers."""
 
 from __future__ import annotations
 
@@ -31,7 +26,6 @@ BEGIN = "<!-- zoo:begin (generated from zoo.json: write above or below this bloc
 END = "<!-- zoo:end -->"
 _BLOCK = re.compile(r"^<!-- zoo:begin\b[^\n]*-->$.*^<!-- zoo:end -->$", re.MULTILINE | re.DOTALL)
 """Greedy: a sample inside the block may quote a marker."""
-_OWN = "adapter-zoo"
 _CHANGE = "_change"
 """Ends the names of what `Task.change` gives."""
 
@@ -123,10 +117,9 @@ def _what(record: AdapterRecord) -> str:
     kind = "A fine-tuned model" if whole else f"A {code(spec.method)} adapter"
     if spec.method == UNKNOWN:
         kind = "An adapter of an unknown method"
-    what = [
-        f"{kind} for {'an unknown task' if spec.task == UNKNOWN else f'the task {code(spec.task)}'} on "
-        f"{'an unknown base' if record.base.id == UNKNOWN else code(record.base.id)}."
-    ]
+    task = "an unknown task" if spec.task == UNKNOWN else f"the task {code(spec.task)}"
+    base = "an unknown base" if record.base.id == UNKNOWN else code(record.base.id)
+    what = [f"{kind} for {task} on {base}."]
     if record.labels:
         what.append(f"Labels: {', '.join(map(code, record.labels))}.")
     if record.origin and record.training is None:
@@ -178,8 +171,7 @@ def _samples(record: AdapterRecord) -> str:
 
 def _loading(record: AdapterRecord, usage: str, task: Task | None, repo: str | None) -> str:
     parts = [fenced(usage.strip(), "python")]
-    shorter = at_once(record, task, repo)
-    if shorter:
+    if shorter := at_once(record, task, repo):
         parts.append(f"PEFT can load base and adapter at once:\n\n{fenced(shorter, 'python')}")
     name = repo.rpartition("/")[2] if repo else record.name  # `zoo pull` calls it after its repository
     command = task.command(name) if task else shlex.join(["zoo", "show", name])
@@ -190,18 +182,18 @@ def _loading(record: AdapterRecord, usage: str, task: Task | None, repo: str | N
 def _installs(record: AdapterRecord) -> list[str]:
     """The command that installs adapter-zoo and the third-party plugins."""
     pinned = sorted(set(filter(None, map(manager.pinned, record.plugins.values()))))
-    others = [one for one in pinned if not one.startswith(f"{_OWN}==")]
-    own = next((one for one in pinned if one.startswith(f"{_OWN}==")), _OWN)
-    return [f"pip install {' '.join([own, *others])}"]
+    own = [one for one in pinned if one.startswith("adapter-zoo==")]
+    others = [one for one in pinned if one not in own]
+    return [f"pip install {' '.join([*(own or ['adapter-zoo']), *others])}"]
 
 
 def _training(record: AdapterRecord) -> str:
+    facts = training_facts(record)
+    known = table(("setting", "value"), facts) if facts else ""
     if record.training is None:
-        known = training_facts(record)
-        unknown = "Unknown: the training was not recorded."
-        return f"{unknown}\n\n{table(('setting', 'value'), known)}" if known else unknown
+        return f"Unknown: the training was not recorded.\n\n{known}".strip()
     again = f"To reproduce:\n\n{fenced(record.command, 'bash')}" if record.command else ""
-    return f"{table(('setting', 'value'), training_facts(record))}\n\n{again}".strip()
+    return f"{known}\n\n{again}".strip()
 
 
 def _data(record: AdapterRecord) -> str:

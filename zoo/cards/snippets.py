@@ -80,14 +80,13 @@ def at_once(record: AdapterRecord, task: Task | None, repo: str | None = None) -
 
 def _unknown(record: AdapterRecord) -> str:
     """For an adapter of which nobody recorded what it does: its config tells PEFT."""
+    name = literal(record.name)
     if record.format == "transformers":
-        return (
-            f"from transformers import AutoModel\n\nmodel = AutoModel.from_pretrained({literal(record.name)})"
-        )
+        return f"from transformers import AutoModel\n\nmodel = AutoModel.from_pretrained({name})"
     labels = f", num_labels={len(record.labels)}" if record.labels else ""
     return f"""import peft
 
-folder = {literal(record.name)}
+folder = {name}
 config = peft.PeftConfig.from_pretrained(folder)
 names = {json.dumps(AUTO_CLASSES, indent=4)}
 model = getattr(peft, names.get(config.task_type, "AutoPeftModel")).from_pretrained(folder{labels})

@@ -11,21 +11,12 @@ Row = tuple[str, str]
 
 def metric_table(record: AdapterRecord) -> str:
     """A row for each metric, with the same metric of each baseline."""
-    rows: list[tuple[str, ...]] = []
+    rows = []
     for metric in record.metrics:
-        baselines = [
-            next((one for one in found if one.name == metric.name), None)
-            for found in record.baselines.values()
-        ]
-        rows.append(
-            (
-                plain(metric.name),
-                f"{metric.value:.4f}",
-                f"{metric.low:.4f} to {metric.high:.4f}",
-                f"{metric.n}",
-                *(_with_interval(one) if one else "" for one in baselines),
-            )
-        )
+        same = [[one for one in found if one.name == metric.name] for found in record.baselines.values()]
+        baselines = [_with_interval(found[0]) if found else "" for found in same]
+        interval = f"{metric.low:.4f} to {metric.high:.4f}"
+        rows.append((plain(metric.name), f"{metric.value:.4f}", interval, f"{metric.n}", *baselines))
     return table(("metric", "value", "interval", "n", *map(plain, record.baselines)), rows)
 
 
@@ -37,16 +28,14 @@ def training_facts(record: AdapterRecord) -> list[Row]:
         ("parameters", code(params) if params else None),
     ]
     if training is not None:
+        accumulation = spec.gradient_accumulation
         options = [name for name in ("packing", "gradient_checkpointing", "compile") if getattr(spec, name)]
         facts += [
             ("epochs", None if spec.epochs is None else f"{spec.epochs:g}"),
             ("steps", f"{training.steps:,}"),
             ("learning rate", None if spec.learning_rate is None else f"{spec.learning_rate:g}"),
             ("maximum tokens per batch", None if spec.batch_tokens is None else f"{spec.batch_tokens:,}"),
-            (
-                "gradient accumulation steps",
-                f"{spec.gradient_accumulation}" if spec.gradient_accumulation > 1 else None,
-            ),
+            ("gradient accumulation steps", None if accumulation == 1 else f"{accumulation}"),
             ("maximum tokens per example", None if spec.max_length is None else f"{spec.max_length:,}"),
             ("precision", plain(training.precision)),
             ("base dropout", plain(training.base_dropout)),
@@ -89,14 +78,11 @@ def base_facts(base: BaseId) -> list[Row]:
 def cost_facts(record: AdapterRecord) -> list[Row]:
     cost = record.cost
     seconds, speed, memory = cost.train_seconds, cost.examples_per_second, cost.peak_memory_bytes
-    share = ""
-    if cost.total_parameters:
-        share = (
-            f" of {cost.total_parameters:,} ({100 * cost.trainable_parameters / cost.total_parameters:.2f}%)"
-        )
+    trainable, total = cost.trainable_parameters, cost.total_parameters
+    share = f" of {total:,} ({100 * trainable / total:.2f}%)" if total else ""
     return _known(
         [
-            ("trainable parameters", f"{cost.trainable_parameters:,}{share}"),
+            ("trainable parameters", f"{trainable:,}{share}"),
             ("size", f"{cost.adapter_bytes / 1e6:.2f} MB"),
             ("training time", clock(seconds) if seconds is not None else None),
             ("speed", f"{speed:.1f} examples/s" if speed is not None else None),

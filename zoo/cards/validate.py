@@ -19,7 +19,6 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*|code|multilingual")
 _PATH = re.compile(r"[./~\\]|[A-Za-z]:|path:|local:|file:")
 _LISTS = ("base_model", "datasets", "license", "language")
 """May be one text or several."""
-_NO_MATTER = "the card has no front matter: it begins with a line ---, and another ends it."
 NO_BLOCK = "the card has no zoo markers: adapter-zoo 0.1 or a person wrote it."
 
 
@@ -27,7 +26,7 @@ def validate(text: str) -> list[str]:
     """What the Hub would refuse in a card's front matter, a sentence each; it is not asked."""
     head, _ = split(text)
     if head is None:
-        return [_NO_MATTER]
+        return ["the card has no front matter: it begins with a line ---, and another ends it."]
     try:
         matter = parse(head)
     except ValueError as error:
@@ -88,7 +87,8 @@ def _wrong_types(matter: dict[str, Any]) -> Iterator[str]:
     for key in _LISTS:
         given = matter.get(key)
         if given is not None and not all(isinstance(one, str) and one for one in _several(given)):
-            yield f"{key} is {matter[key]!r}, which is not a string{_quotes(matter[key])}."
+            quotes = ": put it in quotes" if isinstance(given, bool) else ""
+            yield f"{key} is {given!r}, which is not a string{quotes}."
     for key in ("metrics", "tags"):
         if key in matter and not (
             isinstance(matter[key], list) and all(isinstance(one, str) for one in matter[key])
@@ -97,10 +97,6 @@ def _wrong_types(matter: dict[str, Any]) -> Iterator[str]:
     for key in ("library_name", "pipeline_tag", "base_model_relation", "license_name", "license_link"):
         if key in matter and not isinstance(matter[key], str):
             yield f"{key} is {matter[key]!r}, which is not a string."
-
-
-def _quotes(value: object) -> str:
-    return ": put it in quotes" if isinstance(value, bool) else ""
 
 
 def _wrong_values(matter: dict[str, Any]) -> Iterator[str]:

@@ -1,8 +1,4 @@
-"""Calls the Hub's client with bounded waits, retries and log lines, and turns its exceptions into ZooErrors.
-
-The client itself retries transfers of files (`http_backoff`, by URL) and nothing else: `retrying` does it for
-whole calls. Messages have every token struck out, in the exceptions behind them too, which `--debug` shows.
-"""
+"""Calls the Hub's client with bounded waits, retries and log lines; its exceptions become ZooErrors."""
 
 from __future__ import annotations
 
@@ -37,6 +33,7 @@ _ANSWER_TIMEOUT = 300.0
 _TRANSIENT = (408, 429, 500, 502, 503, 504)
 _PERMANENT = ("LocalProtocolError", "UnsupportedProtocol", "TooManyRedirects", "DecodingError")
 """Exceptions of the HTTP library for requests that no attempt will make valid."""
+_CONNECTING = ("ConnectError", "ConnectTimeout")
 _ILLEGAL = "Illegal header value"
 _LONGEST_QUOTE = 200
 """Characters of the Hub's own message that ours repeats."""
@@ -90,7 +87,9 @@ def to_zoo_error(repo: str, error: BaseException) -> ZooError:
             f"{what} was changed by somebody else meanwhile (HTTP 412).", "the same command again"
         )
     if status in (400, 409, 413, 422):
-        return IncompatibleError(f"the Hub does not accept {what} (HTTP {status}): {_server_message(error)}.")
+        messages = [getattr(one, "server_message", None) for one in _causes(error)]
+        message = _line(next(filter(None, messages), str(error)))
+        return IncompatibleError(f"the Hub does not accept {what} (HTTP {status}): {message}.")
     if status == 429:
         asked = _retry_after(error)
         wait = f" and asks to wait {asked:,.0f} s" if asked else ""
@@ -144,7 +143,7 @@ def retrying(
     retry = Retrying(
         stop=stop_after_attempt(ATTEMPTS),
         retry=retry_if_exception(
-            lambda error: _wait(error, 1) is not None and (patient or not _never_connected(error))
+            lambda error: _wait(error, 1) is not None and (patient or not _names(error, _CONNECTING))
         ),
         wait=lambda state: _wait(error_of(state), state.attempt_number) or 0.0,
         before_sleep=report_wait,
@@ -232,21 +231,9 @@ def _is_cut(error: BaseException) -> bool:
     return any(isinstance(one, cut) for one in _causes(error)) and not _names(error, _PERMANENT)
 
 
-def _never_connected(error: BaseException) -> bool:
-    return _names(error, ("ConnectError", "ConnectTimeout"))
-
-
 def _names(error: BaseException, names: tuple[str, ...]) -> bool:
     """Does one of the causes have such a class name? The HTTP library depends on the client's version."""
     return any(type(one).__name__ in names for one in _causes(error))
-
-
-def _server_message(error: BaseException) -> str:
-    """The server's own message of a refusal."""
-    for one in _causes(error):
-        if text := getattr(one, "server_message", None):
-            return _line(text)
-    return _line(str(error))
 
 
 def _line(text: str) -> str:

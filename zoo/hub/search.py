@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from zoo.cards.markdown import single_line
 from zoo.errors import UnreachableError
 from zoo.hub.client import client, log_client_warnings, to_zoo_error
 from zoo.models.fingerprint import LEGACY_IDS, canonical
 from zoo.plugins import manager
 from zoo.runtime.console import Report
-from zoo.security.secrets import clean
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, ModelInfo
@@ -131,5 +131,5 @@ def _metric(info: ModelInfo) -> tuple[str, float | None]:
     return "", None
 
 
-def _one_line(text: object) -> str:
-    return " ".join(clean(str(text)).split())[:_LONGEST]
+def _one_line(text: str) -> str:
+    return single_line(text)[:_LONGEST]

@@ -76,8 +76,7 @@ def stage(
     licence = options.licence or _stated(edited)
     checks = [check_licence(record, licence), base_check, check_metrics(record, options.without_metrics)]
     try:
-        allowed = outgoing(source)
-        files, left_out = allowed.files, allowed.left_out
+        files, left_out = outgoing(source)
     except IncompatibleError as error:
         checks.append(CheckResult("files", FAILED, str(error).rstrip("."), error.hint or ""))
         return Staged(shown, folder, [], [*checks, unchanged])

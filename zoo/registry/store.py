@@ -113,8 +113,7 @@ class Registry:
     def pick(self, names: Iterable[str]) -> list[AdapterRecord]:
         """The records of `names` in that order; what has gone since they were listed is left out."""
         adapters = self._read().adapters
-        with durable.without_gc():
-            return [_decode(name, adapters[name], AdapterRecord) for name in names if name in adapters]
+        return [_decode(name, adapters[name], AdapterRecord) for name in names if name in adapters]
 
     def get(self, name: str) -> AdapterRecord:
         """

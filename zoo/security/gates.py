@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -68,13 +67,6 @@ _KEY_FILE = re.compile(
 _DATA = (".csv", ".tsv", ".jsonl", ".parquet", ".arrow", ".txt", ".zip", ".gz", ".tar", ".db", ".xlsx")
 _MOST_NAMED = 8
 """Files or keys that a warning names."""
-
-
-@dataclass(frozen=True)
-class Outgoing:
-    files: list[Path]
-    left_out: list[tuple[str, str]]
-    """Name and reason."""
 
 
 def check_file_name(name: str) -> str:
@@ -147,8 +139,8 @@ def check_incoming(folder: Path) -> list[str]:
     return [*warnings, *_passed_over(folder, files)]
 
 
-def outgoing(folder: Path) -> Outgoing:
-    """What of an adapter's folder is published.
+def outgoing(folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
+    """The files of an adapter's folder that are published, and the name and reason of each that is not.
 
     Raises:
         IncompatibleError: a file that would go holds a secret or damaged weights.
@@ -170,7 +162,7 @@ def outgoing(folder: Path) -> Outgoing:
             raise IncompatibleError(
                 f"{path} holds {kind} and is not published.", "revoke it, take it out, and publish again"
             )
-    return Outgoing(files, left_out)
+    return files, left_out
 
 
 def check_file(path: Path) -> None:

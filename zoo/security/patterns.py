@@ -42,12 +42,10 @@ def _choices(parts: Any) -> float:
             ways = min(math.log2(2 + high - low), _CHOICES_OF_STAR) if high > low else 0.0
             inner = _choices(value[2]) + (_alternatives(value[2]) if high > 1 else 0.0)
             total += ways + high * inner
-        elif name == "SUBPATTERN":
+        elif name in ("SUBPATTERN", "ASSERT", "ASSERT_NOT"):
             total += _choices(value[-1])
         elif name == "BRANCH":
             total += max(map(_choices, value[1]))
-        elif name in ("ASSERT", "ASSERT_NOT"):
-            total += _choices(value[1])
         elif name == "ATOMIC_GROUP":
             total += _choices(value)
         elif name == "GROUPREF_EXISTS":
