@@ -187,19 +187,14 @@ def write(
     for prefix, answers in (("base.", base), ("expected.", expected)):
         for name, value in answers.items():
             tensors[f"{prefix}{_STORED_BACKBONE if name == BACKBONE else name}"] = value
-    description: dict[str, Any] = {}
-    if _is_text(examples):
-        description["examples"] = examples
+    description: dict[str, Any] = {"examples": examples} if _is_text(examples) else {}
     if base_digests:
         tensors["base.digests"] = np.array([base_digests[name] for name in sorted(base_digests)], "uint32")
         description["names"] = _names(base_digests)
     # one entry: the library writes several in any order, and so another file each time
     described = {_METADATA: json.dumps(description, ensure_ascii=False, sort_keys=True)}
-    save_file(
-        {name: np.ascontiguousarray(value) for name, value in tensors.items()},
-        folder / FILE,
-        described,
-    )
+    contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    save_file(contiguous, folder / FILE, described)
     (folder / FILE).chmod(0o644)
 
 

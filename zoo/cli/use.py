@@ -140,9 +140,7 @@ def evaluate_command(registry: Registry, names: tuple[str, ...], as_json: bool, 
     report = StderrReport()
     found = dict(evaluate.evaluate_all(names, registry, report, **settings))
     if as_json:
-        fields = ("metrics", "baselines", "flags")
-        shown = {name: {field: getattr(one, field) for field in fields} for name, one in found.items()}
-        print_json(shown if len(shown) > 1 else shown[names[0]])
+        print_json(found if len(found) > 1 else found[names[0]])
         return
     print_metrics([(name, one.metrics, one.baselines) for name, one in found.items()])
     for name, one in found.items():

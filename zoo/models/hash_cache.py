@@ -26,13 +26,11 @@ T = TypeVar("T")
 def sha256(path: Path) -> str:
     import hashlib  # a listing has no use for the time that OpenSSL takes to load
 
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        if hasattr(hashlib, "file_digest"):
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        digest = hashlib.sha256()  # Python 3.10
         while block := file.read(1 << 20):
             digest.update(block)
-        return digest.hexdigest()
+    return digest.hexdigest()
 
 
 def known_sha256(path: Path) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -96,16 +96,13 @@ class Base:
 
     @cached_property
     def _by_anchor(self) -> dict[str, list[str]]:
-        found = defaultdict(list)
+        every = dict.fromkeys(self.modules)
         for module in self.modules:
+            while module := module.rpartition(".")[0]:  # the modules that hold modules
+                every[module] = None
+        found = defaultdict(list)
+        for module in every:
             found[_anchor(module)].append(module)
-            parts = module.split(".")
-            for end in range(len(parts) - 1, 0, -1):  # the modules that hold modules
-                above = ".".join(parts[:end])
-                if above in found[_anchor(above)]:
-                    break
-                if above not in self.modules:
-                    found[_anchor(above)].append(above)
         return dict(found)
 
     def find(self, module: str) -> str | None:
@@ -157,13 +154,7 @@ class Base:
 
     @cached_property
     def depths(self) -> dict[str, int]:
-        """The list that holds layers -> how many."""
-        found: dict[str, int] = defaultdict(int)
-        for module in self.modules:
-            if (number := layer_of(module)) is not None:
-                stack = stack_of(module)
-                found[stack] = max(found[stack], number + 1)
-        return dict(found)
+        return depths_of(self.modules)
 
     def depth_for(self, module: str) -> int | None:
         """How many layers there are where `module` would be; None where the first has no such module."""
@@ -237,6 +228,16 @@ def stack_of(module: str) -> str:
     """The list of layers that a module is in: `encoder.layer`; empty where it is in none."""
     parts = module.split(".")
     return ".".join(parts[: _number_at(parts)])
+
+
+def depths_of(modules: Iterable[str]) -> dict[str, int]:
+    """The list that holds layers -> how many of them the modules reach."""
+    found: dict[str, int] = defaultdict(int)
+    for module in modules:
+        if (number := layer_of(module)) is not None:
+            stack = stack_of(module)
+            found[stack] = max(found[stack], number + 1)
+    return dict(found)
 
 
 def _is_size(value: object) -> bool:

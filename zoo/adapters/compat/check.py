@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from zoo.adapters.compat.adapter_shapes import Adapter, read_adapter
-from zoo.adapters.compat.base_shapes import Base, Shape, Sides, layer_of, read_base, stack_of
+from zoo.adapters.compat.base_shapes import Base, Shape, Sides, depths_of, layer_of, read_base, stack_of
 from zoo.adapters.compat.peft_shapes import (
     IN,
     NUMBERS,
@@ -140,15 +140,9 @@ class Compatibility:
             return
         for name, shape in shapes.items():
             self._compare_tensor(name, shape)
-        reached: dict[str, int] = defaultdict(int)
-        for module in self._touched:
-            if stack := stack_of(module):
-                reached[stack] = max(reached[stack], (layer_of(module) or 0) + 1)
-        self.wrong += [
-            f"layers {number} != {base.depths[stack]}"
-            for stack, number in reached.items()
-            if number < base.depths[stack]
-        ]
+        for stack, reached in depths_of(self._touched).items():
+            if reached < base.depths[stack]:
+                self.wrong.append(f"layers {reached} != {base.depths[stack]}")
         self._conclude()
 
     def compare_with_own(self, own: Base) -> None:
@@ -300,8 +294,7 @@ class Compatibility:
         if meant is None or self._lost or not touched or not touched <= set(meant):
             return
         apart = self._config.get("modules_to_save") or ()
-        for stack in sorted({stack_of(one) for one in touched} - {""}):
-            reached = max(layer_of(one) or 0 for one in touched if stack_of(one) == stack) + 1
+        for stack, reached in sorted(depths_of(touched).items()):
             here = [
                 one
                 for one in meant
@@ -346,17 +339,11 @@ class Compatibility:
     def _conclude(self) -> None:
         """The findings as lines, alike ones together."""
         base = self._base
-        lost = []
-        depths: dict[str, tuple[int, int]] = {}
-        for module in dict.fromkeys(self._lost):
-            depth = base.depth_for(module)
-            if depth is None:
-                lost.append(module)
-            else:
-                stack = stack_of(module)
-                before, _ = depths.get(stack, (0, 0))
-                depths[stack] = max(before, (layer_of(module) or 0) + 1), depth
-        self.wrong += dict.fromkeys(f"layers {reached} != {depth}" for reached, depth in depths.values())
+        depths = {module: depth for module in self._lost if (depth := base.depth_for(module)) is not None}
+        lost = [module for module in dict.fromkeys(self._lost) if module not in depths]
+        stacks = {stack_of(module): depth for module, depth in depths.items()}
+        reached = depths_of(depths)
+        self.wrong += dict.fromkeys(f"layers {reached[stack]} != {depth}" for stack, depth in stacks.items())
         if lost:
             names = list(dict.fromkeys(module.rpartition(".")[2] for module in lost))
             strange = [name for name in names if name not in base.matrices]
