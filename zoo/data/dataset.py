@@ -62,7 +62,7 @@ def read_splits(
 ) -> tuple[dict[str, list[Example]], list[str]]:
     """Usable training rows, as the split `train`, and held-out ones, where any are given."""
     frames = frames_of(task, data, spec, report, eval_data)
-    return task.examples(frames, known_columns(task, spec.columns), place(data), report)
+    return task.examples(frames, spec.columns, place(data), report)
 
 
 def frames_of(
@@ -95,13 +95,12 @@ def read_examples(
     task: Task, data: Resolved, columns: dict[str, str], report: Report
 ) -> tuple[dict[str, list[Example]], list[str]]:
     """Every usable row by split, undivided, and the labels' names."""
-    return task.examples(
-        _read(task, data, columns, report), known_columns(task, columns), place(data), report
-    )
+    return task.examples(_read(task, data, columns, report), columns, place(data), report)
 
 
 def _read(task: Task, data: Resolved, columns: dict[str, str], report: Report) -> dict[str, DataFrame]:
     """Every split; a first line that is no header becomes a row, unless columns are named."""
+    check_roles(task, columns)
     frames = task.frames(data)
     headed = {name: frame if columns else with_header(frame, task.columns) for name, frame in frames.items()}
     for name, frame in headed.items():
@@ -112,7 +111,7 @@ def _read(task: Task, data: Resolved, columns: dict[str, str], report: Report) -
     return headed
 
 
-def known_columns(task: Task, columns: dict[str, str]) -> dict[str, str]:
+def check_roles(task: Task, columns: dict[str, str]) -> None:
     """
     Raises:
         UsageError: a role that the task does not have.
@@ -123,7 +122,6 @@ def known_columns(task: Task, columns: dict[str, str]) -> dict[str, str]:
             f"task '{task.name}' has no column '{unknown[0]}': it has {', '.join(task.columns)}.",
             f"--column {task.columns[0]}=NAME",
         )
-    return columns
 
 
 def place(data: Resolved) -> str:

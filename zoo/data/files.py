@@ -247,7 +247,8 @@ def _read_file(path: Path) -> DataFrame:
     except OSError as error:
         raise ZooError(f"{path} cannot be read: {error.strerror or error}.") from None
     except Exception as error:  # pandas and pyarrow raise a dozen kinds for a malformed file
-        raise DataError(f"{path} is not a well-formed {suffix[1:]} file: {_first_line(error)}") from None
+        (reason, *_) = str(error).strip().splitlines() or [type(error).__name__]
+        raise DataError(f"{path} is not a well-formed {suffix[1:]} file: {reason}") from None
     if frame.empty:
         raise DataError(f"{path} has no rows.")
     return frame
@@ -287,7 +288,3 @@ def _first_bad_byte(path: Path) -> int:
     except UnicodeDecodeError as error:
         return error.start
     return 0
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

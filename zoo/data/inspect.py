@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from zoo.data.dataset import frames_of, known_columns, place
+from zoo.data.dataset import frames_of, place
 from zoo.data.files import Example, divide
 from zoo.errors import DataError
 from zoo.registry.schema import AdapterSpec
@@ -90,12 +90,11 @@ def check(
         ZooError: there are no rows to check.
     """
     told = RecordingReport()
-    columns = known_columns(task, spec.columns)
     frames = frames_of(task, data, spec, told, eval_data)
     found: dict[str, Any] = {"task": task.name, "data": str(data), "understood": told.messages}
     shapes = {name: (list(map(str, frame.columns)), len(frame)) for name, frame in frames.items()}
     try:
-        splits, names = task.examples(frames, columns, place(data), told)
+        splits, names = task.examples(frames, spec.columns, place(data), told)
     except DataError as error:
         bare = [Split(name, *shape) for name, shape in shapes.items()]
         return Checked(**found, splits=bare, results=[*_warnings(told), _failed(error)])

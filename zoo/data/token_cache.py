@@ -61,14 +61,12 @@ class Rows(Sequence[dict[str, Any]]):
     def __getitem__(self, index: int | slice) -> dict[str, Any] | Rows:
         if isinstance(index, slice):
             return Rows(self._columns, self._order[index])
-        row = int(self._order[index])
-        return {name: self._value(name, row) for name in self._names}
-
-    def _value(self, name: str, row: int) -> Any:
-        values, ends = self._columns[name], self._columns.get(f"{name}/ends")
-        if ends is None:
-            return int(values[row])
-        return values[ends[row - 1] if row else 0 : ends[row]].tolist()
+        row, found = int(self._order[index]), {}
+        for name in self._names:
+            values, ends = self._columns[name], self._columns.get(f"{name}/ends")
+            part = row if ends is None else slice(ends[row - 1] if row else 0, ends[row])
+            found[name] = values[part].tolist()
+        return found
 
 
 def encode(

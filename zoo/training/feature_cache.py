@@ -103,7 +103,10 @@ def _position(run: Run, part: nn.Module, precision: str) -> str | None:
         inputs = {name: value.to(place) for name, value in _collate(rows).items() if name != "labels"}
         with _answering(run.model, part, kind) as model, autocast(place, precision):
             found = model(**inputs).logits.float()
-        if not _reaches(found, trained):
+        if not found.requires_grad:
+            return None
+        gradients = torch.autograd.grad(found.sum(), trained, allow_unused=True)
+        if any(gradient is None for gradient in gradients):
             return None
         outputs = forward(run.model, probe, run.task, run.processor, run.budget, precision)
         expected = torch.from_numpy(outputs)
@@ -111,16 +114,6 @@ def _position(run: Run, part: nn.Module, precision: str) -> str | None:
         if worst < _TOLERANCE[precision]:
             return position
     return None
-
-
-def _reaches(outputs: Tensor, trained: Sequence[Tensor]) -> bool:
-    """Whether every trained tensor gets a gradient from the outputs."""
-    import torch
-
-    if not outputs.requires_grad:
-        return False
-    gradients = torch.autograd.grad(outputs.sum(), trained, allow_unused=True)
-    return all(gradient is not None for gradient in gradients)
 
 
 def _compute(

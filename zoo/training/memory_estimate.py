@@ -60,7 +60,11 @@ def estimate(
 
     frozen = [value for value in model.parameters() if not value.requires_grad]
     trained = sum(value.numel() for value in model.parameters() if value.requires_grad)
-    per_weight = _bytes_per_weight(load_options)
+    config = load_options.get("quantization_config")
+    # bytes per element of a matrix that is quantised while loading, with its scales
+    per_weight = 0.55 if getattr(config, "load_in_4bit", False) else None
+    if getattr(config, "load_in_8bit", False):
+        per_weight = 1.02
     settle(model, precision)
     held = sum(
         value.numel() * (per_weight if per_weight and value.dim() > 1 else value.element_size())
@@ -73,14 +77,6 @@ def estimate(
         activations=_activations(model, task, tokens, length, precision, checkpointing),
         loading=round(loading),
     )
-
-
-def _bytes_per_weight(load_options: Mapping[str, Any]) -> float | None:
-    """Bytes per element of a matrix that is quantised while loading, with its scales; None if it is not."""
-    config = load_options.get("quantization_config")
-    if getattr(config, "load_in_4bit", False):
-        return 0.55
-    return 1.02 if getattr(config, "load_in_8bit", False) else None
 
 
 def _activations(

@@ -65,13 +65,11 @@ class _Counts(msgspec.Struct):
 
 def count(model: nn.Module) -> Count:
     """Parameters of a model, tied ones once, quantised ones by the numbers that they stand for."""
-    sizes = [(_numbers(value), value.requires_grad) for value in model.parameters()]
+    sizes = []
+    for value in model.parameters():
+        state = getattr(value, "quant_state", None)  # of bitsandbytes: it holds two numbers in a byte
+        sizes.append((value.numel() if state is None else math.prod(state.shape), value.requires_grad))
     return Count(sum(size for size, trained in sizes if trained), sum(size for size, _ in sizes))
-
-
-def _numbers(value: nn.Parameter) -> int:
-    state = getattr(value, "quant_state", None)  # of bitsandbytes: it holds two numbers in a byte
-    return value.numel() if state is None else math.prod(state.shape)
 
 
 def attach_without_weights(

@@ -20,7 +20,7 @@ from zoo.cards import render
 from zoo.errors import Interrupted
 from zoo.models.fingerprint import file_ids, identify
 from zoo.plugins import manager
-from zoo.registry.schema import AdapterRecord, AdapterSpec, BaseId, Cost, Metric, Sample, Training
+from zoo.registry.schema import AdapterRecord, AdapterSpec, BaseId, Cost, Sample, Training
 from zoo.registry.store import Registry
 from zoo.runtime import distributed, signals
 from zoo.runtime.console import Report
@@ -165,14 +165,6 @@ def _few_held_out(run: Run) -> Run:
     return dataclasses.replace(run, held_out=run.held_out[::step])
 
 
-def _metrics(run: Run, trained: Evaluation, untrained: Evaluation) -> list[Metric]:
-    """With the paired change, where both evaluations have outputs of the same rows."""
-    before, after = untrained.outputs, trained.outputs
-    if before is None or after is None or len(before) != len(after):
-        return trained.metrics
-    return trained.metrics + run.task.change(before, after)
-
-
 def _save(run: Run, base: BaseId, folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -199,7 +191,9 @@ def _record(
 
     assert prepared.dataset is not None, "fetched"
     files = file_ids(folder)
-    metrics = _metrics(run, trained.found, untrained.found)
+    metrics, before, after = trained.found.metrics, untrained.found.outputs, trained.found.outputs
+    if before is not None and after is not None and len(before) == len(after):  # of the same rows
+        metrics = metrics + run.task.change(before, after)
     baselines = run.task.baselines(run.train, run.held_out, run.labels)
     baselines["untrained"] = untrained.found.metrics
     return AdapterRecord(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from zoo.adapters.compat.base_shapes import layer_of, read_base
-from zoo.data.dataset import Dataset, known_columns, open_dataset
+from zoo.data.dataset import Dataset, check_roles, open_dataset
 from zoo.errors import IncompatibleError, NotFoundError, UsageError
 from zoo.models.families import family
 from zoo.models.fingerprint import read_config
@@ -190,7 +190,7 @@ def _check_name(name: str, registry: Registry, resume: bool) -> None:
 
 def _find_data(spec: AdapterSpec, task: Task, fetch: bool) -> tuple[Resolved | None, NotFoundError | None]:
     """The data, not yet read; for a dry run of a task whose default data is not available, why it is not."""
-    known_columns(task, spec.columns)
+    check_roles(task, spec.columns)
     try:
         data = source.resolve(spec.data, task.data, "data", Report(), weights=False)
     except NotFoundError as error:

@@ -50,8 +50,12 @@ def cut(pictures: Sequence[Picture], image_processor: Any) -> np.ndarray:
     """As `prepare`, without the cache."""
     import numpy as np
 
+    def cut_one(picture: Picture) -> np.ndarray:
+        made = image_processor(images=[open_image(picture)], do_rescale=False, do_normalize=False)
+        return np.asarray(made["pixel_values"][0])
+
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        found = list(threads.map(lambda picture: _cut(picture, image_processor), pictures))
+        found = list(threads.map(cut_one, pictures))
     sizes = {one.shape for one in found}
     if len(sizes) > 1:
         raise IncompatibleError(f"the base's image processor gives pictures of {len(sizes)} sizes.")
@@ -73,12 +77,6 @@ def normalised(pixels: Iterable[np.ndarray], image_processor: Any) -> Tensor:
         )
         batch = (batch - mean) / deviation
     return batch
-
-
-def _cut(picture: Picture, image_processor: Any) -> np.ndarray:
-    found = image_processor(images=[open_image(picture)], do_rescale=False, do_normalize=False)
-    pixels: np.ndarray = found["pixel_values"][0]
-    return pixels
 
 
 def _key(digests: Sequence[str], image_processor: Any) -> str:
