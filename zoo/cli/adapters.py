@@ -1,4 +1,4 @@
-"""`zoo list`, `zoo show`, `zoo rm`: what the registry knows. Nothing here needs a model."""
+"""`zoo list`, `show`, `rm` and `zoo registry`: what the registry knows. Nothing here needs a model."""
 
 from __future__ import annotations
 
@@ -236,3 +236,28 @@ def _row(one: ListedRecord, base: str) -> tuple[object, ...]:
     sizes = (cost.trainable_parameters, cost.total_parameters, cost.adapter_bytes)
     last = (one.created, "; ".join(one.flags))
     return (one.name, one.spec.method, one.spec.task, base, *metric, *sizes, *last)
+
+
+@click.group(name="registry")
+def registry_command() -> None:
+    """Maintain registry.json."""
+
+
+@registry_command.command(name="rebuild")
+@registry_option
+def rebuild_command(registry: Registry) -> None:
+    """Make registry.json anew from the zoo.json in each adapter's folder."""
+    count, trouble = registry.rebuild()
+    for line in trouble:
+        click.echo(f"Warning: left out {line}", err=True)
+    click.echo(f"{registry.path}: {count} adapters", err=True)
+
+
+@registry_command.command(name="schema")
+def schema_command() -> None:
+    """The JSON Schema of a record: of zoo.json, of a registry entry, and of --json output."""
+    import msgspec
+
+    from zoo.registry.schema import AdapterRecord
+
+    print_json(msgspec.json.schema(AdapterRecord))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import click
 
-from zoo.cli.doctor_checks.look import examine
+from zoo.cli.doctor_checks import adapters, bases, environment, housekeeping
+from zoo.cli.doctor_checks.environment import Facts
 from zoo.cli.output import json_option, print_checks, print_facts, print_json, registry_option
 from zoo.errors import IncompatibleError
+from zoo.plugins import manager
 from zoo.registry.store import Registry
-from zoo.runtime.checks import failures
-from zoo.runtime.console import StderrReport
+from zoo.runtime.checks import FAILED, CheckResult, failures
+from zoo.runtime.console import Report, StderrReport
 
 _BYTES = "_bytes"
 _UNITS = (("GB", 1e9), ("MB", 1e6))
@@ -44,3 +49,49 @@ def _fact(name: str, value: str | int) -> tuple[str, object]:
         return name, value
     unit, size = next(((unit, size) for unit, size in _UNITS if value >= size), ("kB", 1e3))
     return name.removesuffix(_BYTES), f"{value / size:,.1f} {unit}"
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    facts: Facts
+    """Of the machine. What is counted in bytes has a name that says so."""
+    results: list[CheckResult]
+    """What does not work first."""
+
+
+def examine(registry: Registry, report: Report | None = None, *, fast: bool = False) -> Diagnosis:
+    """Look at everything, change nothing, and survive whatever is found.
+
+    Args:
+        fast: no hash is taken, no card read, torch is not started and the Hub is not asked.
+    """
+    report = report or Report()
+    probe = None if fast else environment.probe()
+    facts = environment.machine()
+    hub = environment.hub(ask=not fast)
+    results = [*_broken_plugins()]
+    records, steps = housekeeping.read_all(registry)
+    results += steps
+    results += adapters.missing_plugins(records)
+    results += adapters.adapters(registry, records, report, fast=fast)
+    if not fast:
+        results += adapters.cards(registry, records)
+    ask_hub = hub.get("hub") == "reachable"
+    results += bases.bases(registry, records, report, fast=fast, ask_hub=ask_hub)
+    results += housekeeping.leftovers(registry)
+    if probe is not None:
+        found, trouble = environment.answer(probe)
+        facts |= found
+        results += trouble
+    facts |= {"adapters": len(records), **environment.room(registry), **hub}
+    results += environment.shortcomings(facts)
+    return Diagnosis(facts, sorted(results, key=lambda one: one.status != FAILED))
+
+
+def _broken_plugins() -> Iterator[CheckResult]:
+    for kind in manager.KINDS:
+        for plugin, _, error in manager.load_all(kind):
+            if error is not None:
+                package = plugin.distribution.partition(" ")[0]
+                fix = error.hint or f"pip install --upgrade {package}, or pip uninstall {package}"
+                yield CheckResult(plugin.module, FAILED, str(error), fix)

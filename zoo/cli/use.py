@@ -1,4 +1,4 @@
-"""`zoo predict` and `zoo evaluate`: put an adapter to work."""
+"""`zoo predict`, `zoo evaluate` and `zoo merge`: put an adapter to work."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from zoo.cli.options import base_options, column_options
 from zoo.cli.output import (
     json_option,
     number,
+    print_facts,
     print_json,
     print_metrics,
     print_table,
@@ -186,3 +187,30 @@ def _read_inputs(task: Task, file: str, columns: Sequence[str]) -> list[Any]:
     if not inputs:
         raise DataError(f"{file} holds no text.")
     return inputs
+
+
+@click.command(name="merge")
+@click.argument("name")
+@click.option("-o", "--output", required=True, metavar="FOLDER", help="Where the model goes: a new folder.")
+@click.option(
+    "--dtype", metavar="float32|float16|bfloat16", help="Type of the saved weights. Default: the base's own."
+)
+@base_options
+@registry_option
+@json_option
+def merge_command(registry: Registry, name: str, output: str, as_json: bool, **settings: Any) -> None:
+    """Write the adapter NAME and its base as one model that transformers loads by itself.
+
+    It is read back and must give the adapter's own outputs on a few inputs, or it is not kept.
+    """
+    registry.locate(name)
+
+    from zoo.adapters import merge
+
+    merged = merge.merge(name, registry, Path(output), StderrReport(), **settings)
+    facts: dict[str, object] = {"folder": str(merged.folder), "dtype": merged.dtype}
+    differences = {"largest_difference": merged.difference, "largest_output": merged.scale}
+    if as_json:
+        print_json(facts | differences)
+    else:
+        print_facts([*facts.items(), *((name, f"{value:.3g}") for name, value in differences.items())])

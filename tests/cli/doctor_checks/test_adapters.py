@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from tests.sound import HEAD, LORA, add_sound, local_base, save_tensors
+from zoo.cli.doctor import examine
 from zoo.cli.doctor_checks import environment
-from zoo.cli.doctor_checks.look import examine
 from zoo.models.fingerprint import file_ids
 from zoo.registry.schema import UNKNOWN, BaseId
 from zoo.registry.store import Registry

@@ -18,7 +18,7 @@ import pytest
 
 from tests.conftest import Result
 from tests.sound import add_sound, local_base
-from zoo.cli.doctor_checks.look import examine
+from zoo.cli.doctor import examine
 from zoo.plugins import manager
 from zoo.plugins.run import RunConfig
 from zoo.registry.schema import SCHEMA, AdapterSpec, HubId

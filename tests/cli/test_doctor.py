@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import Result, run_process
 from tests.sound import add_sound, local_base
-from zoo.cli.doctor_checks.look import examine
+from zoo.cli.doctor import examine
 from zoo.plugins import manager
 from zoo.plugins.manager import Plugin
 from zoo.registry.store import Registry
@@ -111,7 +111,7 @@ def test_the_process_itself_never_imports_torch(registry: Registry, tiny_bert: P
     code = f"""
 import sys
 from pathlib import Path
-from zoo.cli.doctor_checks.look import examine
+from zoo.cli.doctor import examine
 from zoo.registry.store import Registry
 
 assert examine(Registry(Path({str(registry.path)!r})), fast=True).results == []
