@@ -32,19 +32,13 @@ _DISTRIBUTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def method_of(record: AdapterRecord) -> Method:
-    """
-    Raises:
-        NotFoundError: nobody recorded it, or its plugin is not installed.
-    """
+    """Raises NotFoundError: nobody recorded it, or its plugin is not installed."""
     _check_installed("method", record.spec.method, record)
     return manager.load_method(record.spec.method)
 
 
 def task_of(record: AdapterRecord) -> Task:
-    """
-    Raises:
-        NotFoundError: nobody recorded it, or its plugin is not installed.
-    """
+    """Raises NotFoundError: nobody recorded it, or its plugin is not installed."""
     _check_installed("task", record.spec.task, record)
     return manager.load_task(record.spec.task)
 

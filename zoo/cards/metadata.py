@@ -111,10 +111,7 @@ def split(text: str) -> tuple[str | None, str]:
 
 
 def parse(text: str) -> dict[str, Any]:
-    """
-    Raises:
-        ValueError: it is not YAML, names a key twice, or holds no mapping.
-    """
+    """Raises ValueError: it is not YAML, names a key twice, or holds no mapping."""
     import yaml
 
     class Loader(yaml.SafeLoader):

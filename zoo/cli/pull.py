@@ -104,10 +104,7 @@ def _print(record: AdapterRecord, is_new: bool, registry: Registry, as_json: boo
 
 
 def _verify(record: AdapterRecord, is_new: bool, registry: Registry, report: Report) -> None:
-    """
-    Raises:
-        IncompatibleError: the adapter does not do what its probe says. It stays.
-    """
+    """Raises IncompatibleError: the adapter does not do what its probe says. It stays."""
     if not is_new:
         return
     from zoo.hub.pull import verify_locally

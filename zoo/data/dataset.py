@@ -112,10 +112,7 @@ def _read(task: Task, data: Resolved, columns: dict[str, str], report: Report) -
 
 
 def check_roles(task: Task, columns: dict[str, str]) -> None:
-    """
-    Raises:
-        UsageError: a role that the task does not have.
-    """
+    """Raises UsageError: a role that the task does not have."""
     unknown = sorted(set(columns) - set(task.columns))
     if unknown:
         raise UsageError(

@@ -80,10 +80,7 @@ def columns_of(frame: DataFrame, wanted: Mapping[str, str], location: str) -> Da
 
 
 def check_columns(columns: Iterable[object], wanted: Mapping[str, str], location: str) -> None:
-    """
-    Raises:
-        DataError: one of the `wanted` is not there; the message lists those that are.
-    """
+    """Raises DataError: one of the `wanted` is not there; the message lists those that are."""
     has = list(map(str, columns))
     for role, column in wanted.items():
         if column not in has:

@@ -56,10 +56,7 @@ class Staged:
         return {path.name: path.stat().st_size for path in sorted(self.folder.iterdir())}
 
     def check(self) -> None:
-        """
-        Raises:
-            IncompatibleError: a check failed; all that did are named.
-        """
+        """Raises IncompatibleError: a check failed; all that did are named."""
         if failed := failures(self.checks):
             details = clean(redact(" ".join(f"{one.name}: {one.detail}." for one in failed)))
             raise IncompatibleError(f"'{self.record.name}' cannot be published. {details}", failed[0].fix)

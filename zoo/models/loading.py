@@ -43,10 +43,7 @@ def load_tokenizer(folder: Path) -> Any:
 
 
 def load_config(folder: Path, **settings: Any) -> Any:
-    """
-    Raises:
-        IncompatibleError: transformers does not know the model type.
-    """
+    """Raises IncompatibleError: transformers does not know the model type."""
     from transformers import AutoConfig
 
     try:

@@ -120,10 +120,7 @@ def load_all(kind: str) -> Iterator[tuple[Plugin, Any, PluginError | None]]:
 
 
 def load_module(plugin: Plugin) -> ModuleType:
-    """
-    Raises:
-        PluginError: it does not import, or two distributions claim its name.
-    """
+    """Raises PluginError: it does not import, or two distributions claim its name."""
     if plugin.claimed_by:
         # whichever were used, somebody would get an adapter by a method that they did not mean
         others = [_package(one) for one in plugin.claimed_by if _package(one) != _OWN]

@@ -116,10 +116,7 @@ class Registry:
         return [_decode(name, adapters[name], AdapterRecord) for name in names if name in adapters]
 
     def get(self, name: str) -> AdapterRecord:
-        """
-        Raises:
-            NotFoundError: no adapter has that name.
-        """
+        """Raises NotFoundError: no adapter has that name."""
         adapters = self._read().adapters
         _check_has(adapters, name)
         return _decode(name, adapters[name], AdapterRecord)

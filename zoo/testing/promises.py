@@ -48,9 +48,6 @@ def broken(results: Iterable[CheckResult]) -> list[tuple[str, str]]:
 
 
 def expect(kept: bool, otherwise: str) -> None:
-    """
-    Raises:
-        BrokenError: with `otherwise`, what happened.
-    """
+    """Raises BrokenError: with `otherwise`, what happened."""
     if not kept:
         raise BrokenError(otherwise)

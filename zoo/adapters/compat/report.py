@@ -89,10 +89,7 @@ def subject(name: str, registry: Registry) -> Subject:
 
 
 def on_base(one: Subject, reference: str) -> Fit:
-    """
-    Raises:
-        NotFoundError: the base is not here.
-    """
+    """Raises NotFoundError: the base is not here."""
     return _check(one, _folder(_look(reference)), reference, is_own=True)
 
 

@@ -47,10 +47,7 @@ def has_template(folder: Path) -> bool:
 
 
 def check_template(tokenizer: Any) -> None:
-    """
-    Raises:
-        IncompatibleError: there is no chat template, or the tokenizer gives no offsets.
-    """
+    """Raises IncompatibleError: there is no chat template, or the tokenizer gives no offsets."""
     if not tokenizer.chat_template:
         raise IncompatibleError("the base has no chat template.", _ONLY_A_CHAT_MODEL)
     if not tokenizer.is_fast:

@@ -49,10 +49,7 @@ def read_folder(path: Path) -> dict[str, DataFrame] | None:
 
 
 def check_is_data(path: Path) -> None:
-    """
-    Raises:
-        NotFoundError: a folder with neither metadata nor tables.
-    """
+    """Raises NotFoundError: a folder with neither metadata nor tables."""
     if path.is_dir() and not any(file.suffix.lower() in SUFFIXES for file in path.iterdir()):
         raise NotFoundError(
             f"{path} has no {METADATA[0]} or {METADATA[1]} with the captions of its pictures.",

@@ -115,10 +115,7 @@ def _said(error: Exception) -> str:
 
 
 def need_pillow() -> None:
-    """
-    Raises:
-        ZooError: it is not installed.
-    """
+    """Raises ZooError: it is not installed."""
     try:
         import PIL.Image  # noqa: F401
     except ImportError as error:
