@@ -7,13 +7,25 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Any
 
-from zoo.cards.licences import LICENCES
 from zoo.cards.metadata import BASE_TAG, RECORD_KEYS, dump, parse, split
 from zoo.cards.redact import is_hub_id
 from zoo.cards.render import parts, render
 from zoo.errors import did_you_mean
 from zoo.registry.schema import AdapterRecord
 
+_LICENCE_IDS = """
+apache-2.0 mit openrail openrail++ bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0
+bigcode-openrail-m afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear c-uda cc
+cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0
+cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0
+cdla-sharing-1.0 cdla-permissive-1.0 cdla-permissive-2.0 wtfpl ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 eupl-1.1
+eupl-1.2 agpl-3.0 gfdl gpl gpl-2.0 gpl-3.0 lgpl lgpl-2.1 lgpl-3.0 lgpl-lr isc lppl-1.3c ms-pl mpl-2.0
+odc-by odbl open-mdw osl-3.0 postgresql ofl-1.1 ncsa unlicense zlib pddl h-research intel-research
+apple-ascl apple-amlr deepfloyd-if-license fair-noncommercial-research-license llama2 llama3 llama3.1
+llama3.2 llama3.3 llama4 grok2-community gemma unknown other
+"""
+_LICENCES = frozenset(_LICENCE_IDS.split())
+"""As the Hub calls them."""
 _RELATIONS = ("adapter", "finetune", "merge", "quantized")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*|code|multilingual")
 _PATH = re.compile(r"[./~\\]|[A-Za-z]:|path:|local:|file:")
@@ -113,8 +125,8 @@ def _wrong_values(matter: dict[str, Any]) -> Iterator[str]:
     if not matter.get("license"):
         yield "license is missing."
     for one in _texts(matter.get("license")):
-        if one not in LICENCES:
-            likely = did_you_mean(one.lower().replace(" ", "-"), LICENCES)
+        if one not in _LICENCES:
+            likely = did_you_mean(one.lower().replace(" ", "-"), _LICENCES)
             yield f"license '{one}' is unknown to the Hub.{likely}"
     for one in _texts(matter.get("language")):
         if not _LANGUAGE.fullmatch(one):

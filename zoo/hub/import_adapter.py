@@ -38,13 +38,10 @@ def staging(registry: Registry) -> Iterator[Path]:
     registry.check_writable()
     work = registry.work_folder("")
     work.mkdir(exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="import-", dir=work))
-    try:
-        made = folder / "made"
+    with tempfile.TemporaryDirectory(prefix="import-", dir=work, ignore_cleanup_errors=True) as folder:
+        made = Path(folder) / "made"
         made.mkdir()
         yield made
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def import_folder(
@@ -80,48 +77,47 @@ def import_folder(
         for one in incoming(names):
             check_file(path / one)
             shutil.copyfile(path / one, made / one)
-        if convert:
-            convert_weights(path / PICKLED, made)
-        return register(
-            made,
-            registry,
-            report,
-            name=name or plain_name(path.name),
-            origin=f"path:{path}",
-            asserted=asserted or Asserted(),
-            where=str(path),
-        )
-
-
-def convert_weights(pickled: Path, made: Path) -> None:
-    if (made / WEIGHTS[0]).exists():
-        raise UsageError(f"{pickled.parent} has safetensors weights already.", "leave out --convert-bin")
-    from zoo.security.convert_bin import convert
-
-    convert(pickled, made / WEIGHTS[0])
+        pickled = path / PICKLED if convert else None
+        return register(made, registry, report, str(path), name=name, asserted=asserted, pickled=pickled)
 
 
 def register(
     made: Path,
     registry: Registry,
     report: Report,
-    *,
-    name: str,
-    origin: str,
-    asserted: Asserted,
     where: str,
+    *,
+    name: str | None,
+    asserted: Asserted | None,
+    pickled: Path | None,
     hub: HubId | None = None,
 ) -> AdapterRecord:
     """Check the files in `made`, a folder that `staging` gave, and register it.
 
     Args:
-        where: what the folder is called in messages: where its files came from.
+        where: the folder or the repository that the files came from, for messages and the adapter's name.
+        pickled: weights to convert.
 
     Raises:
         IncompatibleError: a check failed.
     """
-    record = _checked_record(made, report, asserted, where)
-    record = msgspec.structs.replace(record, name=name, origin=origin, hub=hub, files=recorded_files(made))
+    if pickled is not None:
+        if (made / WEIGHTS[0]).exists():
+            raise UsageError(f"{pickled.parent} has safetensors weights already.", "leave out --convert-bin")
+        from zoo.security.convert_bin import convert
+
+        convert(pickled, made / WEIGHTS[0])
+    try:
+        record = _checked_record(made, report, asserted or Asserted())
+    except ZooError as error:
+        raise _as_of(error, made, where) from None
+    record = msgspec.structs.replace(
+        record,
+        name=name or _plain_name(Path(where).name),
+        origin=f"hub:{hub.repo}@{hub.revision}" if hub else f"path:{where}",
+        hub=hub,
+        files=recorded_files(made),
+    )
     for path in made.iterdir():
         path.chmod(0o644)
     return registry.add(record, made)
@@ -132,7 +128,7 @@ def check_new_name(name: str | None, registry: Registry) -> None:
         raise UsageError(f"an adapter is already called '{name}'.", f"--name OTHER, or zoo rm {name}")
 
 
-def plain_name(text: str) -> str:
+def _plain_name(text: str) -> str:
     """An adapter's name made from an untrusted one: `my adapter (final)` -> `my-adapter-final`."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:_LONGEST_NAME].rstrip("-._")
     try:
@@ -141,16 +137,13 @@ def plain_name(text: str) -> str:
         return f"adapter-{plain}".rstrip("-")
 
 
-def _checked_record(made: Path, report: Report, asserted: Asserted, where: str) -> AdapterRecord:
-    try:
-        for warning in check_incoming(made):
-            report.warn(f"{warning}.")
-        _drop_unknown(made / CONFIG_FILE)
-        own = _own_record(made, report)
-        record = apply_asserted(own, asserted, report) if own else infer_record(made, asserted, report)
-        _check_fit(made, record, asserted, report)
-    except ZooError as error:
-        raise _as_of(error, made, where) from None
+def _checked_record(made: Path, report: Report, asserted: Asserted) -> AdapterRecord:
+    for warning in check_incoming(made):
+        report.warn(f"{warning}.")
+    _drop_unknown(made / CONFIG_FILE)
+    own = _own_record(made, report)
+    record = apply_asserted(own, asserted, report) if own else infer_record(made, asserted, report)
+    _check_fit(made, record, asserted, report)
     return record
 
 

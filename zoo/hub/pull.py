@@ -11,7 +11,7 @@ from zoo.adapters.formats import PICKLED, WEIGHTS, check_has_weights
 from zoo.cards.redact import is_hub_id
 from zoo.errors import IncompatibleError, NotFoundError, UsageError, ZooError
 from zoo.hub.client import client, log_client_warnings, to_zoo_error
-from zoo.hub.import_adapter import check_new_name, convert_weights, plain_name, register, staging
+from zoo.hub.import_adapter import check_new_name, register, staging
 from zoo.hub.infer_record import Asserted
 from zoo.hub.repo import HubFile, find_model
 from zoo.models.fingerprint import LocalWeights
@@ -67,17 +67,10 @@ def pull(
                 raise ZooError(f"{registry.folder} has no room for {total:,} bytes.", "zoo rm NAME")
             for file in wanted:
                 _fetch(repo, commit, file, made)
-            if convert:
-                convert_weights((made / PICKLED).rename(made.parent / PICKLED), made)
+            pickled = (made / PICKLED).rename(made.parent / PICKLED) if convert else None
+            hub = HubId(repo=repo, revision=commit, url=f"{client().endpoint}/{repo}")
             record = register(
-                made,
-                registry,
-                report,
-                name=name or plain_name(repo.rpartition("/")[2]),
-                origin=f"hub:{repo}@{commit}",
-                asserted=asserted or Asserted(),
-                where=repo,
-                hub=HubId(repo=repo, revision=commit, url=f"{client().endpoint}/{repo}"),
+                made, registry, report, repo, name=name, asserted=asserted, pickled=pickled, hub=hub
             )
             return record, True
 

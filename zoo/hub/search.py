@@ -15,7 +15,7 @@ from zoo.plugins import manager
 from zoo.runtime.console import Report
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi, ModelInfo
+    from huggingface_hub import ModelInfo
 
 LIBRARIES = ("adapter-zoo", "peft")
 """Tags that an adapter has whose base nobody asked about: our cards', and those of PEFT's own."""
@@ -67,11 +67,10 @@ def search(
     ours = canonical(base or "")
     names = (ours, *(old for old, new in LEGACY_IDS.items() if new == ours))
     starts = [f"{_ON}{name}" for name in names] if base else LIBRARIES
-    api = client()
     found: dict[str, ModelInfo] = {}
     with log_client_warnings(report):
         for start in starts:
-            for info in _listed(api, [start, *wanted], query, author, limit):
+            for info in _listed([start, *wanted], query, author, limit):
                 found.setdefault(info.id, info)
     known = (frozenset(manager.find("method")), frozenset(manager.find("task")))
     rows = [_row(info, base, *known) for info in found.values()]
@@ -79,12 +78,10 @@ def search(
     return rows[:limit]
 
 
-def _listed(
-    api: HfApi, tags: list[str], query: str | None, author: str | None, limit: int
-) -> list[ModelInfo]:
+def _listed(tags: list[str], query: str | None, author: str | None, limit: int) -> list[ModelInfo]:
     """Page after page, until there are `limit` or no more; the client asks again for one that failed."""
     try:
-        models: Iterable[ModelInfo] = api.list_models(
+        models: Iterable[ModelInfo] = client().list_models(
             filter=tags,
             search=query,
             author=author,
