@@ -25,8 +25,8 @@ from .plugins.method import Method as Method
 from .plugins.params import param as param
 from .plugins.peft_method import TARGETS as TARGETS
 from .plugins.peft_method import PeftMethod as PeftMethod
+from .plugins.peft_method import PromptMethod as PromptMethod
 from .plugins.peft_method import Targets as Targets
-from .plugins.prompt_method import PromptMethod as PromptMethod
 from .plugins.run import Evaluation as Evaluation
 from .plugins.run import Run as Run
 from .plugins.run import TrainResult as TrainResult
