@@ -12,6 +12,7 @@ from zoo.adapters.load import load
 from zoo.errors import UsageError
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
+from zoo.runtime.device import choose_precision
 from zoo.tasks.causal_lm.chat_template import prompt_ids
 from zoo.tasks.causal_lm.conversations import Message
 from zoo.tasks.causal_lm.generation import Sampling, answer, room
@@ -49,7 +50,7 @@ class Chat:
 
         self._loaded = load(name, registry, base, allow_other, report)
         self._asked = base
-        self._precision = self._loaded.precision()
+        self._precision = choose_precision(self._loaded.record.precision)
         self._base: nn.Module | None = None
         self._sampling = sampling
         self._opening: list[Message] = [{"role": "system", "content": system}] if system else []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from zoo.adapters import forward
 from zoo.adapters.load import Adapters, LoadedAdapter, load
 from zoo.data.dataset import read_examples, read_splits
-from zoo.data.files import Division, Example, divide, fingerprint
+from zoo.data.files import Example, divide, fingerprint
 from zoo.data.token_cache import encode
 from zoo.errors import IncompatibleError, NotFoundError
 from zoo.plugins import manager, source
@@ -19,6 +19,7 @@ from zoo.plugins.run import Run
 from zoo.registry.schema import AdapterRecord, Metric
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
+from zoo.runtime.device import choose_precision
 
 if TYPE_CHECKING:
     from zoo.tasks.base import Task
@@ -59,7 +60,8 @@ def evaluate(
     """
     report = report or Report()
     loaded = load(adapter, registry, report=report) if isinstance(adapter, str) else adapter
-    return _measure(loaded, HeldOut(report, data, columns), loaded.precision(precision), report)
+    precision = choose_precision(precision or loaded.record.precision)
+    return _measure(loaded, HeldOut(report, data, columns), precision, report)
 
 
 def evaluate_all(
@@ -78,15 +80,14 @@ def evaluate_all(
     Raises:
         ZooError: what `load` and `evaluate` raise, before the first is measured wherever it can be known.
     """
-    from zoo.runtime.device import choose_precision
-
     report = report or Report()
     adapters = Adapters(names, registry, base, allow_other, report)
     held_out = HeldOut(report, data, columns)
     settled = {}
-    for name, record, task in adapters:
+    for name in names:
+        record = adapters[name].record
         settled[name] = choose_precision(precision or record.precision)
-        held_out.rows(record, task)
+        held_out.rows(record, adapters[name].task)
     for name in settled:
         yield name, _measure(adapters.load(name), held_out, settled[name], report)
 
@@ -110,25 +111,6 @@ class HeldOut:
             data, labels = self._data, record.labels
             every = self._once((task.name, *labels), lambda: self._relabelled(data, labels, task))
             return every, every
-        division = self._division(record, task)
-        return division.held_out, division.train
-
-    def encoded(self, loaded: LoadedAdapter) -> Sequence[dict[str, Any]]:
-        """The rows to measure on as the model's inputs, once for adapters that share rows and processor."""
-        rows, _ = self.rows(loaded.record, loaded.task)
-        key = (id(loaded.processor), loaded.max_length, tuple(map(id, rows)))
-        # the processor is kept beside, so that its id stays its own
-        return self._once(
-            key, lambda: (loaded.processor, encode(loaded.task, rows, loaded.processor, loaded.max_length))
-        )[1]
-
-    def _once(self, key: Any, make: Callable[[], T]) -> T:
-        if key not in self._made:
-            self._made[key] = make()
-        made: T = self._made[key]
-        return made
-
-    def _division(self, record: AdapterRecord, task: Task) -> Division:
         if record.data is None:
             raise NotFoundError(
                 f"nobody recorded which rows '{record.name}' was trained and evaluated on.",
@@ -152,7 +134,23 @@ class HeldOut:
             )
         # without a limit the seed chooses nothing
         parts = (*key, spec.limit, spec.eval_limit, spec.seed if spec.limit is not None else None)
-        return self._once(parts, lambda: divide(splits, task.key, spec, eval_data))
+        division = self._once(parts, lambda: divide(splits, task.key, spec, eval_data))
+        return division.held_out, division.train
+
+    def encoded(self, loaded: LoadedAdapter) -> Sequence[dict[str, Any]]:
+        """The rows to measure on as the model's inputs, once for adapters that share rows and processor."""
+        rows, _ = self.rows(loaded.record, loaded.task)
+        key = (id(loaded.processor), loaded.max_length, tuple(map(id, rows)))
+        # the processor is kept beside, so that its id stays its own
+        return self._once(
+            key, lambda: (loaded.processor, encode(loaded.task, rows, loaded.processor, loaded.max_length))
+        )[1]
+
+    def _once(self, key: Any, make: Callable[[], T]) -> T:
+        if key not in self._made:
+            self._made[key] = make()
+        made: T = self._made[key]
+        return made
 
     def _relabelled(self, data: str, labels: Sequence[str], task: Task) -> list[Example]:
         found = source.resolve(data, (), "data", self._report)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,11 +55,6 @@ class CheckedAdapter:
         """The folder of the base's weights: the adapter's own where that is a whole model."""
         return self.folder if self.base is None else self.base.folder
 
-    @property
-    def arithmetic(self) -> str:
-        """`fp32`, or `bf16` where the method has its base in fewer bits: how exact its answers are."""
-        return "bf16" if self.base is not None and self.method.load_options(self.params) else "fp32"
-
 
 @dataclass(frozen=True)
 class LoadedAdapter(CheckedAdapter):
@@ -73,16 +68,6 @@ class LoadedAdapter(CheckedAdapter):
 
         budget = self.config.batch_tokens
         return forward(self.model, encoded, self.task, self.processor, budget, precision, report, title)
-
-    def precision(self, asked: str | None = None) -> str:
-        """`bf16` or `fp32`: what is `asked` for, else that of the training.
-
-        Raises:
-            UsageError: this machine has no bf16.
-        """
-        from zoo.runtime.device import choose_precision
-
-        return choose_precision(asked or self.record.precision)
 
     @property
     def max_length(self) -> int:
@@ -118,10 +103,6 @@ class Adapters:
         self._processors: dict[Hashable, Any] = {}
         located = {name: registry.locate(name) for name in names}
         self._checked = {name: self._check(record, folder) for name, (record, folder) in located.items()}
-
-    def __iter__(self) -> Iterator[tuple[str, AdapterRecord, Task]]:
-        """In the order given, each once."""
-        return iter([(name, one.record, one.task) for name, one in self._checked.items()])
 
     def __getitem__(self, name: str) -> CheckedAdapter:
         return self._checked[name]

@@ -79,7 +79,9 @@ def _results(
     with _checking("probe", IncompatibleError):
         probe = probing.read(folder)
     one = adapters[name]
-    record, task, tolerance = one.record, one.task, TOLERANCES[one.arithmetic]
+    record, task = one.record, one.task
+    is_quantised = one.base is not None and bool(one.method.load_options(one.params))
+    tolerance = TOLERANCES["bf16" if is_quantised else "fp32"]
     examples = probe.examples if probe else None
     _, inputs = probing.batches(task, adapters.processor(name), one.config.max_length, examples)
     yield _on_probe(probe, inputs, tolerance)

@@ -75,15 +75,7 @@ def attend(
     ):
         # the wrapper decides by its own rules when the mask is None
         result: tuple[Tensor, None] = sdpa_attention_forward(
-            module,
-            query,
-            key,
-            value,
-            attention_mask,
-            dropout=dropout,
-            scaling=scaling,
-            is_causal=is_causal,
-            **extras,
+            module, query, key, value, attention_mask, dropout, scaling, is_causal, **extras
         )
         return result
     if attention_mask is None and causal and queries > 1:
