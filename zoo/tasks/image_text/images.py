@@ -32,7 +32,7 @@ def open_image(picture: Picture) -> Image:
     Raises:
         OSError: it cannot be opened; the message says why.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         opened = Image.open(picture if isinstance(picture, str) else io.BytesIO(picture))
@@ -44,8 +44,10 @@ def open_image(picture: Picture) -> Image:
         return image.convert("RGB")
     except FileNotFoundError:
         raise OSError("there is no such file") from None
+    except UnidentifiedImageError as error:
+        raise OSError("Pillow does not know its format") from error
     except Exception as error:  # the decoders of thirty formats raise many kinds
-        raise OSError(_said(error)) from error
+        raise OSError(" ".join(str(error).split()) or type(error).__name__) from error
 
 
 def made(seed: int) -> bytes:
@@ -104,14 +106,6 @@ def _eight_bits(image: Image) -> Image:
     if image.mode == "F" or pixels.min() < 0 or pixels.max() > _FULL_16_BITS:
         raise ValueError(f"pixels of mode {image.mode}, whose range is unknown")
     return Image.fromarray(np.rint(pixels / (_FULL_16_BITS / 255)).astype(np.uint8))
-
-
-def _said(error: Exception) -> str:
-    from PIL import UnidentifiedImageError
-
-    if isinstance(error, UnidentifiedImageError):
-        return "Pillow does not know its format"
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def need_pillow() -> None:
