@@ -69,8 +69,8 @@ def render(record: AdapterRecord, repo: str | None = None, licence: str | None =
         repo: the id under which it is on the Hub, or will be: what the snippets open. None is the folder.
         licence: an id of the Hub; None is the base's own.
     """
-    task, task_module = _plugin("task", record.spec.task)
-    method, method_module = _plugin("method", record.spec.method)
+    task, task_module = plugin("task", record.spec.task)
+    method, method_module = plugin("method", record.spec.method)
     modules = [module for module in (task_module, method_module) if module is not None]
     python = usage(public(record) if repo else record, task, method, repo)
     return card(record, python, *modules, task=task, method=method, repo=repo, licence=licence)
@@ -104,7 +104,7 @@ def card(
     return "\n\n".join([head, BEGIN, *sections, END]) + "\n"
 
 
-def _plugin(kind: str, name: str) -> tuple[Any, ModuleType | None]:
+def plugin(kind: str, name: str) -> tuple[Any, ModuleType | None]:
     """What a plugin makes, and its module; neither where it is not installed or is broken."""
     try:
         return manager.load(kind, name), manager.load_module(manager.find(kind)[name])

@@ -13,9 +13,8 @@ import click
 from zoo.cli.output import json_option, number, print_facts, print_json, print_rows, registry_option
 from zoo.errors import OptionError, UsageError, ZooError
 from zoo.plugins.params import split_pairs
-from zoo.registry.durable import without_gc
 from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId, ListedRecord
-from zoo.registry.store import Registry
+from zoo.registry.store import Registry, without_gc
 from zoo.runtime.console import clock
 
 _SORTS = {

@@ -154,11 +154,8 @@ def retrying(
 
 def status_of(error: BaseException) -> int | None:
     """The HTTP status behind an exception of the client, however deep."""
-    for one in _causes(error):
-        status = getattr(getattr(one, "response", None), "status_code", None)
-        if isinstance(status, int):
-            return status
-    return None
+    found = (getattr(getattr(one, "response", None), "status_code", None) for one in _causes(error))
+    return next((status for status in found if isinstance(status, int)), None)
 
 
 def was_refused(error: BaseException) -> bool:
@@ -208,17 +205,14 @@ def _wait(error: BaseException, attempt: int) -> float | None:
 
 def _retry_after(error: BaseException) -> float | None:
     """Seconds, or a date: both forms are allowed."""
-    for one in _causes(error):
-        headers: Any = getattr(getattr(one, "response", None), "headers", {})
-        if not (value := str(headers.get("Retry-After", ""))):
-            continue
-        try:
-            if value.isdigit():
-                return float(value)
-            return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-        except ValueError:
-            return None
-    return None
+    headers = (getattr(getattr(one, "response", None), "headers", {}) for one in _causes(error))
+    value = next((str(one["Retry-After"]) for one in headers if "Retry-After" in one), "")
+    try:
+        if value.isdigit():
+            return float(value)
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None
 
 
 def _is_cut(error: BaseException) -> bool:

@@ -6,17 +6,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import msgspec
 
 from zoo.cards.redact import is_hub_id
-from zoo.errors import PluginError, UsageError, ZooError
+from zoo.cards.render import plugin
+from zoo.errors import UsageError, ZooError
 from zoo.hub.stage import PublishOptions, Staged, stage
 from zoo.hub.upload import Upload, account
 from zoo.plugins import manager
-from zoo.registry.schema import AdapterRecord, HubId
+from zoo.registry.schema import HubId
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
 
@@ -59,7 +58,10 @@ def send(
     """
     staged.check()
     upload = Upload(options, report)
-    made = manager.manager(*_modules(staged.record))
+    spec = staged.record.spec
+    # the plugins that made it may publish it in their own way; they need not be installed here
+    modules = [plugin(kind, name)[1] for kind, name in (("task", spec.task), ("method", spec.method))]
+    made = manager.manager(*filter(None, modules))
     made.register(upload)
     url = made.hook.zoo_publish(record=staged.record, folder=staged.folder, repo=repo)
     place = upload.place or HubId(repo=repo, revision="", url=url)
@@ -86,14 +88,3 @@ def _repository(asked: str, report: Report, trial: bool) -> str:
             "zoo publish NAME OWNER/OTHER",
         )
     return asked
-
-
-def _modules(record: AdapterRecord) -> list[ModuleType]:
-    """The plugins that made it may publish it in their own way; they need not be installed here."""
-    found: list[Any] = []
-    for kind, name in (("task", record.spec.task), ("method", record.spec.method)):
-        try:
-            found.append(manager.load_module(manager.find(kind)[name]))
-        except (KeyError, PluginError):
-            continue
-    return found

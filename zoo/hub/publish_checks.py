@@ -44,13 +44,9 @@ def check_base(record: AdapterRecord, asserted: str | None, report: Report) -> t
     base, ask = record.base, f"zoo publish {record.name} --base-id OWNER/NAME"
     name = canonical(asserted or base.id)
     if not is_hub_id(name):
-        detail = (
-            f"'{asserted}' is no id of the Hub"
-            if asserted
-            else "nobody recorded it"
-            if base.id == UNKNOWN
-            else f"'{base.id}' is on this machine only"
-        )
+        detail = "nobody recorded it" if base.id == UNKNOWN else f"'{base.id}' is on this machine only"
+        if asserted:
+            detail = f"'{asserted}' is no id of the Hub"
         return base, CheckResult("base", FAILED, detail, ask)
     same = name.lower() == canonical(base.id).lower()
     revision = base.revision if same else None

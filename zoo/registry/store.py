@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -12,7 +13,6 @@ from typing import Any, TypeVar
 import msgspec
 
 from zoo.errors import LockedError, NotFoundError, RegistryError, UsageError, ZooError, did_you_mean
-from zoo.registry import durable
 from zoo.registry.schema import SCHEMA, AdapterRecord, BaseId, ListedRecord
 
 FILE = "registry.json"
@@ -69,6 +69,18 @@ def check_name(name: str) -> str:
     return name
 
 
+@contextmanager
+def without_gc() -> Iterator[None]:
+    """Decoding only makes objects that live: collecting garbage meanwhile doubles the time for thousands."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 class Registry:
     """The adapters of one registry.json.
 
@@ -86,7 +98,7 @@ class Registry:
         Raises:
             RegistryError: the file is damaged, holds git conflicts, or is of a newer schema.
         """
-        with durable.without_gc():
+        with without_gc():
             return dict(self.each())
 
     def each(self) -> Iterator[tuple[str, AdapterRecord]]:
@@ -169,12 +181,12 @@ class Registry:
         with self._writing():
             found = self._read()
             record = msgspec.structs.replace(record, name=self.free_name(record.name))
-            durable.write(made / RECORD_FILE, dump(record))
+            _write_file(made / RECORD_FILE, dump(record))
             target = self.adapter_folder(record.name)
             found.adapters[record.name] = _raw(record)
             os.replace(made, target)
             try:
-                durable.sync(self.folder)
+                _sync(self.folder)
                 self._write(found)
             except BaseException:
                 if record.name not in self:
@@ -191,7 +203,7 @@ class Registry:
         with self._writing():
             found = self._read()
             _check_has(found.adapters, record.name)
-            durable.write(self.adapter_folder(record.name) / RECORD_FILE, dump(record))
+            _write_file(self.adapter_folder(record.name) / RECORD_FILE, dump(record))
             found.adapters[record.name] = _raw(record)
             self._write(found)
 
@@ -260,7 +272,7 @@ class Registry:
         return found
 
     def _write(self, found: _File) -> None:
-        durable.write(self.path, dump({"schema": SCHEMA, "adapters": dict(sorted(found.adapters.items()))}))
+        _write_file(self.path, dump({"schema": SCHEMA, "adapters": dict(sorted(found.adapters.items()))}))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -318,6 +330,31 @@ def _decode(name: str, raw: bytes | msgspec.Raw, form: type[_T]) -> _T:
     if getattr(record, "schema", SCHEMA) > SCHEMA:
         _refuse_newer(raw, f"the record of '{name}'")
     return record
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    """Leave the old file or the new one after any crash: write beside, sync, rename, sync the folder."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 class _Schema(msgspec.Struct):

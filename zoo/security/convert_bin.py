@@ -9,6 +9,7 @@ import site
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,17 +103,14 @@ def _called(source: Path) -> str | None:
     import pickletools
 
     texts: list[str] = []
-    with source.open("rb") as file:
-        try:
-            for operation, argument, _ in pickletools.genops(file):
-                if operation.name == "GLOBAL":
-                    return str(argument).replace(" ", ".")
-                if operation.name == "STACK_GLOBAL":
-                    return ".".join(texts[-2:])
-                if isinstance(argument, str):
-                    texts.append(argument)
-        except ValueError:
-            return None
+    with source.open("rb") as file, suppress(ValueError):
+        for operation, argument, _ in pickletools.genops(file):
+            if operation.name == "GLOBAL":
+                return str(argument).replace(" ", ".")
+            if operation.name == "STACK_GLOBAL":
+                return ".".join(texts[-2:])
+            if isinstance(argument, str):
+                texts.append(argument)
     return None
 
 
