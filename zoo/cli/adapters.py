@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from zoo.cli.output import json_option, number, print_facts, print_json, print_rows, registry_option
+from zoo.cli.common import json_option, number, print_facts, print_json, print_rows, registry_option
 from zoo.errors import OptionError, UsageError, ZooError
 from zoo.plugins.params import split_pairs
 from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId, ListedRecord

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from zoo.cli.output import json_option, print_json, printable, registry_option
+from zoo.cli.common import json_option, print_json, printable, registry_option
 from zoo.errors import UsageError
 from zoo.registry.store import Registry
 

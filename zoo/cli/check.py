@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 from msgspec.structs import replace
 
-from zoo.cli.options import base_option
-from zoo.cli.output import json_option, print_checks, print_json, registry_option
+from zoo.cli.common import base_option, json_option, print_checks, print_json, registry_option
 from zoo.errors import IncompatibleError
 from zoo.registry.store import Registry
 from zoo.runtime.checks import failures

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import click
 
+from zoo.cli.common import json_option, print_checks, print_facts, print_json, registry_option
 from zoo.cli.doctor_checks import adapters, bases, environment, housekeeping
 from zoo.cli.doctor_checks.environment import Facts
-from zoo.cli.output import json_option, print_checks, print_facts, print_json, registry_option
 from zoo.errors import IncompatibleError
 from zoo.plugins import manager
 from zoo.registry.store import Registry

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.output import json_option, print_checks, print_facts, print_json, print_table
+from zoo.cli.common import json_option, print_checks, print_facts, print_json, print_table
 from zoo.errors import IncompatibleError, NotFoundError, PluginError, UsageError, did_you_mean
 from zoo.plugins import manager
 from zoo.plugins.method import one_line

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from zoo.cli.output import json_option, print_checks, print_facts, print_json, print_rows, registry_option
+from zoo.cli.common import json_option, print_checks, print_facts, print_json, print_rows, registry_option
 from zoo.errors import UsageError
 from zoo.hub.publish import prepared, send
 from zoo.hub.stage import PublishOptions, Staged

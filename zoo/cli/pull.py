@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from zoo.cli.output import json_option, number, print_facts, print_json, print_table, registry_option
+from zoo.cli.common import json_option, number, print_facts, print_json, print_table, registry_option
 from zoo.errors import IncompatibleError
 from zoo.registry.schema import AdapterRecord
 from zoo.registry.store import Registry
