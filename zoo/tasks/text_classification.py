@@ -15,7 +15,7 @@ from zoo.cards.snippets import base_arguments, literal
 from zoo.data.columns import LABEL, recognise
 from zoo.data.files import CLASS_NAMES, Example, columns_of
 from zoo.errors import DataError, UsageError
-from zoo.models.base_kind import IMAGE, IMAGE_TEXT, kind_of
+from zoo.models.families import IMAGE, IMAGE_TEXT, kind_of
 from zoo.models.loading import check_missing, load_config, load_tokenizer
 from zoo.runtime.checks import some
 from zoo.tasks.base import Task

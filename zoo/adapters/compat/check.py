@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-from zoo.adapters.compat.adapter_shapes import Adapter, read_adapter
 from zoo.adapters.compat.base_shapes import Base, Shape, Sides, depths_of, layer_of, read_base, stack_of
 from zoo.adapters.compat.peft_shapes import (
     IN,
@@ -18,13 +17,13 @@ from zoo.adapters.compat.peft_shapes import (
     OUT,
     ROWS,
     SUM,
-    Pin,
     pins,
     sort_tensors,
     unchecked,
 )
 from zoo.adapters.compat.target_modules import names_of_targets, targeted
 from zoo.adapters.find_base import compare_weights
+from zoo.adapters.formats import Adapter, read_adapter
 from zoo.adapters.integrity import missing_head
 from zoo.models.families import BODIES, family
 from zoo.models.fingerprint import LocalWeights
@@ -178,8 +177,8 @@ class Compatibility:
         else:
             sides = base.sides(there) or Sides(None, width, _width_within(base, there) or width)
         self._touched.append(there)
-        for pin in pins(parameters, self._config):
-            self._compare_pin(pin, f"{module}.{pin.tensor}", sides)
+        for side, size, name in pins(parameters, self._config):
+            self._compare_side(side, size, sides, f"{module}.{name}")
         for name in unchecked(parameters):
             remark = f"the shape of {named(name)} was not checked"
             if remark not in self.remarks:
@@ -187,26 +186,26 @@ class Compatibility:
         if width and (prompt := parameters.get("adaption_prompt")):
             self._size("hidden", prompt[-1], width, f"{module}.adaption_prompt")
 
-    def _compare_pin(self, pin: Pin, tensor: str, sides: Sides) -> None:
+    def _compare_side(self, side: str, size: int, sides: Sides, tensor: str) -> None:
         inward, outward, word = sides.inward, sides.outward, self._base.word
-        if pin.size < 0:
+        if size < 0:
             self._size("shape", "of another kind", "what peft writes", tensor)
-        elif pin.side in (IN, OUT):
-            wanted = inward if pin.side == IN else outward
+        elif side in (IN, OUT):
+            wanted = inward if side == IN else outward
             if wanted is not None:
-                self._size(word(wanted) or pin.side, pin.size, wanted, tensor)
-        elif pin.side == NUMBERS:
-            if sides.numbers is not None and sides.numbers < pin.size:
-                self._size("numbers in the matrix", f"at least {pin.size:,}", f"{sides.numbers:,}", tensor)
-        elif pin.side == ROWS:
-            if inward is not None and inward < pin.size:  # of an embedding: the tokens that go in
-                self._size("vocab", f"at least {pin.size}", inward, tensor)
+                self._size(word(wanted) or side, size, wanted, tensor)
+        elif side == NUMBERS:
+            if sides.numbers is not None and sides.numbers < size:
+                self._size("numbers in the matrix", f"at least {size:,}", f"{sides.numbers:,}", tensor)
+        elif side == ROWS:
+            if inward is not None and inward < size:  # of an embedding: the tokens that go in
+                self._size("vocab", f"at least {size}", inward, tensor)
         elif inward is not None and outward is not None:
-            if pin.side == SUM:
-                self._size(SUM, pin.size, inward + outward, tensor)
+            if side == SUM:
+                self._size(SUM, size, inward + outward, tensor)
             else:
                 wanted = min(inward, outward)
-                self._size(word(wanted) or pin.side, pin.size, wanted, tensor)
+                self._size(word(wanted) or side, size, wanted, tensor)
 
     def _compare_tensor(self, name: str, shape: Shape) -> None:
         """A tensor that takes the place of the base's own, or of a head that the base does not have."""
@@ -329,9 +328,9 @@ class Compatibility:
                 or module.rpartition(".")[2] not in _READ_HIDDEN
             ):
                 continue
-            for pin in pins(parameters, self._config):
-                if pin.side == IN:
-                    self._size("hidden", pin.size, hidden, f"{module}.{pin.tensor}")
+            for side, size, name in pins(parameters, self._config):
+                if side == IN:
+                    self._size("hidden", size, hidden, f"{module}.{name}")
         self._compare_common()
         self._conclude()
         self.unknown.append(f"the weights of this {named(base.model_type)} are not here, only its config")

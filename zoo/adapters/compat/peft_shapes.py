@@ -25,13 +25,6 @@ ROWS = "rows"
 """At least so many tokens in the embedding."""
 
 
-@dataclass(frozen=True)
-class Pin:
-    side: str
-    size: int
-    tensor: str
-
-
 @dataclass
 class Parts:
     """An adapter's tensors, sorted by what they are."""
@@ -87,16 +80,16 @@ def _is_mark(part: str) -> bool:
     return part in _RULES or part in _COMMON or part in _MUTE or part.startswith(_KINDS)
 
 
-def pins(parameters: Mapping[str, Shape], config: Config) -> Iterator[Pin]:
-    """What the parameters of one module say of its two sides."""
+def pins(parameters: Mapping[str, Shape], config: Config) -> Iterator[tuple[str, int, str]]:
+    """What the parameters of one module say of its two sides: (side, size, parameter)."""
     for name, shape in parameters.items():
         rule = _RULES.get(name) or _RULES.get(name.partition(".")[0])
         if rule is not None:
             try:
                 for side, size in rule(shape, config):
-                    yield Pin(side, size, name)
+                    yield side, size, name
             except (IndexError, TypeError, ValueError):  # not of the shape that peft writes
-                yield Pin(SUM, -1, name)
+                yield SUM, -1, name
     yield from _kronecker(parameters)
 
 
@@ -109,7 +102,7 @@ def unchecked(parameters: Mapping[str, Shape]) -> list[str]:
     ]
 
 
-def _kronecker(parameters: Mapping[str, Shape]) -> Iterator[Pin]:
+def _kronecker(parameters: Mapping[str, Shape]) -> Iterator[tuple[str, int, str]]:
     """LoKr: the sides of the module are the products of those of two factors, whole or in two parts."""
     factors = []
     for name in ("lokr_w1", "lokr_w2"):
@@ -123,8 +116,8 @@ def _kronecker(parameters: Mapping[str, Shape]) -> Iterator[Pin]:
                 factors.append((a[0], b[1]))
     if len(factors) == 2 and all(len(one) == 2 for one in factors):
         (out_1, in_1), (out_2, in_2) = factors
-        yield Pin(OUT, out_1 * out_2, "lokr_w1")
-        yield Pin(IN, in_1 * in_2, "lokr_w1")
+        yield OUT, out_1 * out_2, "lokr_w1"
+        yield IN, in_1 * in_2, "lokr_w1"
 
 
 Sizes = Iterator[tuple[str, int]]

@@ -9,8 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from zoo.adapters import find_base
-from zoo.adapters.compat.adapter_shapes import read_adapter
 from zoo.adapters.compat.check import CANNOT_TELL, DOES_NOT_FIT, EXACT, FITS, check
+from zoo.adapters.formats import read_adapter
 from zoo.errors import IncompatibleError, NotFoundError, ZooError
 from zoo.plugins import manager
 from zoo.plugins.source import Resolved

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.cards.snippets import base_arguments, literal
 from zoo.data.files import Example
 from zoo.errors import DataError
-from zoo.models.base_kind import kind_of
+from zoo.models.families import kind_of
 from zoo.models.loading import load_tokenizer
 from zoo.tasks.base import Task
 from zoo.tasks.causal_lm.chat_template import IGNORED, check_template, encode, fit, has_template, prompt_ids
