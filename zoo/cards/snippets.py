@@ -73,9 +73,8 @@ def at_once(record: AdapterRecord, task: Task | None, repo: str | None = None) -
         return None
     name = AUTO_CLASSES[task.peft_type]
     labels = f", num_labels={len(record.labels)}" if record.labels else ""
-    return (
-        f"from peft import {name}\n\nmodel = {name}.from_pretrained({literal(repo or record.name)}{labels})"
-    )
+    folder = literal(repo or record.name)
+    return f"from peft import {name}\n\nmodel = {name}.from_pretrained({folder}{labels})"
 
 
 def _unknown(record: AdapterRecord) -> str:

@@ -137,10 +137,8 @@ def _base(
     given = config.get("base_model_name_or_path")
     told = clean(given).strip() if isinstance(given, str) else ""
     revision = config.get("revision")
-    if not _is_id(told):
-        cached = _CACHED.search(told)
-        if cached:
-            told, revision = f"{cached[1]}/{cached[2]}", cached[3]
+    if not _is_id(told) and (cached := _CACHED.search(told)):
+        told, revision = f"{cached[1]}/{cached[2]}", cached[3]
     if not _is_id(told):
         from_card, at = _card_base(folder)
         if from_card is None:

@@ -152,9 +152,7 @@ def _fetch(repo: str, commit: str, file: HubFile, made: Path) -> None:
             raise IncompatibleError(f"{repo}: {file.name} has not the announced size.", again) from error
         raise to_zoo_error(repo, error) from error
     path = Path(fetched)
-    if path.stat().st_size != file.size:
-        found = f"{path.stat().st_size:,} bytes; {file.size:,} were announced"
-        raise IncompatibleError(f"{repo}: {file.name} has {found}.", again)
     if not file.is_same(path):
-        raise IncompatibleError(f"{repo}: {file.name} has not the announced hash.", again)
+        what = "hash" if path.stat().st_size == file.size else "size"
+        raise IncompatibleError(f"{repo}: {file.name} has not the announced {what}.", again)
     path.rename(made / file.name)

@@ -57,11 +57,7 @@ class HubModel:
 
 
 def model_at(repo: str, revision: str | None = None) -> HubModel:
-    """A repository at a revision, its default branch where that is None.
-
-    Raises:
-        Exception: the client's own.
-    """
+    """A repository at a revision, its default branch where that is None; exceptions are the client's own."""
     info = client().model_info(repo, revision=revision, files_metadata=True, timeout=HUB_TIMEOUT)
     files = {
         one.rfilename: HubFile(one.rfilename, one.size or 0, one.lfs.sha256 if one.lfs else None, one.blob_id)

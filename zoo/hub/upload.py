@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,33 +71,29 @@ class Upload:
             main, self._made = remote.create(private=not options.public), True
         self._check_visibility(main)
         there = main if self._branch == _MAIN else remote.branch(self._branch, main)
-        recorded = remote.recorded(there)
-        stale = [name for name in recorded if name in there.files and name not in self._files]
-        if self._is_whole(there, stale):
+        self._head, recorded = there.commit, remote.recorded(there)
+        self._stale = [name for name in recorded if name in there.files and name not in self._files]
+        if self._is_whole(there):
             return self._at(there.commit)
-        before = remote.pull_requests() if options.create_pr else {}
-        for number, proposed in before.items():
-            if self._is_whole(remote.model(proposed), stale):
+        self._before = remote.pull_requests() if options.create_pr else {}
+        for number, proposed in self._before.items():
+            if self._is_whole(remote.model(proposed)):
                 return self._at(proposed, number)
-        place = self._commit(record, there.commit, stale, before)
+        place = self._commit(record)
         self.changed = True
         return place
 
-    def _commit(
-        self, record: AdapterRecord, head: str | None, stale: list[str], before: Mapping[int, str]
-    ) -> HubId:
+    def _commit(self, record: AdapterRecord) -> HubId:
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         repo, pr = self._remote.repo, self._options.create_pr
         additions = [CommitOperationAdd(name, path) for name, path in self._files.items()]
-        operations: list[Any] = [*additions, *map(CommitOperationDelete, stale)]
-        if stale:
-            self._report.say(f"deleted, because this version has none: {', '.join(stale)}")
+        operations: list[Any] = [*additions, *map(CommitOperationDelete, self._stale)]
+        if self._stale:
+            self._report.say(f"deleted, because this version has none: {', '.join(self._stale)}")
         # the client tries each file again by itself
         client().preupload_lfs_files(repo, additions, revision=self._branch, create_pr=pr, free_memory=False)
         message = self._options.message or f"Publish {record.name} with adapter-zoo {__version__}"
-
-        landed = partial(self._landed, head, stale, before)
 
         def commit() -> HubId:
             self._unsure = True
@@ -110,11 +104,11 @@ class Upload:
                     commit_message=message,
                     revision=self._branch,
                     create_pr=pr,
-                    parent_commit=head,
+                    parent_commit=self._head,
                 )
             except Exception as error:
                 if was_refused(error):
-                    found = landed() if status_of(error) == _STALE else None
+                    found = self._landed() if status_of(error) == _STALE else None
                     self._unsure = False
                     if found is not None:
                         return found  # an attempt whose answer was lost came in late
@@ -122,7 +116,7 @@ class Upload:
             self._unsure = False
             return self._at(done.oid, done.pr_num)
 
-        return retrying(commit, "the commit", self._report, landed=landed)
+        return retrying(commit, "the commit", self._report, landed=self._landed)
 
     def _check_visibility(self, model: HubModel) -> None:
         repo = self._remote.repo
@@ -134,26 +128,24 @@ class Upload:
         if model.private and self._options.public:
             self._report.warn(f"'{repo}' is private and stays so; its settings on the Hub change that")
 
-    def _is_whole(self, there: HubModel | None, stale: list[str]) -> bool:
+    def _is_whole(self, there: HubModel | None) -> bool:
         """Does the Hub have all of our files as they are, and none of the stale ones?"""
         files = there.files if there else {}
-        return not any(name in files for name in stale) and all(
+        return not any(name in files for name in self._stale) and all(
             name in files and files[name].is_same(path) for name, path in self._files.items()
         )
 
-    def _landed(self, head: str | None, stale: list[str], before: Mapping[int, str]) -> HubId | None:
+    def _landed(self) -> HubId | None:
         """Where the commit is whose answer was lost, if it was applied."""
         remote = self._remote
         remote.patient = False  # the caller repeats
         if self._options.create_pr:
-            new = {
-                number: commit for number, commit in remote.pull_requests().items() if number not in before
-            }
-            places = [self._at(commit, number) for number, commit in sorted(new.items())]
+            now = sorted(remote.pull_requests().items())
+            places = [self._at(commit, number) for number, commit in now if number not in self._before]
         else:
-            now = remote.model(self._branch)
-            places = [self._at(now.commit)] if now and now.commit != head else []
-        found = next((one for one in places if self._is_whole(remote.model(one.revision), stale)), None)
+            branch = remote.model(self._branch)
+            places = [self._at(branch.commit)] if branch and branch.commit != self._head else []
+        found = next((one for one in places if self._is_whole(remote.model(one.revision))), None)
         self._unsure = False
         return found
 

@@ -52,17 +52,9 @@ _LIBRARY = re.compile(r"(transformers|diffusers)(\.[A-Za-z_]\w*)*")
 _CLASS = re.compile(r"[A-Z]\w*")
 _TYPE = re.compile(r"[A-Z][A-Z0-9_]{1,40}")
 _PATTERN_KEYS = (
-    "target_modules",
-    "exclude_modules",
-    "feedforward_modules",
-    "layers_pattern",
+    *sorted(key for key in KNOWN if key.endswith(("_modules", "_pattern"))),
     "modules_to_save",
     "target_parameters",
-    "alpha_pattern",
-    "rank_pattern",
-    "lambda_pattern",
-    "block_size_pattern",
-    "n_frequency_pattern",
     "target_svd_config",
 )
 """Whose texts, lists' items or dictionaries' keys PEFT matches as regular expressions."""
