@@ -159,18 +159,12 @@ def test_other_examples_are_encoded_anew(examples: list[Example], task: Counting
     assert task.calls == 3
 
 
-def test_another_length_encodes_anew(task: Counting, tokenizer: Any) -> None:
-    for max_length in (16, 17):
-        token_cache.encode(task, EXAMPLES, tokenizer, max_length)
-    assert task.calls == 2
-
-
-def test_another_task_of_the_same_code_encodes_anew(task: Counting, tokenizer: Any) -> None:
+def test_another_length_or_task_of_the_same_code_encodes_anew(task: Counting, tokenizer: Any) -> None:
     other = Counting()
     other.name = "other"
-    token_cache.encode(task, EXAMPLES, tokenizer, 16)
-    token_cache.encode(other, EXAMPLES, tokenizer, 16)
-    assert (task.calls, other.calls) == (1, 1)
+    for one, max_length in ((task, 16), (task, 17), (other, 16)):
+        token_cache.encode(one, EXAMPLES, tokenizer, max_length)
+    assert (task.calls, other.calls) == (2, 1)
 
 
 _PLUGIN = """
