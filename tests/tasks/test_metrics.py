@@ -162,6 +162,16 @@ def test_a_metric_that_the_baseline_does_not_have_is_not_compared() -> None:
     assert not_beaten([make_metric("f1", 0.1)], {"majority": [make_metric("accuracy", 0.9)]}, WORDS) == []
 
 
+def test_always_saying_yes_on_mrpc_is_flagged() -> None:
+    """The popular Hub adapter with accuracy .6649 and F1 .7987 on MRPC's 1,725 test pairs is just that."""
+    truth = [1] * 1147 + [0] * 578
+    yes = classification(truth, [1] * 1725, 2)
+    assert yes[0].value == pytest.approx(0.6649, abs=5e-5)
+    assert yes[1].value == pytest.approx(0.7987, abs=5e-5)
+    (flag,) = not_beaten(yes, {"majority": yes}, WORDS)
+    assert flag.startswith("accuracy, f1, mcc: not better than always answering 'yes'")
+
+
 def test_the_published_p_tuning_result_on_mrpc_is_flagged() -> None:
     """Accuracy .71 and F1 .82 on the 408 validation pairs, where always saying yes gives .684 and .812."""
     truth = [1] * 279 + [0] * 129
