@@ -60,6 +60,14 @@ def add_adapter(registry: Registry, name: str = NAME, value: float = 1.0, **chan
     return registry.add(record, folder)
 
 
+FAULTS: dict[str, dict[str, Any]] = {
+    "refused": {"method": "GET", "path_pattern": "/api/whoami-v2", "status": 401},
+    "forbidden": {"method": "POST", "path_pattern": "/api/repos/create", "status": 403},
+    "bad": {"method": "POST", "path_pattern": "/commit/", "status": 400},
+    "stale": {"method": "POST", "path_pattern": "/commit/", "status": 412},
+}
+
+
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[LocalHub]:
     with LocalHub(tmp_path / "hub", tokens={TOKEN: "me", "hf_" + "s" * 30: "somebody"}) as served:
@@ -599,3 +607,44 @@ def test_publishing_imports_no_torch(hub: LocalHub, registry: Registry, tmp_path
     env = process_env(hub, registry, tmp_path / "home", PYTHONPATH=str(tmp_path))
     done = run_process("publish", NAME, "--yes", env=env)
     assert done.code == 0, done.err
+
+
+def test_the_record_that_is_sent_has_the_hashes_of_the_files_beside_it(
+    zoo: Zoo, adapter: AdapterRecord, hub: LocalHub, tmp_path: Path
+) -> None:
+    assert zoo("publish", NAME, "--yes").code == 0
+    for name, content in hub.files(REPO).items():
+        (tmp_path / name).write_bytes(content)
+    listed = published(hub)["zoo.json"]["files"]
+    assert set(listed) == SENT - {"zoo.json", "README.md"}
+    assert {name: sha256(tmp_path / name) for name in listed} == {
+        name: file["sha256"] for name, file in listed.items()
+    }
+
+
+def test_too_many_requests_are_waited_for_as_long_as_the_hub_asks(
+    zoo: Zoo, adapter: AdapterRecord, hub: LocalHub, waits: list[float]
+) -> None:
+    hub.fail("POST", COMMIT, status=429, headers={"Retry-After": "17"})
+    done = zoo("publish", NAME, "--yes")
+    assert (done.code, waits) == (0, [17.0])
+    assert commits(hub) == [SENT, set()]
+    assert_again_is_a_no_op(zoo, hub)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_token_is_nowhere_in_what_is_printed_though_the_hub_repeats_it(
+    hub: LocalHub, registry: Registry, tmp_path: Path, fault: str
+) -> None:
+    """A hostile Hub says it in its refusal; `--debug` shows the whole chain of exceptions."""
+    add_adapter(registry)
+    body = json.dumps({"error": f"no: Bearer {TOKEN}"}).encode()
+    hub.fail(**FAULTS[fault], body=body, headers={"X-Error-Message": f"no {TOKEN}"}, times=None)
+    env = process_env(hub, registry, tmp_path / "home", ZOO_DEBUG="1")
+    done = run_process("publish", NAME, "--yes", env=env)
+    assert done.code == 1, done.err
+    assert "Traceback" in done.err
+    assert "hf_***" in done.err
+    assert TOKEN not in done.out + done.err
+    for path in (tmp_path / "registry").rglob("*"):
+        assert not path.is_file() or TOKEN.encode() not in path.read_bytes()
