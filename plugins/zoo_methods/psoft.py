@@ -1,4 +1,4 @@
-"""PSOFT: the weight is rotated within its own r principal directions (Wu et al. 2025, arXiv:2505.11235)."""
+"""PSOFT: the weight is rotated within its own r principal directions."""
 
 from dataclasses import dataclass
 
