@@ -167,7 +167,7 @@ def number(value: float) -> str:
 
 def _cell(value: object) -> str:
     """Untrusted text may hold tabs, newlines and terminal escapes: none may break a line or a screen."""
-    text = _text(value)
+    text = value if isinstance(value, str) else _text(value)
     return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 

@@ -6,7 +6,7 @@ import gc
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +34,13 @@ class _File(msgspec.Struct):
     """registry.json, its records still JSON: of thousands, one command needs a few."""
 
     adapters: dict[str, msgspec.Raw]
+    schema: int
+
+
+class _ListedFile(msgspec.Struct):
+    """registry.json in one pass, where a command needs a few fields of every record."""
+
+    adapters: dict[str, ListedRecord]
     schema: int
 
 
@@ -114,13 +121,20 @@ class Registry:
         """
         bases: dict[bytes, BaseId] = {}
         found = []
-        for name, content in self._read().adapters.items():
-            record = _decode(name, content, ListedRecord)
+        for name, record in self._listed().items():
             raw = bytes(record.base)
             if raw not in bases:
                 bases[raw] = _decode(name, raw, BaseId)
             found.append((name, record, bases[raw]))
         return found
+
+    def _listed(self) -> dict[str, ListedRecord]:
+        with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
+            found = msgspec.json.decode(self.path.read_bytes(), type=_ListedFile)
+            if all(record.schema <= SCHEMA for record in found.adapters.values()) and found.schema <= SCHEMA:
+                return found.adapters
+        # one record after the other finds the one that is damaged
+        return {name: _decode(name, raw, ListedRecord) for name, raw in self._read().adapters.items()}
 
     def pick(self, names: Iterable[str]) -> list[AdapterRecord]:
         """The records of `names` in that order; what has gone since they were listed is left out."""
