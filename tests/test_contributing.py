@@ -17,7 +17,7 @@ def test_the_shown_plugin_is_a_tested_package_of_at_most_25_lines(kind: str) -> 
     shown = re.search(rf"<!-- {kind} -->\n```python\n(.*?)```\n\n```toml\n(.*?)```", TEXT, re.DOTALL)
     assert shown is not None
     code, entry_point = shown.groups()
-    module = re.search(r'= "(\w+)"', entry_point)
+    module = re.search(r'= "(\w+):\w+"', entry_point)
     assert module is not None
     package = ROOT / "tests" / "strangers" / module[1].replace("_", "-")
     assert code == (package / f"{module[1]}.py").read_text(encoding="utf-8")

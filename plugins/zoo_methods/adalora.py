@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
+from zoo import TARGETS, PeftMethod, Targets, Task, param
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -71,8 +71,3 @@ class Adalora(PeftMethod):
         pattern = {name: rows.tolist() for name, rows in found.pop("pattern", {}).items()}
         model.active_peft_config.rank_pattern = pattern or None
         vars(model.base_model.rankallocator).update(found)
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return Adalora()

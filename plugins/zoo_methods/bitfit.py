@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo import IncompatibleError, Method, Targets, Task, hookimpl, param
+from zoo import IncompatibleError, Method, Targets, Task, param
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,8 +42,3 @@ class BitFit(Method):
             if any(f".{name}".endswith(f".{one}") for one in wanted):
                 model.get_submodule(name).bias.requires_grad_(True)
         return model
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return BitFit()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from zoo import IncompatibleError, Method, Task, hookimpl, layers_of, param
+from zoo import IncompatibleError, Method, Task, layers_of, param
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -77,8 +77,3 @@ def _adapter_class() -> Any:
             return (self.scale * self.up(hidden)).to(values.dtype)
 
     return Adapter
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return Bottleneck()

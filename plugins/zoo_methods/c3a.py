@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
+from zoo import TARGETS, PeftMethod, Targets, Task, param
 
 zoo_api = 1
 
@@ -24,8 +24,3 @@ class C3a(PeftMethod):
     def peft_fields(self, params: Any, task: Task) -> dict[str, Any]:
         # at zero, so that training begins at the base as it is
         return super().peft_fields(params, task) | {"init_weights": True}
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return C3a()

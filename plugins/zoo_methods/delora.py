@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
+from zoo import TARGETS, PeftMethod, Targets, param
 
 zoo_api = 1
 
@@ -21,8 +21,3 @@ class Delora(PeftMethod):
         delora_lambda: int = param(15, "initial bound of the update's norm", least=1)
         dropout: float = param(0.0, "how often an adapter is left out", least=0, below=1)
         targets: Targets = TARGETS
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return Delora()

@@ -1,6 +1,5 @@
 """DoRA: LoRA of a weight's directions, their lengths trained apart (Liu et al. 2024, arXiv:2402.09353)."""
 
-from zoo import Method, hookimpl
 from zoo_methods.lora import Lora
 
 zoo_api = 1
@@ -11,8 +10,3 @@ class Dora(Lora):
     summary = "LoRA of the directions, and the lengths by themselves"
     paper = "Liu et al. 2024, arXiv:2402.09353"
     peft_fixed = {"use_dora": True}
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return Dora()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo import BaseId, Method, Task, hookimpl
+from zoo import BaseId, Method, Task
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,8 +35,3 @@ class Full(Method):
 
     def usage(self) -> str:
         return ""
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return Full()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
+from zoo import TARGETS, PeftMethod, Targets, param
 
 zoo_api = 1
 
@@ -25,8 +25,3 @@ class Gralora(PeftMethod):
         def __post_init__(self) -> None:
             if self.r % self.k:
                 raise ValueError(f"r {self.r} is not a multiple of k {self.k}")
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return Gralora()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from zoo import Method, Task, hookimpl
+from zoo import Method, Task
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,8 +26,3 @@ class Head(Method):
     def attach(self, model: nn.Module, params: Any, task: Task, head: Sequence[str]) -> nn.Module:
         self.freeze(model, head)
         return model
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return Head()

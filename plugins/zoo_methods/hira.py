@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
+from zoo import TARGETS, PeftMethod, Targets, param
 
 zoo_api = 1
 
@@ -19,8 +19,3 @@ class Hira(PeftMethod):
         r: int = param(32, "rank of the update", least=1)
         dropout: float = param(0.0, "on the adapter's own input", least=0, below=1)
         targets: Targets = TARGETS
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return Hira()

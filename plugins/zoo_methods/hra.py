@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
+from zoo import TARGETS, PeftMethod, Targets, param
 
 zoo_api = 1
 
@@ -24,8 +24,3 @@ class Hra(PeftMethod):
         def __post_init__(self) -> None:
             if self.r % 2:
                 raise ValueError(f"r {self.r} is odd: reflections start as the identity in pairs")
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return Hra()

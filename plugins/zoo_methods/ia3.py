@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
+from zoo import TARGETS, PeftMethod, Targets, param
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,8 +50,3 @@ class IA3(PeftMethod):
         config.feedforward_modules = [
             name for name in targets if any(f".{name}".endswith(f".{one}") for one in usual)
         ]
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return IA3()

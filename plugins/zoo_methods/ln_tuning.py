@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo import IncompatibleError, Method, PeftMethod, Targets, hookimpl, param
+from zoo import IncompatibleError, PeftMethod, Targets, param
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -49,8 +49,3 @@ def _norms(model: nn.Module) -> list[str]:
         if isinstance(module, (nn.LayerNorm, nn.GroupNorm)) or type(module).__name__.endswith("RMSNorm")
     )
     return list(dict.fromkeys(found))
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return LNTuning()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
+from zoo import TARGETS, PeftMethod, Targets, param
 
 zoo_api = 1
 
@@ -23,8 +23,3 @@ class Lokr(PeftMethod):
         rank_dropout: float = param(0.0, "share of the rank left out in a step", least=0, below=1)
         module_dropout: float = param(0.0, "how often an adapter is left out", least=0, below=1)
         targets: Targets = TARGETS
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return Lokr()

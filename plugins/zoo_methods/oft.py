@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
+from zoo import TARGETS, PeftMethod, Targets, param
 
 zoo_api = 1
 
@@ -24,8 +24,3 @@ class Oft(PeftMethod):
         dropout: float = param(0.0, "share of the blocks left out in a step", least=0, below=1)
         cayley_neumann: bool = param(True, "rotations by five terms of a series (quicker), else by inversion")
         targets: Targets = TARGETS
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return Oft()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from zoo import TARGETS, Method, Targets, hookimpl, param
+from zoo import TARGETS, Targets, param
 from zoo_methods.pissa import Pissa
 
 zoo_api = 1
@@ -24,8 +24,3 @@ class Olora(Pissa):
 
     def start(self, params: Any) -> Any:
         return "olora"
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return Olora()

@@ -6,7 +6,7 @@ The network only helps training: what is saved is the prompt that it wrote.
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from zoo import Method, PromptMethod, Task, hookimpl, param
+from zoo import PromptMethod, Task, param
 
 zoo_api = 1
 
@@ -29,8 +29,3 @@ class PTuning(PromptMethod):
     def peft_fields(self, params: Any, task: Task) -> dict[str, Any]:
         encoder = params.encoder.upper()
         return super().peft_fields(params, task) | {"encoder_reparameterization_type": encoder}
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return PTuning()

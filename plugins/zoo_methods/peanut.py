@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
+from zoo import TARGETS, PeftMethod, Targets, param
 
 zoo_api = 1
 
@@ -22,8 +22,3 @@ class Peanut(PeftMethod):
         activation: str = param("relu", "between its layers, by transformers' name")
         scaling: float = param(1.0, "of the update", least=0)
         targets: Targets = TARGETS
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return Peanut()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo import TARGETS, BaseId, Method, PeftMethod, Targets, Task, hookimpl, param
+from zoo import TARGETS, BaseId, PeftMethod, Targets, Task, param
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -77,8 +77,3 @@ class Pissa(PeftMethod):
         config = LoraConfig.from_pretrained(str(folder))
         config.r, config.lora_alpha, config.init_lora_weights = 2 * config.r, 2 * config.lora_alpha, True
         config.save_pretrained(str(folder))
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return Pissa()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo import IncompatibleError, Method, PromptMethod, Task, hookimpl, param
+from zoo import IncompatibleError, PromptMethod, Task, param
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,8 +58,3 @@ def _refuse_checkpointing(*args: Any, **kwargs: Any) -> None:
         "prefix: layers that are computed again for the backward pass forget the prefix.",
         "leave out --gradient-checkpointing",
     )
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return Prefix()

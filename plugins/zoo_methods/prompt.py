@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from zoo import IncompatibleError, Method, NotFoundError, PromptMethod, Task, hookimpl, param
+from zoo import IncompatibleError, NotFoundError, PromptMethod, Task, param
 
 if TYPE_CHECKING:
     from torch import nn
@@ -68,8 +68,3 @@ def _tokens(model: nn.Module, text: str, task: Task) -> list[int]:
             f"init_text '{text}' has no token in the base's vocabulary.", "-s init_text='other words'"
         )
     return found
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return Prompt()

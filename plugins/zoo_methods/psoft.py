@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
+from zoo import TARGETS, PeftMethod, Targets, param
 
 zoo_api = 1
 
@@ -21,8 +21,3 @@ class Psoft(PeftMethod):
         alpha: int = param(32, "the update is scaled by alpha / r", least=1)
         dropout: float = param(0.0, "on the adapter's own input", least=0, below=1)
         targets: Targets = TARGETS
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return Psoft()

@@ -1,6 +1,5 @@
 """PVeRA: VeRA whose update is drawn anew in every training step from a trained distribution."""
 
-from zoo import Method, hookimpl
 from zoo_methods.vera import Vera
 
 zoo_api = 1
@@ -12,8 +11,3 @@ class Pvera(Vera):
     paper = "Fillioux et al. 2025, arXiv:2512.07703"
     peft_type = "PVERA"
     peft_names = {"dropout": "pvera_dropout"}
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return Pvera()

@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from zoo import IncompatibleError, Method, Targets, Task, hookimpl, param
+from zoo import IncompatibleError, Targets, Task, param
 from zoo_methods.lora import Lora
 
 if TYPE_CHECKING:
@@ -72,8 +72,3 @@ class QLora(Lora):
 
     def optimizer(self, device_type: str) -> str:
         return "paged_adamw_32bit" if device_type == "cuda" else super().optimizer(device_type)
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return QLora()

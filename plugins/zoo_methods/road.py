@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
+from zoo import TARGETS, PeftMethod, Targets, param
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,8 +31,3 @@ class Road(PeftMethod):
         # which outputs form a pair is of no account, and large groups compute faster
         config.group_size = None
         config.group_size = self.block(config, model, "group_size", 64, sides=(1,))
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return Road()

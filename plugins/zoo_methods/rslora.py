@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from zoo import Method, hookimpl, param
+from zoo import param
 from zoo_methods.lora import Lora
 
 zoo_api = 1
@@ -19,8 +19,3 @@ class RsLora(Lora):
     class Params(Lora.Params):
         r: int = param(32, "rank of the update", least=1)
         alpha: int = param(16, "the update is scaled by alpha / sqrt(r)", least=1)
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return RsLora()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
+from zoo import TARGETS, PeftMethod, Targets, param
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -41,8 +41,3 @@ def _mask(layer: nn.Module, r: int, random_seed: int, **_: Any) -> Tensor:
     order = torch.Generator().manual_seed(random_seed)
     mask[torch.randperm(len(mask), generator=order, device="cpu")[: r * sum(shape)]] = 1
     return mask.view(shape)
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return Shira()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
+from zoo import TARGETS, PeftMethod, Targets, param
 
 zoo_api = 1
 
@@ -24,8 +24,3 @@ class Tinylora(PeftMethod):
         )
         seed: int = param(42, "draws the fixed projection", least=0)
         targets: Targets = TARGETS
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return Tinylora()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zoo import TARGETS, Method, PeftMethod, Targets, Task, hookimpl, param
+from zoo import TARGETS, PeftMethod, Targets, Task, param
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,8 +36,3 @@ class Unilora(PeftMethod):
         # PEFT counts how often its projection uses each number: that takes numbers, even on the meta device
         with torch.device("cpu"):
             return super().attach(model, params, task, head)
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return Unilora()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
+from zoo import TARGETS, PeftMethod, Targets, param
 
 zoo_api = 1
 
@@ -28,8 +28,3 @@ class Vblora(PeftMethod):
         def __post_init__(self) -> None:
             if self.topk > self.num_vectors:
                 raise ValueError(f"topk {self.topk} is more than the {self.num_vectors} vectors of the bank")
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return Vblora()

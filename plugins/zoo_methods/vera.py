@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
+from zoo import TARGETS, PeftMethod, Targets, param
 
 zoo_api = 1
 
@@ -22,8 +22,3 @@ class Vera(PeftMethod):
         d_initial: float = param(0.1, "initial scale of the rank's directions", least=0)
         dropout: float = param(0.0, "on the adapter's own input", least=0, below=1)
         targets: Targets = TARGETS
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return Vera()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from zoo import TARGETS, Method, PeftMethod, Targets, hookimpl, param
+from zoo import TARGETS, PeftMethod, Targets, param
 
 zoo_api = 1
 
@@ -22,8 +22,3 @@ class Waveft(PeftMethod):
         wavelet: str = param("db1", "family of the wavelet")
         seed: int = param(777, "draws which coefficients", least=0)
         targets: Targets = TARGETS
-
-
-@hookimpl
-def zoo_method() -> Method:
-    return Waveft()

@@ -15,7 +15,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo import DataError, Kind, NotFoundError, Offer, Resolved, Source, UsageError, ZooError, hookimpl
+from zoo import DataError, Kind, NotFoundError, Offer, Resolved, Source, UsageError, ZooError
 from zoo.data.files import CLASS_NAMES
 from zoo.hub.client import HUB_TIMEOUT, to_zoo_error
 from zoo.models.fingerprint import canonical, has_weights
@@ -229,8 +229,3 @@ def _cached_folder(repo: str, asked: str | None, repo_type: str, patterns: list[
     except OSError:  # not there, or not whole
         return None
     return Path(found)
-
-
-@hookimpl
-def zoo_source() -> Source:
-    return Hub()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from zoo import Kind, NotFoundError, Resolved, Source, hookimpl
+from zoo import Kind, NotFoundError, Resolved, Source
 
 zoo_api = 1
 
@@ -35,8 +35,3 @@ class Local(Source):
             location=f"path:{path}",
             path=path,
         )
-
-
-@hookimpl
-def zoo_source() -> Source:
-    return Local()

@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from zoo import Kind, Offer, Report, Resolved, Source, UnreachableError, UsageError, hookimpl
+from zoo import Kind, Offer, Report, Resolved, Source, UnreachableError, UsageError
 from zoo.models.gguf import unpack_gguf
 
 zoo_api = 1
@@ -140,8 +140,3 @@ def _installed(module: str) -> Path | None:
     if spec is None or not spec.submodule_search_locations:
         return None
     return Path(next(iter(spec.submodule_search_locations)))
-
-
-@hookimpl
-def zoo_source() -> Source:
-    return Pip()

@@ -2,7 +2,7 @@
 
 import re
 
-from zoo import Task, TextClassification, hookimpl
+from zoo import TextClassification
 
 zoo_api = 1
 _BREAK = re.compile(r"\s*<br\s*/?>\s*", re.IGNORECASE)
@@ -19,8 +19,3 @@ class BertImdb(TextClassification):
     def clean(self, text: str) -> str:
         # the reviews come with their line breaks as HTML, which a tokenizer reads as five words
         return _BREAK.sub("\n", text)
-
-
-@hookimpl
-def zoo_task() -> Task:
-    return BertImdb()

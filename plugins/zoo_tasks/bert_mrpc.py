@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zoo import Metric, Task, TextClassification, hookimpl
+from zoo import Metric, TextClassification
 
 zoo_api = 1
 _YES = 1
@@ -35,8 +35,3 @@ class BertMrpc(TextClassification):
             **super().describe_baselines(train, labels),
             "always-yes": f"always answering '{labels[_YES]}'",
         }
-
-
-@hookimpl
-def zoo_task() -> Task:
-    return BertMrpc()

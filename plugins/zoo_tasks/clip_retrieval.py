@@ -1,7 +1,7 @@
 """Pictures found by their captions, and captions by their pictures, with CLIP (Radford et al. 2021,
 arXiv:2103.00020) adapted to one's own pairs."""
 
-from zoo import ImageTextRetrieval, Task, hookimpl
+from zoo import ImageTextRetrieval
 
 zoo_api = 1
 
@@ -13,8 +13,3 @@ class ClipRetrieval(ImageTextRetrieval):
     bases = ("hub:openai/clip-vit-base-patch32", "hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K")
     data = ()
     epochs = 10.0
-
-
-@hookimpl
-def zoo_task() -> Task:
-    return ClipRetrieval()

@@ -1,6 +1,6 @@
 """Sentiment of film phrases (SST-2, Socher et al. 2013, aclanthology.org/D13-1170) with DistilBERT."""
 
-from zoo import Task, TextClassification, hookimpl
+from zoo import TextClassification
 
 zoo_api = 1
 
@@ -13,8 +13,3 @@ class DistilbertSst2(TextClassification):
     language = "en"
     epochs = 3.0
     max_length = 128
-
-
-@hookimpl
-def zoo_task() -> Task:
-    return DistilbertSst2()

@@ -1,6 +1,6 @@
 """Answering instructions (TinyLlama, Zhang et al. 2024, arXiv:2401.02385) with a chat model."""
 
-from zoo import CausalLanguageModelling, Task, hookimpl
+from zoo import CausalLanguageModelling
 
 zoo_api = 1
 
@@ -15,8 +15,3 @@ class TinyLlamaChat(CausalLanguageModelling):
     data = ("hub:databricks/databricks-dolly-15k",)
     language = "en"
     epochs = 2.0
-
-
-@hookimpl
-def zoo_task() -> Task:
-    return TinyLlamaChat()

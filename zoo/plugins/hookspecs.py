@@ -1,6 +1,7 @@
 """Declares the life of an adapter as hooks, in the order in which they are called.
 
-A plugin implements any of them with `@hookimpl` in the module that its entry point names. `zoo_train`,
+A plugin implements any of them with `@hookimpl` in the module that its entry point names; an entry point that
+names a class (`zoo_lora:Lora`) needs no `zoo_method`, `zoo_task` or `zoo_source`. `zoo_train`,
 `zoo_evaluate` and `zoo_publish` are `firstresult`: the chosen method's or task's implementation goes before
 the core's default, and returning None passes on to it.
 """

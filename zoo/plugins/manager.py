@@ -44,6 +44,8 @@ class Plugin:
     """`adapter-zoo 0.1.0`; of a name that several claim, all of them."""
     claimed_by: tuple[str, ...] = ()
     """The distributions that claim this one name, where there are several: none of them is used."""
+    class_name: str = ""
+    """After the colon of the entry point; empty where a hook of the module makes the plugin."""
 
     def __str__(self) -> str:
         return f"{self.kind} plugin '{self.name}' ({self.distribution})"
@@ -65,7 +67,7 @@ def _scan(path: tuple[tuple[str, int], ...]) -> dict[str, dict[str, Plugin]]:
         for point in sorted(installed.select(group=f"zoo.{kind}s"), key=lambda point: point.name):
             if id(point.dist) not in labels:
                 labels[id(point.dist)] = _distribution(point)
-            plugin = Plugin(kind, point.name, point.value, labels[id(point.dist)])
+            plugin = Plugin(kind, point.name, point.module, labels[id(point.dist)], (), point.attr)
             twin = plugins.get(plugin.name)
             if twin and _package(twin.distribution) != _package(plugin.distribution):
                 claims = tuple(sorted({*(twin.claimed_by or (twin.distribution,)), plugin.distribution}))
@@ -129,7 +131,7 @@ def load_module(plugin: Plugin) -> ModuleType:
             f"pip uninstall {others[-1]}",
         )
     try:
-        return importlib.import_module(plugin.module.partition(":")[0])
+        return importlib.import_module(plugin.module)
     except (Exception, SystemExit) as error:  # a third party's module may raise anything
         raise PluginError(f"{plugin} does not import: {type(error).__name__}: {one_line(error)}") from error
 
@@ -164,14 +166,16 @@ def hooks(method: Method, task: Task, *defaults: ModuleType) -> Any:
 def _make(plugin: Plugin) -> Any:
     module = load_module(plugin)
     _check_api(plugin, getattr(module, "zoo_api", None))
-    hooks = manager(module).hook
+    hook = getattr(manager(module).hook, f"zoo_{plugin.kind}")
     try:
-        made = getattr(hooks, f"zoo_{plugin.kind}")()
+        made = hook()
+        if made is None and plugin.class_name:
+            made = getattr(module, plugin.class_name)()
         name = None if made is None else made.name
     except (Exception, SystemExit) as error:
         raise PluginError(f"{plugin} fails: {type(error).__name__}: {one_line(error)}") from error
     if made is None:
-        raise PluginError(f"{plugin} has no zoo_{plugin.kind} hook.")
+        raise PluginError(f"{plugin} has no zoo_{plugin.kind} hook, and its entry point names no class.")
     if name != plugin.name:
         raise PluginError(f"{plugin} calls itself '{name}': its name must be that of its entry point.")
     return made

@@ -88,7 +88,7 @@ def _load(kind: str, name: str) -> Any:
 
 def _check_light(plugin: Plugin) -> None:
     """In a process of its own: here they are loaded already. `zoo list` imports every plugin there is."""
-    module = plugin.module.partition(":")[0]
+    module = plugin.module
     done = subprocess.run(
         [sys.executable, "-c", _IMPORT, module, *_HEAVY], capture_output=True, text=True, check=True
     )

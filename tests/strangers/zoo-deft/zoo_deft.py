@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from zoo import TARGETS, PeftMethod, Targets, hookimpl, param
+from zoo import TARGETS, PeftMethod, Targets, param
 
 zoo_api = 1
 
@@ -18,8 +18,3 @@ class Deft(PeftMethod):
         r: int = param(8, "directions", least=1)
         method: str = param("relu", "how they are projected: relu or qr")
         targets: Targets = TARGETS
-
-
-@hookimpl
-def zoo_method():
-    return Deft()

@@ -1,6 +1,6 @@
 """Emotions of short messages (Saravia et al. 2018, aclanthology.org/D18-1404), with an encoder."""
 
-from zoo import TextClassification, hookimpl
+from zoo import TextClassification
 
 zoo_api = 1
 
@@ -16,8 +16,3 @@ class Emotion(TextClassification):
 
     def clean(self, text):
         return text.replace("\n", " ")
-
-
-@hookimpl
-def zoo_task():
-    return Emotion()
