@@ -90,13 +90,10 @@ class Remote:
         """None where there is no such repository."""
         from huggingface_hub.errors import RepositoryNotFoundError
 
-        def ask() -> HubModel | None:
-            try:
-                return model_at(self.repo, revision)
-            except RepositoryNotFoundError:
-                return None
-
-        return self._ask(ask, f"looking at '{self.repo}'")
+        try:
+            return self._ask(lambda: model_at(self.repo, revision), f"looking at '{self.repo}'")
+        except RepositoryNotFoundError:
+            return None
 
     def create(self, private: bool) -> HubModel:
         self._ask(

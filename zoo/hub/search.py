@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from zoo.cards.markdown import single_line
@@ -81,7 +79,7 @@ def search(
 def _listed(tags: list[str], query: str | None, author: str | None, limit: int) -> list[ModelInfo]:
     """Page after page, until there are `limit` or no more; the client asks again for one that failed."""
     try:
-        models: Iterable[ModelInfo] = client().list_models(
+        models = client().list_models(
             filter=tags,
             search=query,
             author=author,
@@ -89,7 +87,7 @@ def _listed(tags: list[str], query: str | None, author: str | None, limit: int) 
             limit=limit,
             expand=list(_EXPAND),  # type: ignore[arg-type]
         )
-        return list(islice(models, limit))
+        return list(models)
     except Exception as error:
         raise to_zoo_error("", error) from error
 
