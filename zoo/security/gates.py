@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import stat
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -177,7 +176,7 @@ def check_file(path: Path) -> None:
         blobs = path.parent.resolve().parent.parent / "blobs"
         if target.parent not in (blobs, path.parent.resolve()):
             raise IncompatibleError(f"{path} is a link to a file elsewhere.", "copy the file in its place")
-    if not path.exists() or not stat.S_ISREG(path.stat().st_mode):
+    if not path.is_file():
         raise IncompatibleError(f"{path} is no file.")
     largest = _LARGEST.get(path.name, _LARGEST_OTHER)
     if path.suffix != ".safetensors" and path.stat().st_size > largest:
