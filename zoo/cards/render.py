@@ -71,15 +71,15 @@ def render(record: AdapterRecord, repo: str | None = None, licence: str | None =
     """
     task, task_module = plugin("task", record.spec.task)
     method, method_module = plugin("method", record.spec.method)
-    modules = [module for module in (task_module, method_module) if module is not None]
     python = usage(public(record) if repo else record, task, method, repo)
+    modules = (task_module, method_module)
     return card(record, python, *modules, task=task, method=method, repo=repo, licence=licence)
 
 
 def card(
     record: AdapterRecord,
     usage: str,
-    *modules: ModuleType,
+    *modules: ModuleType | None,
     task: Task | None = None,
     method: Method | None = None,
     repo: str | None = None,

@@ -190,12 +190,7 @@ def _read_splits(folder: Path, files: Sequence[Path]) -> dict[str, DataFrame]:
         if parts[split] and not (_SHARD.fullmatch(file.stem) and _SHARD.fullmatch(parts[split][0].stem)):
             raise DataError(f"{folder} holds two files of the {split} split, {file.name} among them.")
         parts[split].append(file)
-    return {
-        split: pd.concat(map(_read_file, shards), ignore_index=True)
-        if len(shards) > 1
-        else _read_file(shards[0])
-        for split, shards in parts.items()
-    }
+    return {split: pd.concat(map(_read_file, shards), ignore_index=True) for split, shards in parts.items()}
 
 
 def _split_of(file: Path) -> str | None:

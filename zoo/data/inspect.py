@@ -38,7 +38,7 @@ class Lengths:
     longest: int
 
 
-@dataclass(frozen=True)
+@dataclass
 class Split:
     name: str
     columns: list[str]
@@ -49,7 +49,7 @@ class Split:
     tokens: Lengths | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Checked:
     """What was understood of the rows, up to the first failure."""
 
@@ -91,61 +91,39 @@ def check(
     """
     told = RecordingReport()
     frames = frames_of(task, data, spec, told, eval_data)
-    found: dict[str, Any] = {"task": task.name, "data": str(data), "understood": told.messages}
-    shapes = {name: (list(map(str, frame.columns)), len(frame)) for name, frame in frames.items()}
+    shapes = [Split(name, list(map(str, frame.columns)), len(frame)) for name, frame in frames.items()]
+    found = Checked(task.name, str(data), told.messages, shapes)
     try:
         splits, names = task.examples(frames, spec.columns, place(data), told)
-    except DataError as error:
-        bare = [Split(name, *shape) for name, shape in shapes.items()]
-        return Checked(**found, splits=bare, results=[*_warnings(told), _failed(error)])
-    tokens = _tokens(task, splits, base) if base else {}
-    base_name = str(base) if base else None
-    found["splits"] = [
-        Split(
-            name,
-            *shape,
-            usable=len(splits.get(name, ())),
-            labels=_balance(splits.get(name, ()), names),
-            characters=_lengths([sum(map(len, task.inputs(row))) for row in splits.get(name, ())]),
-            tokens=_lengths(tokens.get(name, [])),
-        )
-        for name, shape in shapes.items()
-    ]
-    results = [*_warnings(told), *_check_copies(task, splits, found), *_check_labels(splits, names, data)]
-    limit = spec.max_length or task.max_length
-    cut = [length > limit for lengths in tokens.values() for length in lengths]
-    if any(cut):
-        results.append(
-            _warning(
-                "length",
-                f"{sum(cut) / len(cut):.1%} of the rows are longer than {limit} tokens and would be cut.",
-                "zoo train ... --max-length N, up to the positions of the base",
-            )
-        )
-    try:
+        tokens = _tokens(task, splits, base) if base else {}
+        found.base = str(base) if base else None
+        for split in found.splits:
+            rows = splits.get(split.name, ())
+            split.usable = len(rows)
+            split.labels = _balance(rows, names)
+            split.characters = _lengths([sum(map(len, task.inputs(row))) for row in rows])
+            split.tokens = _lengths(tokens.get(split.name, []))
+        found.results += [*_check_copies(task, splits, found), *_check_labels(splits, names, data)]
+        limit = spec.max_length or task.max_length
+        cut = [length > limit for lengths in tokens.values() for length in lengths]
+        if any(cut):
+            share = sum(cut) / len(cut)
+            detail = f"{share:.1%} of the rows are longer than {limit} tokens and would be cut."
+            fix = "zoo train ... --max-length N, up to the positions of the base"
+            found.results.append(_warning("length", detail, fix))
         division = divide(splits, task.key, spec, eval_data)
+        found.train, found.held_out = len(division.train), len(division.held_out)
+        found.rule = division.rule
     except DataError as error:
-        return Checked(**found, base=base_name, results=[*results, _failed(error)])
-    return Checked(
-        **found,
-        base=base_name,
-        train=len(division.train),
-        held_out=len(division.held_out),
-        rule=division.rule,
-        results=results or [CheckResult("rows", OK, "nothing is wrong that can be seen without training")],
-    )
-
-
-def _warnings(told: RecordingReport) -> list[CheckResult]:
-    return [_warning("rows", line) for line in told.warnings]
+        found.results.append(CheckResult("rows", FAILED, str(error), error.hint or ""))
+    found.results[:0] = [_warning("rows", line) for line in told.warnings]
+    if not found.results:
+        found.results.append(CheckResult("rows", OK, "nothing is wrong that can be seen without training"))
+    return found
 
 
 def _warning(name: str, detail: str, fix: str = "") -> CheckResult:
     return CheckResult(name, WARNING, detail, fix)
-
-
-def _failed(error: DataError) -> CheckResult:
-    return CheckResult("rows", FAILED, str(error), error.hint or "")
 
 
 def _tokens(task: Task, splits: Mapping[str, Sequence[Example]], base: Resolved) -> dict[str, list[int]]:
@@ -172,7 +150,7 @@ def _balance(rows: Sequence[Example], names: Sequence[str]) -> dict[str, int]:
 
 
 def _check_copies(
-    task: Task, splits: Mapping[str, Sequence[Example]], found: dict[str, Any]
+    task: Task, splits: Mapping[str, Sequence[Example]], found: Checked
 ) -> Iterator[CheckResult]:
     """Results on rows that come more than once; their counts go into `found`."""
     train = Counter((task.key(row), row.get("label")) for row in splits.get("train", ()))
@@ -183,11 +161,11 @@ def _check_copies(
             labels[task.key(row)].add(row.get("label"))
     torn = [key for key, given in labels.items() if len(given) > 1]
     leaked = [key for (key, _), count in train.items() for _ in range(count) if key in held_out]
-    copies = sum(train.values()) - len(train)
-    found |= {"copies": copies, "contradictions": len(torn), "leaked": len(leaked)}
-    if copies:
+    found.copies = sum(train.values()) - len(train)
+    found.contradictions, found.leaked = len(torn), len(leaked)
+    if found.copies:
         first = next(key for (key, _), count in train.items() if count > 1)
-        yield _warning("copies", f"{copies} training rows are copies of others, as {_shown(first)}.")
+        yield _warning("copies", f"{found.copies} training rows are copies of others, as {_shown(first)}.")
     if torn:
         yield _warning(
             "labels",

@@ -107,8 +107,14 @@ def register(
         from zoo.security.convert_bin import convert
 
         convert(pickled, made / WEIGHTS[0])
+    asserted = asserted or Asserted()
     try:
-        record = _checked_record(made, report, asserted or Asserted())
+        for warning in check_incoming(made):
+            report.warn(f"{warning}.")
+        _drop_unknown(made / CONFIG_FILE)
+        own = _own_record(made, report)
+        record = apply_asserted(own, asserted, report) if own else infer_record(made, asserted, report)
+        _check_fit(made, record, asserted, report)
     except ZooError as error:
         raise _as_of(error, made, where) from None
     record = msgspec.structs.replace(
@@ -135,16 +141,6 @@ def _plain_name(text: str) -> str:
         return check_name(plain)
     except UsageError:
         return f"adapter-{plain}".rstrip("-")
-
-
-def _checked_record(made: Path, report: Report, asserted: Asserted) -> AdapterRecord:
-    for warning in check_incoming(made):
-        report.warn(f"{warning}.")
-    _drop_unknown(made / CONFIG_FILE)
-    own = _own_record(made, report)
-    record = apply_asserted(own, asserted, report) if own else infer_record(made, asserted, report)
-    _check_fit(made, record, asserted, report)
-    return record
 
 
 def _own_record(made: Path, report: Report) -> AdapterRecord | None:

@@ -100,18 +100,15 @@ def infer_record(folder: Path, asserted: Asserted, report: Report) -> AdapterRec
 
 def apply_asserted(record: AdapterRecord, asserted: Asserted, report: Report) -> AdapterRecord:
     """A trusted record with what the user states."""
+    spec, base = record.spec, record.base
     if asserted.task:
         manager.load_task(asserted.task)
-        record = msgspec.structs.replace(
-            record, spec=msgspec.structs.replace(record.spec, task=asserted.task)
-        )
-    if asserted.labels:
-        record = msgspec.structs.replace(record, labels=list(asserted.labels))
+        spec = msgspec.structs.replace(spec, task=asserted.task)
     if asserted.base:
         base, _ = _asserted_base(asserted.base, report)
-        spec = msgspec.structs.replace(record.spec, base=base.location)
-        record = msgspec.structs.replace(record, base=base, spec=spec)
-    return record
+        spec = msgspec.structs.replace(spec, base=base.location)
+    labels = list(asserted.labels) or record.labels
+    return msgspec.structs.replace(record, spec=spec, base=base, labels=labels)
 
 
 def _method(config: Mapping[str, Any], report: Report) -> tuple[str, dict[str, Any]]:

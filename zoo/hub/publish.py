@@ -61,7 +61,7 @@ def send(
     spec = staged.record.spec
     # the plugins that made it may publish it in their own way; they need not be installed here
     modules = [plugin(kind, name)[1] for kind, name in (("task", spec.task), ("method", spec.method))]
-    made = manager.manager(*filter(None, modules))
+    made = manager.manager(*modules)
     made.register(upload)
     url = made.hook.zoo_publish(record=staged.record, folder=staged.folder, repo=repo)
     place = upload.place or HubId(repo=repo, revision="", url=url)

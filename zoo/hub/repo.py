@@ -16,11 +16,9 @@ from zoo.models.hash_cache import sha256
 from zoo.registry.schema import FileId
 from zoo.registry.store import RECORD_FILE
 from zoo.runtime.console import Report
+from zoo.security.gates import LARGEST
 
 T = TypeVar("T")
-
-_LARGEST_RECORD = 1 << 24
-"""Bytes of a zoo.json that is looked into."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +88,10 @@ class Remote:
         """None where there is no such repository."""
         from huggingface_hub.errors import RepositoryNotFoundError
 
-        def ask() -> HubModel | None:
-            try:
-                return model_at(self.repo, revision)
-            except RepositoryNotFoundError:
-                return None
-
-        return self._ask(ask, f"looking at '{self.repo}'")
+        try:
+            return self._ask(lambda: model_at(self.repo, revision), f"looking at '{self.repo}'")
+        except RepositoryNotFoundError:
+            return None
 
     def create(self, private: bool) -> HubModel:
         self._ask(
@@ -125,7 +120,7 @@ class Remote:
     def recorded(self, model: HubModel) -> list[str]:
         """The files that the record in a repository names; none where no record can be read."""
         record = model.files.get(RECORD_FILE)
-        if record is None or record.size > _LARGEST_RECORD:
+        if record is None or record.size > LARGEST[RECORD_FILE]:
             return []
         path = client().hf_hub_download(self.repo, RECORD_FILE, revision=model.commit)  # retries by itself
         try:

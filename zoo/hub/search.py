@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zoo.cards.markdown import single_line
 from zoo.errors import UnreachableError
@@ -81,7 +79,7 @@ def search(
 def _listed(tags: list[str], query: str | None, author: str | None, limit: int) -> list[ModelInfo]:
     """Page after page, until there are `limit` or no more; the client asks again for one that failed."""
     try:
-        models: Iterable[ModelInfo] = client().list_models(
+        models = client().list_models(
             filter=tags,
             search=query,
             author=author,
@@ -89,19 +87,18 @@ def _listed(tags: list[str], query: str | None, author: str | None, limit: int) 
             limit=limit,
             expand=list(_EXPAND),  # type: ignore[arg-type]
         )
-        return list(islice(models, limit))
+        return list(models)
     except Exception as error:
         raise to_zoo_error("", error) from error
 
 
 def _row(info: ModelInfo, asked: str | None, methods: frozenset[str], tasks: frozenset[str]) -> Found:
     tags = [tag for tag in info.tags or [] if isinstance(tag, str)]
-    card = dict(vars(info.card_data)) if info.card_data else {}
     metric, value = _metric(info)
     updated = info.last_modified
     return Found(
         repo=_one_line(info.id),
-        base=_one_line(_base(card, tags) or (canonical(asked) if asked else "")),
+        base=_one_line(_base(info, tags) or (canonical(asked) if asked else "")),
         method=_one_line(next((tag for tag in tags if tag in methods), "")),
         task=_one_line(next((tag for tag in tags if tag in tasks), info.pipeline_tag or "")),
         metric=_one_line(metric),
@@ -111,8 +108,8 @@ def _row(info: ModelInfo, asked: str | None, methods: frozenset[str], tasks: fro
     )
 
 
-def _base(card: dict[str, Any], tags: list[str]) -> str:
-    named = card.get("base_model")
+def _base(info: ModelInfo, tags: list[str]) -> str:
+    named = getattr(info.card_data, "base_model", None)
     first = named[0] if isinstance(named, list) and named else named
     tagged = next((tag.removeprefix(_ON) for tag in tags if tag.startswith(_ON)), "")
     return first if isinstance(first, str) else tagged

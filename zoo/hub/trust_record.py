@@ -58,7 +58,7 @@ def _check_files(record: AdapterRecord, folder: Path) -> None:
     for name in _NEEDED[record.format]:
         if not (folder / name).is_file():
             raise IncompatibleError(f"a '{record.format}' adapter has a {name}, and it is not there")
-    for name in {**record.files, **recorded_files(folder)}:
+    for name in recorded_files(folder):
         if name not in record.files:
             raise IncompatibleError(f"{name} is not among its files")
     gone, changed = changed_files(record, folder)

@@ -80,26 +80,19 @@ class StderrReport(Report):
         if not sys.stderr.isatty():
             yield _Lines(title, total)
             return
+        from rich import progress
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-        from rich.progress import Progress as RichProgress
 
-        columns: Any = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
-        with RichProgress(*columns, console=Console(stderr=True)) as bars:
+        with progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(bar_width=24),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(),
+            progress.TextColumn("ETA"),
+            progress.TimeRemainingColumn(),
+            progress.TextColumn("{task.fields[note]}"),
+            console=Console(stderr=True),
+        ) as bars:
             yield _Bar(bars, bars.add_task(title, total=total, note=""))
 
 
@@ -126,12 +119,8 @@ class _Lines(Progress):
         self._spoke = now
         elapsed = now - self._start
         left = elapsed / self._done * (self._total - self._done)
-        parts = [
-            f"{self._title} {self._done}/{self._total}",
-            f"{clock(elapsed)} elapsed",
-            f"ETA {clock(left)}",
-        ]
-        print(", ".join(parts + ([note] if note else [])), file=sys.stderr, flush=True)
+        line = f"{self._title} {self._done}/{self._total}, {clock(elapsed)} elapsed, ETA {clock(left)}"
+        print(f"{line}, {note}" if note else line, file=sys.stderr, flush=True)
 
 
 def clock(seconds: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import stat
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -51,7 +50,7 @@ INCOMING = (
     "model.safetensors.index.json",
 )
 """Files that are fetched, imported and published: an adapter's, its processor's, a whole model's."""
-_LARGEST = {CONFIG_FILE: 1 << 20, "zoo.json": 1 << 24, "README.md": 1 << 22, "chat_template.jinja": 1 << 20}
+LARGEST = {CONFIG_FILE: 1 << 20, "zoo.json": 1 << 24, "README.md": 1 << 22, "chat_template.jinja": 1 << 20}
 _LARGEST_OTHER = 1 << 28
 """Bytes; the largest tokenizers have a tenth of it. Weights have no limit but the disk's."""
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz")
@@ -177,9 +176,9 @@ def check_file(path: Path) -> None:
         blobs = path.parent.resolve().parent.parent / "blobs"
         if target.parent not in (blobs, path.parent.resolve()):
             raise IncompatibleError(f"{path} is a link to a file elsewhere.", "copy the file in its place")
-    if not path.exists() or not stat.S_ISREG(path.stat().st_mode):
+    if not path.is_file():
         raise IncompatibleError(f"{path} is no file.")
-    largest = _LARGEST.get(path.name, _LARGEST_OTHER)
+    largest = LARGEST.get(path.name, _LARGEST_OTHER)
     if path.suffix != ".safetensors" and path.stat().st_size > largest:
         raise IncompatibleError(f"{path} has {path.stat().st_size:,} bytes; {largest:,} are allowed.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 HIDDEN = "hf_***"
@@ -76,10 +77,8 @@ def _own() -> list[str]:
     home = Path(os.environ.get("HF_HOME") or f"{cache}/huggingface").expanduser()
     token = Path(os.environ.get("HF_TOKEN_PATH") or home / "token").expanduser()
     for path in (token, token.with_name("stored_tokens")):
-        try:
+        with suppress(OSError, UnicodeDecodeError):
             found += re.findall(r"[^\s=]+(?=\s*$)", path.read_text(encoding="utf-8"), re.MULTILINE)
-        except (OSError, UnicodeDecodeError):
-            continue
     tokens = {token.strip() for token in found if not token.startswith("[")}
     # the longest first: one may begin another
     return sorted((token for token in tokens if len(token) >= _SHORTEST), key=len, reverse=True)

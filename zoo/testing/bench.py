@@ -43,12 +43,6 @@ def read_data(task: Task, data: Path) -> Dataset:
     return open_dataset(task, found, spec, Report())
 
 
-def seed(number: int) -> None:
-    from transformers import set_seed
-
-    set_seed(number)
-
-
 @dataclass
 class Bench:
     """Everything that a run needs but its model: each model it makes is a fresh one."""
@@ -71,7 +65,9 @@ class Bench:
 
     def fresh(self, number: int = OTHER_SEED, **load_options: Any) -> tuple[nn.Module, list[str]]:
         """The base as the task loads it, and its modules without pretrained weights."""
-        seed(number)
+        from transformers import set_seed
+
+        set_seed(number)
         return self.task.load_model(self.base, self.dataset.labels, **load_options)
 
     def restored(self, saved: Path, **load_options: Any) -> nn.Module:
@@ -84,6 +80,8 @@ class Bench:
 
     def run(self, name: str, *, precision: str = "fp32", resume: bool = False) -> Run:
         """A run with the adapter attached, always from the same random numbers."""
+        from transformers import set_seed
+
         model, head = self.fresh(SEED, **self.method.load_options(self.params))
         config = model.config.get_text_config()
         length = fitting_length(self.method, self.params, self.task, config, self.task.max_length)
@@ -93,7 +91,7 @@ class Bench:
         )
         if self.method.freezes_base:
             silence_dropout(self.task.backbone(model))
-        seed(SEED)
+        set_seed(SEED)
         longest = max(one["length"] for one in train)
         return Run(
             spec=RunConfig(

@@ -90,9 +90,7 @@ def _word_tokenizer() -> Any:
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     trainer = trainers.WordLevelTrainer(vocab_size=_WORDS, special_tokens=special)
     tokenizer.train_from_iterator([text for text, _ in reviews(200)], trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="[PAD]",
@@ -106,22 +104,15 @@ def _word_tokenizer() -> Any:
 
 def _chat_tokenizer() -> Any:
     """Bytes and the commonest pairs of them: any text comes back as it was. With a ChatML template."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import ByteLevelBPETokenizer, Tokenizer
     from transformers import PreTrainedTokenizerFast
 
     special = ["<|pad|>", "<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400,
-        special_tokens=special,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([text for pair in CONVERSATIONS for text in pair], trainer)
+    texts = [text for pair in CONVERSATIONS for text in pair]
+    made = ByteLevelBPETokenizer()
+    made.train_from_iterator(texts, 400, min_frequency=0, special_tokens=special, show_progress=False)
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
+        tokenizer_object=Tokenizer.from_str(made.to_str()),
         pad_token="<|pad|>",
         bos_token="<|endoftext|>",
         eos_token="<|im_end|>",

@@ -16,7 +16,7 @@ from zoo.runtime.checks import OK, CheckResult, failures
 from zoo.runtime.console import Report
 from zoo.runtime.logging import quiet_libraries
 from zoo.tasks.base import Task
-from zoo.testing.bench import read_data, seed
+from zoo.testing.bench import read_data
 from zoo.testing.promises import Promises, expect
 
 if TYPE_CHECKING:
@@ -53,7 +53,10 @@ def check_task(task: Task, base: Path, data: Path) -> list[CheckResult]:
     with results.promise("the model without weights has the shapes of the one with weights"):
         _check_empty_model(bench)
     with results.promise("a batch has labels, a row of them an example"):
-        _check_collate(bench)
+        batch = task.collate(bench.rows, bench.processor)
+        expect("labels" in batch, "there are no labels")
+        labels = batch["labels"]
+        expect(len(labels) == len(bench.rows), f"{len(labels)} labels of {len(bench.rows)} examples")
     if failures(results):
         return results  # what comes now needs a model that takes a batch
     with results.promise("the loss is a finite mean, or the sum divided by the number of items given"):
@@ -63,10 +66,14 @@ def check_task(task: Task, base: Path, data: Path) -> list[CheckResult]:
     with results.promise("it measures its primary metric with n and an interval, and so its baselines"):
         _check_measure(bench)
     with results.promise("what is not data gives results too: the inputs of `probe`"):
-        _check_probe(bench)
+        encoded = bench.encode(task.probe())
+        found = task.results(*bench.outputs(encoded))
+        expect(len(found) == len(encoded), f"results of shape {tuple(found.shape)} for {len(encoded)} inputs")
     if type(task).predict is Task.predict:  # else it has another way to what `zoo predict` prints
         with results.promise("its predictions are one an input, and can be printed as JSON"):
-            _check_predictions(bench)
+            said = task.predictions(bench.results(bench.rows), bench.labels)
+            expect(len(said) == len(bench.rows), f"{len(said)} predictions for {len(bench.rows)} inputs")
+            json.dumps(said)
     return results
 
 
@@ -84,7 +91,9 @@ class _Bench:
 
     @cached_property
     def loaded(self) -> tuple[nn.Module, list[str]]:
-        seed(0)
+        from transformers import set_seed
+
+        set_seed(0)
         return self.task.load_model(self.base, self.labels)
 
     @property
@@ -178,13 +187,6 @@ def _check_empty_model(bench: _Bench) -> None:
     expect(any(backbone is one for one in bench.model.modules()), "the backbone is no part of the model")
 
 
-def _check_collate(bench: _Bench) -> None:
-    batch = bench.task.collate(bench.rows, bench.processor)
-    expect("labels" in batch, "there are no labels")
-    labels = batch["labels"]
-    expect(len(labels) == len(bench.rows), f"{len(labels)} labels of {len(bench.rows)} examples")
-
-
 def _check_loss(bench: _Bench) -> None:
     outputs, labels = bench.outputs(bench.rows)
     assert labels is not None
@@ -225,15 +227,3 @@ def _check_measure(bench: _Bench) -> None:
     described = bench.task.describe_baselines(bench.encode(bench.dataset.train), bench.labels)
     unknown = sorted(described.keys() - baselines.keys() - {"untrained"})
     expect(not unknown, f"it describes baselines that it does not measure: {', '.join(unknown)}")
-
-
-def _check_probe(bench: _Bench) -> None:
-    encoded = bench.encode(bench.task.probe())
-    found = bench.task.results(*bench.outputs(encoded))
-    expect(len(found) == len(encoded), f"results of shape {tuple(found.shape)} for {len(encoded)} inputs")
-
-
-def _check_predictions(bench: _Bench) -> None:
-    found = bench.task.predictions(bench.results(bench.rows), bench.labels)
-    expect(len(found) == len(bench.rows), f"{len(found)} predictions for {len(bench.rows)} inputs")
-    json.dumps(found)
