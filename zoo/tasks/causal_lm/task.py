@@ -98,15 +98,7 @@ class CausalLanguageModelling(Task):
                 rows.append({"input_ids": ids, "length": len(ids)})
                 continue
             found = fit(encode(messages, processor), max_length, processor.bos_token_id)
-            rows.append(
-                {
-                    "input_ids": found.ids,
-                    "labels": found.labels,
-                    "length": len(found.ids),
-                    "cut": found.cut,
-                    "lost": found.lost,
-                }
-            )
+            rows.append({**vars(found), "length": len(found.input_ids)})
         return rows
 
     def remarks(self, encoded: Iterable[Mapping[str, Any]], max_length: int) -> list[str]:
@@ -207,16 +199,10 @@ class CausalLanguageModelling(Task):
         return {"untrained": "the untrained base"}
 
     def samples(self, run: Run, held_out: Sequence[Example]) -> list[tuple[str, str, str]]:
-        found = []
+        found, sampling = [], Sampling(max_new_tokens=_SAMPLE_TOKENS)
         for example in held_out[:SAMPLES]:
             *before, last = example["messages"]
-            said = answer(
-                run.model,
-                run.processor,
-                before,
-                Sampling(max_new_tokens=_SAMPLE_TOKENS),
-                run.precision,
-            )
+            said = answer(run.model, run.processor, before, sampling, run.precision)
             found.append((before[-1]["content"], last["content"], said))
         return found
 
