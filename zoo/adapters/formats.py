@@ -12,11 +12,10 @@ from typing import Any
 
 from zoo.errors import IncompatibleError, NotFoundError
 from zoo.models.fingerprint import has_weights, weight_files
-from zoo.models.safetensors_header import named, read_headers
+from zoo.models.safetensors_header import Shape, named, read_headers
 from zoo.security.gates import CONFIG_FILE, check_not_pickled
 from zoo.security.safe_read import read_object
 
-Shape = tuple[int, ...]
 WEIGHTS = ("adapter_model.safetensors", "adapter.safetensors")
 """PEFT's, and those of a method that PEFT lacks."""
 PICKLED = "adapter_model.bin"
@@ -140,7 +139,5 @@ def check_has_weights(where: str, names: Iterable[str], *, convert: bool, remedy
 
 def _elsewhere(folder: Path) -> str:
     """Published folders may hold several adapters, or checkpoints."""
-    if not folder.is_dir():
-        return ""
     inner = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG_FILE}"))
     return f" There are some in {', '.join(map(named, inner[:3]))}." if inner else ""

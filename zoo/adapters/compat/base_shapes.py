@@ -16,9 +16,8 @@ from typing import Any
 
 from zoo.models.families import draw, family
 from zoo.models.fingerprint import has_weights, read_config, weight_files
-from zoo.models.safetensors_header import read_headers
+from zoo.models.safetensors_header import Shape, read_headers
 
-Shape = tuple[int, ...]
 _SIZES = {
     "hidden": ("hidden_size", "d_model", "n_embd", "dim"),
     "vocab": ("vocab_size",),

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-from zoo.adapters.compat.base_shapes import Base, Shape, Sides, depths_of, layer_of, read_base, stack_of
+from zoo.adapters.compat.base_shapes import Base, Sides, depths_of, layer_of, read_base, stack_of
 from zoo.adapters.compat.peft_shapes import (
     IN,
     NUMBERS,
@@ -27,7 +27,7 @@ from zoo.adapters.formats import Adapter, read_adapter
 from zoo.adapters.integrity import missing_head
 from zoo.models.families import BODIES, family
 from zoo.models.fingerprint import LocalWeights
-from zoo.models.safetensors_header import named, shape_words
+from zoo.models.safetensors_header import Shape, named, shape_words
 from zoo.registry.schema import UNKNOWN, AdapterRecord
 
 EXACT, FITS, DOES_NOT_FIT, CANNOT_TELL = "exact", "fits", "does not fit", "unknown"
