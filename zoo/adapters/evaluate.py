@@ -56,6 +56,7 @@ def evaluate(
 
     Raises:
         IncompatibleError: the adapter's own data has changed since, so it may have seen the held-out rows.
+        NotFoundError: nobody recorded which data is its own.
         DataError: other data with labels that the adapter does not know.
     """
     report = report or Report()
@@ -100,13 +101,7 @@ class HeldOut:
         self._made: dict[Any, Any] = {}
 
     def rows(self, record: AdapterRecord, task: Task) -> tuple[list[Example], list[Example]]:
-        """The rows to measure on, and those that a baseline may know.
-
-        Raises:
-            IncompatibleError: the adapter's own data has changed since: it may have seen the held-out rows.
-            NotFoundError: nobody recorded which data is its own.
-            DataError: other data with labels that the adapter does not know.
-        """
+        """The rows to measure on, and those that a baseline may know. Errors: see `evaluate`."""
         if self._data is not None:
             data, labels = self._data, record.labels
             every = self._once((task.name, *labels), lambda: self._relabelled(data, labels, task))

@@ -77,15 +77,8 @@ class LoadedAdapter(CheckedAdapter):
 class Adapters:
     """Adapters to use one after the other: a base or a processor that several have is read once.
 
-    All are checked first, so that the last one's lost file does not come to light after hours.
-
-    Args:
-        base: a reference to the base to use instead of where each adapter's own was: it must be the same one.
-        allow_other: use a base with other weights all the same, if the shapes fit; the record keeps a note.
-
-    Raises:
-        NotFoundError: no such adapter, or its files, its base or its plugins are not here.
-        IncompatibleError: the base or a file is not the one that the record names.
+    All are checked first, so that the last one's lost file does not come to light after hours. Arguments and
+    errors are those of `load`.
     """
 
     def __init__(
@@ -107,16 +100,16 @@ class Adapters:
     def __getitem__(self, name: str) -> CheckedAdapter:
         return self._checked[name]
 
-    def load(self, name: str, *, quantised: bool = True) -> LoadedAdapter:
-        """Be done with an adapter before you load the next one, which may use its memory.
+    def load(self, name: str) -> LoadedAdapter:
+        """Be done with an adapter before you load the next one, which may use its memory."""
+        return self.put_on(name, *self.bare(name))
+
+    def bare(self, name: str, *, quantised: bool = True) -> tuple[nn.Module, Sequence[str]]:
+        """The first half of `load`: the base, and the names of its modules without pretrained weights.
 
         Args:
             quantised: where the method has its base so; else the base is loaded as it was published.
         """
-        return self.put_on(name, *self.bare(name, quantised=quantised))
-
-    def bare(self, name: str, *, quantised: bool = True) -> tuple[nn.Module, Sequence[str]]:
-        """The first half of `load`: the base, and the names of its modules without pretrained weights."""
         one = self._checked[name]
         quiet_libraries()
         options = one.method.load_options(one.params) if quantised and one.base else {}
@@ -229,8 +222,9 @@ def load(
     Args:
         name: of an adapter in the registry, or the folder of one.
         registry: None is the registry that the command line would use.
-        base: a reference to the base, as `--base` takes it; None is where it was at training.
-        allow_other: load onto a base with other weights too, if the shapes fit, with a warning.
+        base: a reference to the base, as `--base` takes it: the same one; None is where it was at training.
+        allow_other: load onto a base with other weights too, if the shapes fit, with a warning; the record
+            keeps a note.
         report: hears of facts and warnings; None is told nothing.
 
     Raises:

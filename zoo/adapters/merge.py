@@ -51,7 +51,7 @@ def merge(
 
     Args:
         dtype: `float32`, `float16` or `bfloat16`; None is what the base's config says.
-        base: see `Adapters`, and for `allow_other` too.
+        base: see `load`, and for `allow_other` too.
 
     Raises:
         UsageError: the folder holds something already, or an unknown dtype.
