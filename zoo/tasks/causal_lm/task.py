@@ -176,11 +176,8 @@ class CausalLanguageModelling(Task):
         rows = []
         for row, target in zip(logits, targets, strict=True):
             asked = target != IGNORED  # row by row: a batch in float32 would take twice its logits again
-            rows.append(
-                torch.stack(
-                    [cross_entropy(row[asked].float(), target[asked], reduction="sum"), asked.sum().float()]
-                )
-            )
+            total = cross_entropy(row[asked].float(), target[asked], reduction="sum")
+            rows.append(torch.stack([total, asked.sum().float()]))
         return torch.stack(rows)
 
     def measure(
