@@ -186,8 +186,8 @@ BODIES = tuple(dict.fromkeys(one.body for one in FAMILIES.values() if one.body))
 TARGETS_THAT_PEFT_LACKS = {name: list(one.targets) for name, one in FAMILIES.items() if one.targets}
 
 TEXT_ENCODER = "text encoder"
-IMAGE_TEXT = "model of images and texts"
-IMAGE = "image model"
+IMAGES = "model of images"
+"""And perhaps of texts, but none that writes any."""
 _TEXT_ENCODERS = {
     *(name for name, one in FAMILIES.items() if one.body and name != "xlnet"),  # that one may write
     "big_bird",
@@ -208,10 +208,9 @@ def kind_of(config: Mapping[str, Any]) -> str | None:
     architectures = config.get("architectures") or ()
     if any(str(one).endswith(_GENERATORS) for one in architectures):
         return None
-    if "vision_config" in config and "text_config" in config:
-        return IMAGE_TEXT
-    if "image_size" in config and "vocab_size" not in config:
-        return IMAGE
+    has_towers = "vision_config" in config and "text_config" in config
+    if has_towers or ("image_size" in config and "vocab_size" not in config):
+        return IMAGES
     if config.get("model_type") in _TEXT_ENCODERS and not config.get("is_decoder"):
         return TEXT_ENCODER
     return None
