@@ -127,7 +127,6 @@ def named(name: str) -> str:
 
 
 def _read(path: Path) -> tuple[dict[str, TensorInfo], dict[str, str]]:
-    """The tensors and the metadata."""
     from safetensors import SafetensorError, safe_open
 
     content = _header_bytes(path)
