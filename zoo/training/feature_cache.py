@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.adapters.forward import batches, forward
 from zoo.models.precision import autocast
+from zoo.plugins.run import Run
 from zoo.runtime.console import Progress
 from zoo.runtime.device import device
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from zoo.plugins.run import Run
 
 _PROBED = 8
 """Examples on which cached and computed logits are compared."""
@@ -124,9 +123,8 @@ def _compute(
     A row's `hidden` are the features at the position, (width,), and `pooled` where the part gives such.
     """
     seen: list[Any] = []
-    hook = part.register_forward_hook(lambda module, inputs, output: seen.append(output))
     rows: list[dict[str, Any]] = [{} for _ in examples]
-    try:
+    with part.register_forward_hook(lambda module, inputs, output: seen.append(output)):
         found = batches(run.model, examples, run.task, run.processor, run.budget, run.precision)
         for indexes, _, _ in found:
             output = seen.pop()
@@ -141,8 +139,6 @@ def _compute(
                     row["pooled"] = pooled[place].cpu().clone()
                 rows[index] = {**row, "labels": example["labels"], "length": example["length"]}
             progress.advance(len(indexes))
-    finally:
-        hook.remove()
     return rows, type(output)
 
 
