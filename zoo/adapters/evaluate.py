@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from zoo.adapters import forward
 from zoo.adapters.load import Adapters, LoadedAdapter, load
@@ -20,9 +20,7 @@ from zoo.registry.schema import AdapterRecord, Metric
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
 from zoo.runtime.device import choose_precision
-
-if TYPE_CHECKING:
-    from zoo.tasks.base import Task
+from zoo.tasks.base import Task
 
 T = TypeVar("T")
 

@@ -10,24 +10,25 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from zoo.adapters import find_base
+from zoo.adapters.compat import check
+from zoo.adapters.forward import forward
 from zoo.adapters.integrity import WHOLE, check_files, check_head, method_of, task_of
 from zoo.errors import IncompatibleError, NotFoundError, ZooError
 from zoo.models.fingerprint import identify
 from zoo.models.shared_base import Bases, options_key
-from zoo.plugins.method import one_line
+from zoo.plugins.method import Method, one_line
 from zoo.plugins.params import parse
 from zoo.plugins.run import RunConfig
+from zoo.plugins.source import Resolved
 from zoo.registry.schema import AdapterRecord, BaseId
 from zoo.registry.store import RECORD_FILE, Registry, read_record
 from zoo.runtime.console import Report
 from zoo.runtime.logging import quiet_libraries
+from zoo.tasks.base import Task
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from zoo.plugins.method import Method
-    from zoo.plugins.source import Resolved
-    from zoo.tasks.base import Task
 
 _NOT_OF_A_PROCESSOR = (".safetensors", "adapter_config.json")
 """How the names of files end that a processor, which is loaded from a bare base too, has no use for."""
@@ -64,8 +65,6 @@ class LoadedAdapter(CheckedAdapter):
     processor: Any
 
     def outputs(self, encoded: Sequence[Any], precision: str, report: Report, title: str) -> Any:
-        from zoo.adapters.forward import forward
-
         budget = self.config.batch_tokens
         return forward(self.model, encoded, self.task, self.processor, budget, precision, report, title)
 
@@ -276,8 +275,6 @@ def _check_fits(record: AdapterRecord, folder: Path, base: Resolved) -> None:
     Raises:
         IncompatibleError: the adapter has no place there; the message says what does not fit.
     """
-    from zoo.adapters.compat import check
-
     found = check.check(folder, base.folder, record)
     if found.state == check.DOES_NOT_FIT:
         why = "; ".join(found.reasons[:3]).rstrip(".")

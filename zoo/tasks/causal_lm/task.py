@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 SAMPLES = 3
 """Held-out conversations that the model answers before and after training, for the record."""
-_SAMPLE_TOKENS = 64
+_FOR_SAMPLES = Sampling(max_new_tokens=64)
 
 
 class CausalLanguageModelling(Task):
@@ -196,10 +196,10 @@ class CausalLanguageModelling(Task):
         return {"untrained": "the untrained base"}
 
     def samples(self, run: Run, held_out: Sequence[Example]) -> list[tuple[str, str, str]]:
-        found, sampling = [], Sampling(max_new_tokens=_SAMPLE_TOKENS)
+        found = []
         for example in held_out[:SAMPLES]:
             *before, last = example["messages"]
-            said = answer(run.model, run.processor, before, sampling, run.precision)
+            said = answer(run.model, run.processor, before, _FOR_SAMPLES, run.precision)
             found.append((before[-1]["content"], last["content"], said))
         return found
 

@@ -10,6 +10,7 @@ from zoo.data.files import Example
 from zoo.errors import NotFoundError
 from zoo.tasks.image_text import captioned, images
 from zoo.tasks.image_text.captions import padded, tokens
+from zoo.tasks.image_text.pixels import cut, normalised
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,8 +71,6 @@ def _pictures(loaded: LoadedAdapter, folder: Path, report: Report) -> tuple[list
 
 
 def _embed_images(paths: Sequence[str], loaded: LoadedAdapter) -> np.ndarray:
-    from zoo.tasks.image_text.pixels import cut, normalised
-
     processor = loaded.processor.image_processor
     parts = _split(paths, loaded.task.batch_tokens)
     batches = ({"pixel_values": normalised(cut(part, processor), processor)} for part in parts)
