@@ -10,6 +10,7 @@ from zoo.adapters import find_base
 from zoo.adapters.integrity import task_of
 from zoo.adapters.load import load
 from zoo.errors import UsageError
+from zoo.models.precision import settle
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
 from zoo.runtime.device import choose_precision
@@ -57,7 +58,7 @@ class Chat:
         self.adapted = True
         self.messages: list[Message] = []
         self.reset()
-        _freeze(self._loaded.model, self._precision)
+        settle(self._loaded.model.requires_grad_(False).eval(), self._precision)
         set_seed(seed)
 
     def reset(self) -> None:
@@ -104,11 +105,5 @@ class Chat:
             loaded = self._loaded
             found = loaded.base or find_base.find(loaded.record, self._asked)
             self._base = loaded.task.load_model(found.folder, loaded.record.labels)[0]
-            _freeze(self._base, self._precision)
+            settle(self._base.requires_grad_(False).eval(), self._precision)
         return self._base, nullcontext()
-
-
-def _freeze(model: nn.Module, precision: str) -> None:
-    from zoo.models.precision import settle
-
-    settle(model.requires_grad_(False).eval(), precision)

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from zoo.adapters import forward
 from zoo.adapters.load import Adapters, LoadedAdapter, load
@@ -20,9 +20,7 @@ from zoo.registry.schema import AdapterRecord, Metric
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
 from zoo.runtime.device import choose_precision
-
-if TYPE_CHECKING:
-    from zoo.tasks.base import Task
+from zoo.tasks.base import Task
 
 T = TypeVar("T")
 
@@ -56,6 +54,7 @@ def evaluate(
 
     Raises:
         IncompatibleError: the adapter's own data has changed since, so it may have seen the held-out rows.
+        NotFoundError: nobody recorded which data is its own.
         DataError: other data with labels that the adapter does not know.
     """
     report = report or Report()
@@ -100,13 +99,7 @@ class HeldOut:
         self._made: dict[Any, Any] = {}
 
     def rows(self, record: AdapterRecord, task: Task) -> tuple[list[Example], list[Example]]:
-        """The rows to measure on, and those that a baseline may know.
-
-        Raises:
-            IncompatibleError: the adapter's own data has changed since: it may have seen the held-out rows.
-            NotFoundError: nobody recorded which data is its own.
-            DataError: other data with labels that the adapter does not know.
-        """
+        """The rows to measure on, and those that a baseline may know. Errors: see `evaluate`."""
         if self._data is not None:
             data, labels = self._data, record.labels
             every = self._once((task.name, *labels), lambda: self._relabelled(data, labels, task))

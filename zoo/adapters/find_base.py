@@ -160,10 +160,8 @@ def compare_weights(
         first = f"{names[0]}{' first' if len(names) > 1 else ''}"
         return False, f"{len(names)} of {total} {verb}, {first}"
     if same is None and record.origin is None:
-        return (
-            True,
-            f"by the checksums (CRC-32) of its {total} tensors: its files differ from those on record",
-        )
+        detail = f"by the checksums (CRC-32) of its {total} tensors: its files differ from those on record"
+        return True, detail
     return False, f"its files differ, although each of its {total} tensors has the same checksum"
 
 

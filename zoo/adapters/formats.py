@@ -12,11 +12,10 @@ from typing import Any
 
 from zoo.errors import IncompatibleError, NotFoundError
 from zoo.models.fingerprint import has_weights, weight_files
-from zoo.models.safetensors_header import named, read_headers
+from zoo.models.safetensors_header import Shape, named, read_headers
 from zoo.security.gates import CONFIG_FILE, check_not_pickled
 from zoo.security.safe_read import read_object
 
-Shape = tuple[int, ...]
 WEIGHTS = ("adapter_model.safetensors", "adapter.safetensors")
 """PEFT's, and those of a method that PEFT lacks."""
 PICKLED = "adapter_model.bin"
@@ -88,9 +87,10 @@ def read_adapter_config(path: Path) -> dict[str, Any]:
         IncompatibleError: it is not PEFT's.
     """
     if not path.is_file():
-        raise NotFoundError(
-            f"{path.parent} holds no {CONFIG_FILE}: it is not a PEFT adapter.{_elsewhere(path.parent)}"
-        )
+        # published folders may hold several adapters, or checkpoints
+        inner = sorted(one.parent.name for one in path.parent.glob(f"*/{CONFIG_FILE}"))
+        more = f" There are some in {', '.join(map(named, inner[:3]))}." if inner else ""
+        raise NotFoundError(f"{path.parent} holds no {CONFIG_FILE}: it is not a PEFT adapter.{more}")
     if path.stat().st_size > _LARGEST_CONFIG:
         raise IncompatibleError(f"{path} has more than {_LARGEST_CONFIG:,} bytes: it is no adapter's config.")
     config = read_object(path)
@@ -136,11 +136,3 @@ def check_has_weights(where: str, names: Iterable[str], *, convert: bool, remedy
         f"{where} has no weights beside its {CONFIG_FILE}: {WEIGHTS[0]} is missing.",
         "fetch the whole folder (git lfs pull, in a clone)",
     )
-
-
-def _elsewhere(folder: Path) -> str:
-    """Published folders may hold several adapters, or checkpoints."""
-    if not folder.is_dir():
-        return ""
-    inner = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG_FILE}"))
-    return f" There are some in {', '.join(map(named, inner[:3]))}." if inner else ""

@@ -6,17 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoo.data.batching import by_length
+from zoo.models.precision import autocast, fit_cpu, held
 from zoo.plugins.hookspecs import hookimpl
-from zoo.plugins.run import Evaluation
+from zoo.plugins.run import Evaluation, Run
 from zoo.runtime import distributed
 from zoo.runtime.console import Report
+from zoo.runtime.device import device
+from zoo.tasks.base import Task
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
-
-    from zoo.plugins.run import Run
-    from zoo.tasks.base import Task
 
 
 _LARGER = 2
@@ -81,9 +81,6 @@ def batches(
 ) -> Iterator[tuple[list[int], Any, Tensor | None]]:
     """(indexes into `encoded`, the model's outputs, the labels) of all rows, by length, without gradients."""
     import torch
-
-    from zoo.models.precision import autocast, fit_cpu, held
-    from zoo.runtime.device import device
 
     place = device()
     model.to(place).eval()

@@ -12,6 +12,7 @@ from zoo.errors import IncompatibleError, NotFoundError
 from zoo.models.families import CLASSIFIERS, family
 from zoo.models.fingerprint import weight_files
 from zoo.models.hash_cache import sha256
+from zoo.models.safetensors_header import read_headers
 from zoo.plugins import manager
 from zoo.plugins.method import Method
 from zoo.registry.schema import UNKNOWN, AdapterRecord
@@ -114,8 +115,6 @@ def check_head(
     Raises:
         IncompatibleError: the adapter does not bring the weights of one.
     """
-    from zoo.models.safetensors_header import read_headers
-
     if record.format == _OWN_NAMES and type(method).save is not Method.save:
         return
     files = adapter_files(folder)

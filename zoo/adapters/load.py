@@ -10,24 +10,25 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from zoo.adapters import find_base
+from zoo.adapters.compat import check
+from zoo.adapters.forward import forward
 from zoo.adapters.integrity import WHOLE, check_files, check_head, method_of, task_of
 from zoo.errors import IncompatibleError, NotFoundError, ZooError
 from zoo.models.fingerprint import identify
 from zoo.models.shared_base import Bases, options_key
-from zoo.plugins.method import one_line
+from zoo.plugins.method import Method, one_line
 from zoo.plugins.params import parse
 from zoo.plugins.run import RunConfig
+from zoo.plugins.source import Resolved
 from zoo.registry.schema import AdapterRecord, BaseId
 from zoo.registry.store import RECORD_FILE, Registry, read_record
 from zoo.runtime.console import Report
 from zoo.runtime.logging import quiet_libraries
+from zoo.tasks.base import Task
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from zoo.plugins.method import Method
-    from zoo.plugins.source import Resolved
-    from zoo.tasks.base import Task
 
 _NOT_OF_A_PROCESSOR = (".safetensors", "adapter_config.json")
 """How the names of files end that a processor, which is loaded from a bare base too, has no use for."""
@@ -64,8 +65,6 @@ class LoadedAdapter(CheckedAdapter):
     processor: Any
 
     def outputs(self, encoded: Sequence[Any], precision: str, report: Report, title: str) -> Any:
-        from zoo.adapters.forward import forward
-
         budget = self.config.batch_tokens
         return forward(self.model, encoded, self.task, self.processor, budget, precision, report, title)
 
@@ -77,15 +76,8 @@ class LoadedAdapter(CheckedAdapter):
 class Adapters:
     """Adapters to use one after the other: a base or a processor that several have is read once.
 
-    All are checked first, so that the last one's lost file does not come to light after hours.
-
-    Args:
-        base: a reference to the base to use instead of where each adapter's own was: it must be the same one.
-        allow_other: use a base with other weights all the same, if the shapes fit; the record keeps a note.
-
-    Raises:
-        NotFoundError: no such adapter, or its files, its base or its plugins are not here.
-        IncompatibleError: the base or a file is not the one that the record names.
+    All are checked first, so that the last one's lost file does not come to light after hours. Arguments and
+    errors are those of `load`.
     """
 
     def __init__(
@@ -107,16 +99,16 @@ class Adapters:
     def __getitem__(self, name: str) -> CheckedAdapter:
         return self._checked[name]
 
-    def load(self, name: str, *, quantised: bool = True) -> LoadedAdapter:
-        """Be done with an adapter before you load the next one, which may use its memory.
+    def load(self, name: str) -> LoadedAdapter:
+        """Be done with an adapter before you load the next one, which may use its memory."""
+        return self.put_on(name, *self.bare(name))
+
+    def bare(self, name: str, *, quantised: bool = True) -> tuple[nn.Module, Sequence[str]]:
+        """The first half of `load`: the base, and the names of its modules without pretrained weights.
 
         Args:
             quantised: where the method has its base so; else the base is loaded as it was published.
         """
-        return self.put_on(name, *self.bare(name, quantised=quantised))
-
-    def bare(self, name: str, *, quantised: bool = True) -> tuple[nn.Module, Sequence[str]]:
-        """The first half of `load`: the base, and the names of its modules without pretrained weights."""
         one = self._checked[name]
         quiet_libraries()
         options = one.method.load_options(one.params) if quantised and one.base else {}
@@ -229,8 +221,9 @@ def load(
     Args:
         name: of an adapter in the registry, or the folder of one.
         registry: None is the registry that the command line would use.
-        base: a reference to the base, as `--base` takes it; None is where it was at training.
-        allow_other: load onto a base with other weights too, if the shapes fit, with a warning.
+        base: a reference to the base, as `--base` takes it: the same one; None is where it was at training.
+        allow_other: load onto a base with other weights too, if the shapes fit, with a warning; the record
+            keeps a note.
         report: hears of facts and warnings; None is told nothing.
 
     Raises:
@@ -282,8 +275,6 @@ def _check_fits(record: AdapterRecord, folder: Path, base: Resolved) -> None:
     Raises:
         IncompatibleError: the adapter has no place there; the message says what does not fit.
     """
-    from zoo.adapters.compat import check
-
     found = check.check(folder, base.folder, record)
     if found.state == check.DOES_NOT_FIT:
         why = "; ".join(found.reasons[:3]).rstrip(".")

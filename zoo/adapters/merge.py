@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,11 +15,8 @@ from zoo.adapters.probe import MERGE_TOLERANCES
 from zoo.cards import render
 from zoo.errors import IncompatibleError, UsageError
 from zoo.models.fingerprint import file_ids, read_config
-from zoo.registry.store import RECORD_FILE, dump
+from zoo.registry.store import RECORD_FILE, Registry, dump
 from zoo.runtime.console import Report
-
-if TYPE_CHECKING:
-    from zoo.registry.store import Registry
 
 
 @dataclass(frozen=True)
@@ -51,7 +47,7 @@ def merge(
 
     Args:
         dtype: `float32`, `float16` or `bfloat16`; None is what the base's config says.
-        base: see `Adapters`, and for `allow_other` too.
+        base: see `load`, and for `allow_other` too.
 
     Raises:
         UsageError: the folder holds something already, or an unknown dtype.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from zlib import crc32
 from zoo.errors import IncompatibleError
 from zoo.models import safetensors_header
 from zoo.models.fingerprint import weight_files
+from zoo.models.precision import autocast, held
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,28 +125,22 @@ def ask(
     """
     import torch
 
-    from zoo.models.precision import autocast, held
-
     place = next(model.parameters()).device
     if precision == "fp32":
         torch.nn.Module.float(model)  # transformers' own refuses a quantised base, and leaves it alone so
     seen: list[Any] = []
-    handle = None
+    hook: AbstractContextManager[Any] = nullcontext()
     if backbone is not None:
-        handle = backbone.register_forward_hook(lambda module, given, found: seen.append(found))
+        hook = backbone.register_forward_hook(lambda module, given, found: seen.append(found))
     rows: dict[str, list[np.ndarray]] = {}
-    try:
-        with held(model, precision), autocast(place, precision):
-            for batch in inputs:
-                seen.clear()
-                found = outputs(model, batch)
-                if seen:
-                    found[BACKBONE] = _hidden(seen[-1])
-                for name, value in found.items():
-                    rows.setdefault(name, []).append(value.numpy() if whole else _kept(value))
-    finally:
-        if handle is not None:
-            handle.remove()
+    with hook, held(model, precision), autocast(place, precision):
+        for batch in inputs:
+            seen.clear()
+            found = outputs(model, batch)
+            if seen:
+                found[BACKBONE] = _hidden(seen[-1])
+            for name, value in found.items():
+                rows.setdefault(name, []).append(value.numpy() if whole else _kept(value))
     return {name: _joined(values) for name, values in rows.items()}
 
 

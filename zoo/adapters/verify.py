@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from zoo.adapters import probe as probing
+from zoo.adapters.evaluate import evaluate
 from zoo.adapters.integrity import WHOLE, adapter_files, check_files
 from zoo.adapters.load import Adapters, LoadedAdapter
-from zoo.adapters.probe import BACKBONE, NOTHING, TOLERANCES
+from zoo.adapters.probe import BACKBONE, NOTHING, TOLERANCES, Probe
 from zoo.errors import IncompatibleError, NotFoundError, ZooError
 from zoo.models import safetensors_header
 from zoo.registry.schema import AdapterRecord
 from zoo.registry.store import Registry
 from zoo.runtime.checks import FAILED, OK, SKIPPED, CheckResult
 from zoo.runtime.console import Report
-
-if TYPE_CHECKING:
-    from zoo.adapters.probe import Answers, Probe
 
 
 class _FailedError(Exception):
@@ -87,7 +84,7 @@ def _results(
     yield _on_probe(probe, inputs, tolerance)
     model, head = adapters.bare(name)
     backbone = probing.backbone_of(task, model)
-    found: Answers | None = probe.base if probe else None
+    found: probing.Answers | None = probe.base if probe else None
     if record.format != WHOLE:
         found = probing.bare_answers(probing.ask(model, inputs, backbone), head)
         yield _on_base(record, one.base_id.location, probe, found, tolerance)
@@ -111,7 +108,7 @@ def _on_probe(probe: Probe | None, inputs: probing.Batches, tolerance: float) ->
 
 
 def _on_base(
-    record: AdapterRecord, where: str, probe: Probe | None, found: Answers, tolerance: float
+    record: AdapterRecord, where: str, probe: Probe | None, found: probing.Answers, tolerance: float
 ) -> CheckResult:
     if difference := probing.first_difference(found, probe.base if probe else {}, tolerance):
         return CheckResult("base", FAILED, f"{where} does not answer as its base did: {difference}")
@@ -121,8 +118,8 @@ def _on_base(
 
 
 def _on_answers(
-    answers: Answers,
-    base: Answers | None,
+    answers: probing.Answers,
+    base: probing.Answers | None,
     probe: Probe | None,
     tolerance: float,
     head: Sequence[str],
@@ -166,8 +163,6 @@ def _on_effect(
 
 
 def _on_metrics(loaded: LoadedAdapter, report: Report) -> Iterator[CheckResult]:
-    from zoo.adapters.evaluate import evaluate
-
     # bf16 where this machine has it: an adapter trained in it is no other without
     precision = "fp32" if loaded.record.precision == "fp32" else "auto"
     now = {one.name: one.value for one in evaluate(loaded, report=report, precision=precision).metrics}

@@ -60,7 +60,8 @@ def draw(config: Mapping[str, Any]) -> Shapes | None:
     if shapes is None or any(isinstance(value, int) and value > _LARGEST for value in config.values()):
         return None
     try:
-        found = shapes(config) if _layers(config) <= _MOST_LAYERS else {}
+        layers = max(config.get(name) or 0 for name in ("num_hidden_layers", "n_layers", "n_layer"))
+        found = shapes(config) if layers <= _MOST_LAYERS else {}
     except (KeyError, TypeError, ZeroDivisionError):
         return None
     sides = (side for shape in found.values() for side in shape)
@@ -142,10 +143,6 @@ def _gpt2(config: Mapping[str, Any]) -> Shapes:
     return found
 
 
-def _layers(config: Mapping[str, Any]) -> int:
-    return max(config.get(name) or 0 for name in ("num_hidden_layers", "n_layers", "n_layer"))
-
-
 def _linear(name: str, outward: int, inward: int) -> Shapes:
     return {f"{name}.weight": (outward, inward), f"{name}.bias": (outward,)}
 
@@ -189,26 +186,17 @@ BODIES = tuple(dict.fromkeys(one.body for one in FAMILIES.values() if one.body))
 TARGETS_THAT_PEFT_LACKS = {name: list(one.targets) for name, one in FAMILIES.items() if one.targets}
 
 TEXT_ENCODER = "text encoder"
-IMAGE_TEXT = "model of images and texts"
-IMAGE = "image model"
+IMAGES = "model of images"
+"""And perhaps of texts, but none that writes any."""
 _TEXT_ENCODERS = {
-    "albert",
-    "bert",
+    *(name for name, one in FAMILIES.items() if one.body and name != "xlnet"),  # that one may write
     "big_bird",
-    "camembert",
-    "deberta",
-    "deberta-v2",
-    "distilbert",
-    "electra",
     "ernie",
     "funnel",
     "longformer",
     "mobilebert",
     "modernbert",
-    "mpnet",
-    "roberta",
     "squeezebert",
-    "xlm-roberta",
     "xlm-roberta-xl",
 }
 _GENERATORS = ("ForConditionalGeneration", "ForCausalLM")
@@ -220,10 +208,9 @@ def kind_of(config: Mapping[str, Any]) -> str | None:
     architectures = config.get("architectures") or ()
     if any(str(one).endswith(_GENERATORS) for one in architectures):
         return None
-    if "vision_config" in config and "text_config" in config:
-        return IMAGE_TEXT
-    if "image_size" in config and "vocab_size" not in config:
-        return IMAGE
+    has_towers = "vision_config" in config and "text_config" in config
+    if has_towers or ("image_size" in config and "vocab_size" not in config):
+        return IMAGES
     if config.get("model_type") in _TEXT_ENCODERS and not config.get("is_decoder"):
         return TEXT_ENCODER
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -168,8 +169,6 @@ def identify(resolved: Resolved) -> BaseId:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    import json
-
     path = folder / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -202,8 +201,6 @@ def read_index(path: Path) -> list[str]:
     Raises:
         IncompatibleError: it is malformed, or names what is no weight file of its folder.
     """
-    import json
-
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):

@@ -11,6 +11,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from zoo.models import cpu_attention, dropout
+from zoo.runtime.device import device
 
 if TYPE_CHECKING:
     import torch
@@ -29,8 +30,6 @@ def fit_cpu(model: nn.Module, precision: str) -> None:
 
     An LSTM computes in float32: oneDNN has none in bf16 for processors without AVX-512.
     """
-    from zoo.runtime.device import device
-
     if device().type != "cpu":
         return
     from torch import nn

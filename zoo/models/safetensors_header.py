@@ -18,6 +18,7 @@ from zlib import crc32
 
 from zoo.errors import IncompatibleError, NotFoundError
 
+Shape = tuple[int, ...]
 MOST_HEADER_BYTES = 1_000_000
 """Ten thousand tensors of long names are half of it. The format itself allows a hundred times as much."""
 MOST_TENSORS = 10_000
@@ -51,7 +52,7 @@ class TensorInfo:
     """One tensor as the header has it."""
 
     dtype: str
-    shape: tuple[int, ...]
+    shape: Shape
     start: int
     """Its first byte in the file."""
     end: int
@@ -126,7 +127,6 @@ def named(name: str) -> str:
 
 
 def _read(path: Path) -> tuple[dict[str, TensorInfo], dict[str, str]]:
-    """The tensors and the metadata."""
     from safetensors import SafetensorError, safe_open
 
     content = _header_bytes(path)
@@ -201,7 +201,7 @@ def _unique(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def shape_words(shape: tuple[int, ...]) -> str:
+def shape_words(shape: Shape) -> str:
     """`8x768`; a number by itself has no sides."""
     return "x".join(map(str, shape)) or "one number"
 

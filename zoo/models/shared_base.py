@@ -55,11 +55,16 @@ class Bases:
 
 class _Template:
     def __init__(self, model: nn.Module, head: list[str]):
+        import torch
+
         self.model, self.head = model, head
         # methods write into fresh heads in place, and forward passes into buffers: both are small, and copied
         own = {id(value) for name in head for value in model.get_submodule(name).parameters()}
+        # and so is a quantised weight, which carries more than its memory
         self._shared = [
-            value for value in model.parameters() if id(value) not in own and _is_plain_parameter(value)
+            value
+            for value in model.parameters()
+            if id(value) not in own and type(value) is torch.nn.Parameter and value.layout is torch.strided
         ]
         self._versions: list[int] = []
         self._fingerprints: list[int] = []
@@ -91,13 +96,6 @@ def options_key(options: Mapping[str, Any]) -> Hashable:
         return pickle.dumps(dict(options))
     except Exception:  # what cannot be compared is equal to nothing
         return object()
-
-
-def _is_plain_parameter(value: Tensor) -> bool:
-    """A quantised weight carries more than its memory, and is copied."""
-    import torch
-
-    return type(value) is torch.nn.Parameter and value.layout is torch.strided
 
 
 def _is_patched(module: nn.Module) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.data.columns import recognise
-from zoo.data.files import columns_of
+from zoo.data.files import Example, columns_of
 from zoo.errors import DataError, UsageError, did_you_mean
 from zoo.models.loading import check_missing, load_config, load_weights
 from zoo.plugins import source
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from zoo.adapters.load import LoadedAdapter
-    from zoo.data.files import Example
     from zoo.plugins.run import Run
     from zoo.plugins.source import Resolved
     from zoo.registry.schema import AdapterRecord, Metric

@@ -34,13 +34,11 @@ def classification(truth: Sequence[int], predicted: Sequence[int], n_labels: int
 def f1(confusion: np.ndarray) -> np.ndarray:
     """F1 of each confusion matrix, shape (..., labels, labels), rows the truth; 0 where undefined."""
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
-    per_label = _ratio(2 * hits, confusion.sum(-1) + confusion.sum(-2))
-    return per_label[..., 1] if confusion.shape[-1] == 2 else _macro(per_label, confusion)
-
-
-def _macro(per_label: np.ndarray, confusion: np.ndarray) -> np.ndarray:
-    """Mean over the labels that occur, in truth or prediction."""
-    occurs = (confusion.sum(-1) + confusion.sum(-2)) > 0
+    counts = confusion.sum(-1) + confusion.sum(-2)
+    per_label = _ratio(2 * hits, counts)
+    if confusion.shape[-1] == 2:
+        return per_label[..., 1]
+    occurs = counts > 0  # in truth or prediction
     return np.asarray((per_label * occurs).sum(-1) / occurs.sum(-1))
 
 

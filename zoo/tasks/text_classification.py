@@ -15,7 +15,7 @@ from zoo.cards.snippets import base_arguments, literal
 from zoo.data.columns import LABEL, recognise
 from zoo.data.files import CLASS_NAMES, Example, columns_of
 from zoo.errors import DataError, UsageError
-from zoo.models.families import IMAGE, IMAGE_TEXT, kind_of
+from zoo.models.families import IMAGES, kind_of
 from zoo.models.loading import check_missing, load_config, load_tokenizer
 from zoo.runtime.checks import some
 from zoo.tasks.base import Task
@@ -119,7 +119,7 @@ class TextClassification(Task):
         return [self.example(pair) for pair in _PROBE_PAIRS]
 
     def refuses_base(self, folder: Path, config: Mapping[str, Any]) -> str | None:
-        if kind_of(config) not in (IMAGE, IMAGE_TEXT):
+        if kind_of(config) != IMAGES:
             return None
         return (
             f"is a {config.get('model_type')} model, and {self.name} needs a text encoder or language model"

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zoo.adapters import probe
-from zoo.adapters.probe import TOLERANCES
 from zoo.errors import ZooError
-
-if TYPE_CHECKING:
-    from zoo.adapters.probe import Batches
-    from zoo.plugins.run import Run
+from zoo.models.precision import fit_cpu
+from zoo.plugins.run import Run
 
 
-def check_saved(run: Run, asked: tuple[list[Any], Batches], base: Path, folder: Path) -> None:
+def check_saved(run: Run, asked: tuple[list[Any], probe.Batches], base: Path, folder: Path) -> None:
     """Load what a run saved onto a fresh base, compare it with the trained model, and write the probe.
 
     The trained model is freed before the base is read again.
@@ -23,8 +20,6 @@ def check_saved(run: Run, asked: tuple[list[Any], Batches], base: Path, folder: 
     Raises:
         ZooError: the outputs differ by more than rounding.
     """
-    from zoo.models.precision import fit_cpu
-
     examples, inputs = asked
     method, task = run.method, run.task
     options = method.load_options(run.params)
@@ -46,7 +41,7 @@ def check_saved(run: Run, asked: tuple[list[Any], Batches], base: Path, folder: 
         value.requires_grad_(name in learned)  # frozen weights are rounded to bf16, in both models alike
     model.to(place)
     fit_cpu(model, run.precision)  # the same attention kernel too: kernels round differently
-    tolerance = TOLERANCES["bf16" if options else run.precision]
+    tolerance = probe.TOLERANCES["bf16" if options else run.precision]
     loaded = probe.ask(model, inputs, precision=run.precision)
     if difference := probe.first_difference(loaded, trained, tolerance):
         raise ZooError(

@@ -32,10 +32,8 @@ def open_work(work: Path, config: RunConfig, resume: bool) -> None:
     """
     path, spec = work / SPEC_FILE, config.as_spec()
     if resume and path.is_file():
-        before, now = (
-            msgspec.to_builtins(one)
-            for one in (msgspec.json.decode(path.read_bytes(), type=AdapterSpec), spec)
-        )
+        before = msgspec.to_builtins(msgspec.json.decode(path.read_bytes(), type=AdapterSpec))
+        now = msgspec.to_builtins(spec)
         changed = ", ".join(f"{key} was {before[key]}" for key in now if before[key] != now[key])
         if changed:
             raise UsageError(

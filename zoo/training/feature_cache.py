@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.adapters.forward import batches, forward
 from zoo.models.precision import autocast
+from zoo.plugins.run import Run
 from zoo.runtime.console import Progress
 from zoo.runtime.device import device
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from zoo.plugins.run import Run
 
 _PROBED = 8
 """Examples on which cached and computed logits are compared."""
@@ -48,17 +47,17 @@ class Above:
 
 
 @contextmanager
-def reuse_frozen_features(run: Run, precision: str) -> Iterator[Above]:
+def reuse_frozen_features(run: Run) -> Iterator[Above]:
     """The cached features to train on where that gives the same result, else the run unchanged."""
     start = time.monotonic()
     part = _frozen_part(run)
-    position = None if part is None else _position(run, part, precision)
+    position = None if part is None else _position(run, part)
     if part is None or position is None:
         batch = run.task.pack if run.spec.packing else run.task.collate
         yield Above(run.model, run.train, lambda examples: batch(examples, run.processor))
         return
     with run.report.progress("features of the frozen backbone", len(run.train)) as progress:
-        rows, kind = _compute(run, run.train, part, position, precision, progress)
+        rows, kind = _compute(run, run.train, part, position, progress)
     with _answering(run.model, part, kind) as model:
         yield Above(model, rows, _collate, time.monotonic() - start)
 
@@ -86,7 +85,7 @@ def _is_fixed(part: nn.Module) -> bool:
     return bool(values) and not noise and not any(value.requires_grad for value in values)
 
 
-def _position(run: Run, part: nn.Module, precision: str) -> str | None:
+def _position(run: Run, part: nn.Module) -> str | None:
     """The only token whose features the rest of the model reads; None if there is no such token.
 
     None also where trained parameters would be bypassed, such as soft prompts before the backbone.
@@ -97,42 +96,37 @@ def _position(run: Run, part: nn.Module, precision: str) -> str | None:
     trained = [value for value in run.model.parameters() if value.requires_grad]
     probe = [run.train[index] for index in range(0, len(run.train), -(-len(run.train) // _PROBED))]
     for position in _POSITIONS:
-        rows, kind = _compute(run, probe, part, position, precision, Progress())
+        rows, kind = _compute(run, probe, part, position, Progress())
         if kind is None:
             return None
         inputs = {name: value.to(place) for name, value in _collate(rows).items() if name != "labels"}
-        with _answering(run.model, part, kind) as model, autocast(place, precision):
+        with _answering(run.model, part, kind) as model, autocast(place, run.precision):
             found = model(**inputs).logits.float()
         if not found.requires_grad:
             return None
         gradients = torch.autograd.grad(found.sum(), trained, allow_unused=True)
         if any(gradient is None for gradient in gradients):
             return None
-        outputs = forward(run.model, probe, run.task, run.processor, run.budget, precision)
+        outputs = forward(run.model, probe, run.task, run.processor, run.budget, run.precision)
         expected = torch.from_numpy(outputs)
         worst = (found.detach().cpu() - expected).abs().max() / expected.abs().max()
-        if worst < _TOLERANCE[precision]:
+        if worst < _TOLERANCE[run.precision]:
             return position
     return None
 
 
 def _compute(
-    run: Run,
-    examples: Sequence[Mapping[str, Any]],
-    part: nn.Module,
-    position: str,
-    precision: str,
-    progress: Progress,
+    run: Run, examples: Sequence[Mapping[str, Any]], part: nn.Module, position: str, progress: Progress
 ) -> tuple[list[dict[str, Any]], Any]:
     """Rows of features, and the type of the part's outputs; None for a part that gives no hidden states.
 
     A row's `hidden` are the features at the position, (width,), and `pooled` where the part gives such.
     """
     seen: list[Any] = []
-    hook = part.register_forward_hook(lambda module, inputs, output: seen.append(output))
     rows: list[dict[str, Any]] = [{} for _ in examples]
-    try:
-        for indexes, _, _ in batches(run.model, examples, run.task, run.processor, run.budget, precision):
+    with part.register_forward_hook(lambda module, inputs, output: seen.append(output)):
+        found = batches(run.model, examples, run.task, run.processor, run.budget, run.precision)
+        for indexes, _, _ in found:
             output = seen.pop()
             hidden = getattr(output, "last_hidden_state", None)
             if hidden is None:
@@ -145,8 +139,6 @@ def _compute(
                     row["pooled"] = pooled[place].cpu().clone()
                 rows[index] = {**row, "labels": example["labels"], "length": example["length"]}
             progress.advance(len(indexes))
-    finally:
-        hook.remove()
     return rows, type(output)
 
 

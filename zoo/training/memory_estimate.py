@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from zoo.models.precision import settle
+from zoo.tasks.base import Task
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from zoo.tasks.base import Task
 
 _STATE = 12
 """Bytes per trained element for its gradient and Adam's two moments."""
@@ -56,8 +57,6 @@ def estimate(
         model: with the adapter attached, on the meta device; its types are changed.
         tokens: of a batch; `length`: of an example.
     """
-    from zoo.models.precision import settle
-
     frozen = [value for value in model.parameters() if not value.requires_grad]
     trained = sum(value.numel() for value in model.parameters() if value.requires_grad)
     config = load_options.get("quantization_config")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,19 +19,16 @@ from zoo.errors import IncompatibleError, ZooError
 from zoo.models.fingerprint import read_config
 from zoo.models.hash_cache import sha256
 from zoo.plugins import manager, source
-from zoo.plugins.method import one_line
+from zoo.plugins.manager import Plugin
+from zoo.plugins.method import Method, one_line
 from zoo.plugins.params import parse
 from zoo.runtime import cache
+from zoo.runtime.console import Report
 from zoo.runtime.logging import quiet_libraries
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import nn
 
-    from zoo.plugins.manager import Plugin
-    from zoo.plugins.method import Method
-    from zoo.runtime.console import Report
     from zoo.tasks.base import Task
 
 _LIBRARIES = ("adapter-zoo", "peft", "transformers")

@@ -12,25 +12,26 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zoo.adapters import forward
 from zoo.adapters.probe import FILE, batches
 from zoo.cards import render
+from zoo.data.files import Example
+from zoo.data.token_cache import encode
 from zoo.errors import Interrupted
 from zoo.models.fingerprint import file_ids, identify
+from zoo.models.precision import silence_dropout
 from zoo.plugins import manager
+from zoo.plugins.run import Evaluation, Run, RunConfig, TrainResult
 from zoo.registry.schema import AdapterRecord, AdapterSpec, BaseId, Cost, Sample, Training
 from zoo.registry.store import Registry
 from zoo.runtime import distributed, signals
 from zoo.runtime.console import Report
+from zoo.runtime.device import describe, keep_memory, peak_memory
 from zoo.training import check_saved, checkpoints, trainer
 from zoo.training.parameter_counts import Count, count
 from zoo.training.prepare import Prepared, command, prepare
-
-if TYPE_CHECKING:
-    from zoo.data.files import Example
-    from zoo.plugins.run import Evaluation, Run, RunConfig, TrainResult
 
 UNTRAINED_ROWS = 1000
 """Held-out rows, at most, on which the untrained base is measured."""
@@ -106,10 +107,6 @@ def _load(
     prepared: Prepared, work: Path, report: Report, resume: bool
 ) -> tuple[Run, list[str], list[Example]]:
     """The run before its method is attached, the modules without pretrained weights, the held-out rows."""
-    from zoo.data.token_cache import encode
-    from zoo.plugins.run import Run
-    from zoo.runtime.device import keep_memory
-
     keep_memory()
     method, task, dataset = prepared.method, prepared.task, prepared.dataset
     assert dataset is not None, "fetched"
@@ -149,8 +146,6 @@ def _evaluate(run: Run, hooks: Any, held_out: Sequence[Example]) -> _Evaluated:
 
 
 def _attach(run: Run, head: Sequence[str]) -> None:
-    from zoo.models.precision import silence_dropout
-
     if run.method.freezes_base and run.spec.base_dropout == "off":
         silence_dropout(run.task.backbone(run.model))
     _seed(run.spec)  # again: the adapter's initial weights must not depend on the evaluation
@@ -186,8 +181,6 @@ def _record(
     folder: Path,
 ) -> AdapterRecord:
     import torch
-
-    from zoo.runtime.device import describe, peak_memory
 
     assert prepared.dataset is not None, "fetched"
     files = file_ids(folder)

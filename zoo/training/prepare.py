@@ -16,22 +16,22 @@ from zoo.errors import IncompatibleError, NotFoundError, UsageError
 from zoo.models.families import family
 from zoo.models.fingerprint import read_config
 from zoo.plugins import manager, source
+from zoo.plugins.method import Method
 from zoo.plugins.params import parse
 from zoo.plugins.run import RunConfig
 from zoo.plugins.source import Resolved
 from zoo.registry.schema import AdapterSpec
 from zoo.registry.store import Registry, check_name
 from zoo.runtime.console import Report
+from zoo.runtime.device import PRECISIONS, choose_precision
 from zoo.runtime.logging import quiet_libraries
+from zoo.tasks.base import Task
 from zoo.training import checkpoints
+from zoo.training.memory_estimate import Memory, estimate
 from zoo.training.parameter_counts import Count, attach_without_weights, count
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from zoo.plugins.method import Method
-    from zoo.tasks.base import Task
-    from zoo.training.memory_estimate import Memory
 
 _POSITIVE = (
     "--limit",
@@ -86,8 +86,6 @@ class Prepared:
 
     def memory(self) -> Memory:
         """An estimate of the peak memory. It changes the dtypes of `model`."""
-        from zoo.training.memory_estimate import estimate
-
         return estimate(
             self.model,
             self.task,
@@ -128,8 +126,6 @@ def prepare(
     dataset = None
     if data is not None and data.path is not None:
         data, dataset = _read(config, task, report)
-
-    from zoo.runtime.device import choose_precision
 
     precision = choose_precision(spec.precision)
     quiet_libraries()
@@ -249,9 +245,7 @@ def _check_rank(base: Resolved, method: Method, task: Task, params: Any) -> None
 
 
 def _check_packing(method: Method, task: Task, params: Any) -> None:
-    from zoo.tasks.base import Task as Base
-
-    if type(task).pack is Base.pack:
+    if type(task).pack is Task.pack:
         raise UsageError(f"{task.name} does not pack its examples.", "leave out --packing")
     if method.virtual_tokens(params):
         raise UsageError(
@@ -262,8 +256,6 @@ def _check_packing(method: Method, task: Task, params: Any) -> None:
 
 
 def _check_settings(spec: AdapterSpec, method: Method, task: Task, params: Any) -> None:
-    from zoo.runtime.device import PRECISIONS, choose_precision
-
     for flag in _POSITIVE:
         value = getattr(spec, _field(flag))
         if value is not None and not 0 < value < float("inf"):

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import ZooError
+from zoo.plugins.method import Method
+from zoo.tasks.base import Task
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from zoo.plugins.method import Method
-    from zoo.tasks.base import Task
 
 LOOK_SECONDS = 0.25
 """How often the sums are read: each read synchronises with the GPU."""

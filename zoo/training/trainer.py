@@ -42,7 +42,7 @@ _SCHEDULE = "schedule/"
 def zoo_train(run: Run) -> TrainResult:
     settle(run.model, run.precision)
     checkpoint = checkpoints.last(run.folder) if run.resume else None
-    with feature_cache.reuse_frozen_features(run, run.precision) as above:
+    with feature_cache.reuse_frozen_features(run) as above:
         return _train_within_memory(run, above, checkpoint)
 
 

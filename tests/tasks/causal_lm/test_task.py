@@ -128,17 +128,17 @@ def test_of_two_turns_exactly_the_answers_and_what_ends_them_are_learned(name: s
     tokenizer.chat_template = TEMPLATES.get(name, tokenizer.chat_template)
     found = chat_template.encode(TWO_TURNS, tokenizer)
     assert learned(found, tokenizer) == LEARNED[name]
-    assert found.ids == tokenizer.apply_chat_template(TWO_TURNS, return_dict=True)["input_ids"]
-    assert all(label in (IGNORED, one) for one, label in zip(found.ids, found.labels, strict=True))
+    assert found.input_ids == tokenizer.apply_chat_template(TWO_TURNS, return_dict=True)["input_ids"]
+    assert all(label in (IGNORED, one) for one, label in zip(found.input_ids, found.labels, strict=True))
 
 
 def test_the_loss_mask_of_two_turns_token_by_token(tokenizer: Any) -> None:
     found = chat_template.encode(TWO_TURNS, tokenizer)
-    text = "".join(tokenizer.decode([one]) for one in found.ids)
+    text = "".join(tokenizer.decode([one]) for one in found.input_ids)
     assert text == tokenizer.apply_chat_template(TWO_TURNS, tokenize=False)
     expected = []
     speaker, header = "", False
-    for one in found.ids:
+    for one in found.input_ids:
         token = tokenizer.decode([one])
         if token == "<|im_start|>":
             speaker, header = "", True
@@ -171,8 +171,8 @@ def test_white_space_that_is_a_token_by_itself_is_learned_too(llama: Path) -> No
 def test_the_prompt_of_an_answer_is_what_it_was_trained_behind(tokenizer: Any) -> None:
     found = chat_template.encode(TWO_TURNS, tokenizer)
     prompt = chat_template.prompt_ids(TWO_TURNS[:-1], tokenizer)
-    assert found.ids[: len(prompt)] == prompt
-    assert found.labels[len(prompt)] == found.ids[len(prompt)] != IGNORED
+    assert found.input_ids[: len(prompt)] == prompt
+    assert found.labels[len(prompt)] == found.input_ids[len(prompt)] != IGNORED
 
 
 def test_a_base_without_a_chat_template_is_refused(llama: Path, tmp_path: Path) -> None:
@@ -210,23 +210,23 @@ def test_what_fits_is_left_alone() -> None:
 
 def test_a_long_prompt_loses_its_front_and_the_answer_nothing() -> None:
     found = fit(of(20, 4), 10, bos=None)
-    assert found.ids == list(range(15, 25))
+    assert found.input_ids == list(range(15, 25))
     assert found.labels == [IGNORED] * 6 + [21, 22, 23, 24]
     assert (found.cut, found.lost) == (14, 0)
 
 
 def test_the_token_that_opens_every_text_stays() -> None:
     found = fit(of(20, 4), 10, bos=1)
-    assert found.ids == [1, *range(16, 25)]
+    assert found.input_ids == [1, *range(16, 25)]
     assert found.labels == [IGNORED] * 6 + [21, 22, 23, 24]
 
 
 @pytest.mark.parametrize("bos", [None, 1])
 def test_an_answer_longer_than_the_room_keeps_its_beginning_and_some_prompt(bos: int | None) -> None:
     found = fit(of(20, 30), 12, bos)
-    assert len(found.ids) == len(found.labels) == 12
+    assert len(found.input_ids) == len(found.labels) == 12
     assert found.labels.index(21) in (3, 4)
-    assert found.ids[-1] == found.labels[-1] < 50
+    assert found.input_ids[-1] == found.labels[-1] < 50
     assert found.cut + found.lost == 38
     assert found.lost > 0
 

@@ -16,9 +16,8 @@ from typing import Any
 
 from zoo.models.families import draw, family
 from zoo.models.fingerprint import has_weights, read_config, weight_files
-from zoo.models.safetensors_header import read_headers
+from zoo.models.safetensors_header import Shape, read_headers
 
-Shape = tuple[int, ...]
 _SIZES = {
     "hidden": ("hidden_size", "d_model", "n_embd", "dim"),
     "vocab": ("vocab_size",),
@@ -31,6 +30,8 @@ _SIZES = {
 _TIED = ("lm_head", "cls.predictions.decoder", "output_projection")
 """Output layers that share the embedding's weights, so that no file holds them."""
 _EMBEDDINGS = ("embed_tokens", "word_embeddings", "wte", "shared", "tok_embeddings", "embed_in")
+_LOOKED_UP = (*_EMBEDDINGS, "wpe", "position_embeddings", "token_type_embeddings")
+"""Modules that give the rows of their matrix."""
 _OLD_NAMES = {"weight": "gamma", "bias": "beta"}
 """What the oldest checkpoints call the parameters of a norm."""
 
@@ -89,8 +90,9 @@ class Base:
         """Module -> its own parameters."""
         found: dict[str, dict[str, Shape]] = defaultdict(dict)
         for name, shape in self.tensors.items():
-            name = _unquantised(name)
-            module, _, parameter = name.rpartition(".")
+            # bitsandbytes keeps its scales beside a weight, as `q_proj.weight.absmax`
+            before, scale, _ = name.partition(".weight.")
+            module, _, parameter = (f"{before}.weight" if scale else name).rpartition(".")
             found[module].setdefault(parameter, shape)
         return dict(found)
 
@@ -137,7 +139,8 @@ class Base:
         if len(shape) == 1:
             return Sides(shape, shape[0], shape[0], shape[0])
         outward, inward = shape[0], shape[1]
-        if _is_embedding(module) or (family(self.model_type).transposed and self.tied(module) is None):
+        is_embedding = module.rpartition(".")[2] in _LOOKED_UP
+        if is_embedding or (family(self.model_type).transposed and self.tied(module) is None):
             outward, inward = inward, outward
         if len(shape) > 2:  # a convolution: of how many groups, its weights do not tell
             return Sides(shape, None, outward)
@@ -244,12 +247,6 @@ def _is_size(value: object) -> bool:
     return type(value) is int and value > 0
 
 
-def _unquantised(name: str) -> str:
-    """bitsandbytes keeps its scales beside a weight, as `q_proj.weight.absmax`."""
-    before, weight, _ = name.partition(".weight.")
-    return f"{before}.weight" if weight else name
-
-
 def _number_at(parts: list[str]) -> int:
     """Where the first number is; 0 where there is none, since no module begins with one."""
     return next((at for at, part in enumerate(parts) if at and part.isdecimal()), 0)
@@ -275,8 +272,3 @@ def _is_same_place(one: list[str], other: list[str]) -> bool:
         before, after = set(one[: _number_at(one) - 1]), set(other[: _number_at(other) - 1])
         return before <= after or after <= before
     return _common_tail(one, other) == min(len(one), len(other))
-
-
-def _is_embedding(module: str) -> bool:
-    last = module.rpartition(".")[2]
-    return last in _EMBEDDINGS or last in ("wpe", "position_embeddings", "token_type_embeddings")

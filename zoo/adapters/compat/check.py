@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-from zoo.adapters.compat.base_shapes import Base, Shape, Sides, depths_of, layer_of, read_base, stack_of
+from zoo.adapters.compat.base_shapes import Base, Sides, depths_of, layer_of, read_base, stack_of
 from zoo.adapters.compat.peft_shapes import (
     IN,
     NUMBERS,
@@ -27,7 +27,7 @@ from zoo.adapters.formats import Adapter, read_adapter
 from zoo.adapters.integrity import missing_head
 from zoo.models.families import BODIES, family
 from zoo.models.fingerprint import LocalWeights
-from zoo.models.safetensors_header import named, shape_words
+from zoo.models.safetensors_header import Shape, named, shape_words
 from zoo.registry.schema import UNKNOWN, AdapterRecord
 
 EXACT, FITS, DOES_NOT_FIT, CANNOT_TELL = "exact", "fits", "does not fit", "unknown"
@@ -97,7 +97,8 @@ class Compatibility:
 
     @property
     def reasons(self) -> list[str]:
-        return self.wrong or self.unknown or self.remarks
+        """Each once, however many modules have it."""
+        return list(dict.fromkeys(self.wrong or self.unknown or self.remarks))
 
     def compare(self, record: AdapterRecord | None) -> None:
         base, parts = self._base, self._parts
@@ -179,10 +180,7 @@ class Compatibility:
         self._touched.append(there)
         for side, size, name in pins(parameters, self._config):
             self._compare_side(side, size, sides, f"{module}.{name}")
-        for name in unchecked(parameters):
-            remark = f"the shape of {named(name)} was not checked"
-            if remark not in self.remarks:
-                self.remarks.append(remark)
+        self.remarks += [f"the shape of {named(name)} was not checked" for name in unchecked(parameters)]
         if width and (prompt := parameters.get("adaption_prompt")):
             self._size("hidden", prompt[-1], width, f"{module}.adaption_prompt")
 
@@ -321,12 +319,9 @@ class Compatibility:
     def _compare_sizes_of_config(self) -> None:
         """By the sizes of a config alone, of a family that nobody here knows."""
         base, hidden = self._base, self._base.sizes.get("hidden")
+        has_one_width = hidden is not None and "vision_config" not in base.config
         for module, parameters in self._parts.adapted.items():
-            if (
-                hidden is None
-                or "vision_config" in base.config
-                or module.rpartition(".")[2] not in _READ_HIDDEN
-            ):
+            if not has_one_width or module.rpartition(".")[2] not in _READ_HIDDEN:
                 continue
             for side, size, name in pins(parameters, self._config):
                 if side == IN:

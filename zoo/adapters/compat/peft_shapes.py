@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-Shape = tuple[int, ...]
+from zoo.models.safetensors_header import Shape
+
 Config = Mapping[str, Any]
 
 IN, OUT = "in", "out"
@@ -37,7 +38,6 @@ class Parts:
     """What belongs to no module: prompts, projections that all modules share."""
 
 
-_PREFIXES = ("base_model.model.", "base_model.")
 _WRAPPERS = ("base_layer", "token_adapter", "original_module", "modules_to_save", "default")
 """Names that PEFT puts into a path, now or once, and that are no modules of the base."""
 _COMMON = (
@@ -60,11 +60,8 @@ _COMMON = (
 def sort_tensors(shapes: Mapping[str, Shape]) -> Parts:
     found = Parts()
     for name, shape in shapes.items():
-        for prefix in _PREFIXES:
-            if name.startswith(prefix):
-                name = name[len(prefix) :]
-                break
-        parts = [part for part in name.split(".") if part not in _WRAPPERS]
+        bare = name.removeprefix("base_model.model.").removeprefix("base_model.")
+        parts = [part for part in bare.split(".") if part not in _WRAPPERS]
         at = next((at for at, part in enumerate(parts) if _is_mark(part)), None)
         if at is None:
             found.whole[".".join(parts)] = shape

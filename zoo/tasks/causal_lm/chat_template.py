@@ -25,7 +25,9 @@ _ONLY_A_CHAT_MODEL = "--base ID of a chat model (its name often ends in -Chat or
 
 @dataclass(frozen=True)
 class Encoded:
-    ids: list[int]
+    """The columns of an encoded row."""
+
+    input_ids: list[int]
     labels: list[int]
     """The id where the assistant speaks, else -100."""
     cut: int = 0
@@ -95,16 +97,16 @@ def fit(encoded: Encoded, max_length: int, bos: int | None) -> Encoded:
     A BOS token stays. An answer that does not fit keeps its beginning, with as much of the prompt before it
     as fits into a quarter of `max_length`.
     """
-    over = len(encoded.ids) - max_length
+    over = len(encoded.input_ids) - max_length
     if over <= 0:
         return encoded
-    opened = encoded.ids[:1] if encoded.ids[0] == bos else []
+    opened = encoded.input_ids[:1] if encoded.input_ids[0] == bos else []
     answer = _last_answer(encoded.labels)
     start = max(len(opened), min(over + len(opened), answer - max_length // 4))
     end = start + max_length - len(opened)
-    ids = opened + encoded.ids[start:end]
+    ids = opened + encoded.input_ids[start:end]
     labels = [IGNORED] * len(opened) + encoded.labels[start:end]
-    lost = len(encoded.ids) - end
+    lost = len(encoded.input_ids) - end
     return Encoded(ids, [IGNORED, *labels[1:]], cut=over - lost, lost=lost)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UsageError
+from zoo.models.precision import autocast
+from zoo.runtime.device import device
 from zoo.tasks.causal_lm.chat_template import prompt_ids
 from zoo.tasks.causal_lm.conversations import Message
 
@@ -51,9 +53,6 @@ def answer(
     program. A conversation that does not fit into the model's positions loses its beginning.
     """
     import torch
-
-    from zoo.models.precision import autocast
-    from zoo.runtime.device import device
 
     place = device()
     model.to(place).eval()

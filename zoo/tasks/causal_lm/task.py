@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 SAMPLES = 3
 """Held-out conversations that the model answers before and after training, for the record."""
-_SAMPLE_TOKENS = 64
+_FOR_SAMPLES = Sampling(max_new_tokens=64)
 
 
 class CausalLanguageModelling(Task):
@@ -98,15 +98,7 @@ class CausalLanguageModelling(Task):
                 rows.append({"input_ids": ids, "length": len(ids)})
                 continue
             found = fit(encode(messages, processor), max_length, processor.bos_token_id)
-            rows.append(
-                {
-                    "input_ids": found.ids,
-                    "labels": found.labels,
-                    "length": len(found.ids),
-                    "cut": found.cut,
-                    "lost": found.lost,
-                }
-            )
+            rows.append({**vars(found), "length": len(found.input_ids)})
         return rows
 
     def remarks(self, encoded: Iterable[Mapping[str, Any]], max_length: int) -> list[str]:
@@ -184,11 +176,8 @@ class CausalLanguageModelling(Task):
         rows = []
         for row, target in zip(logits, targets, strict=True):
             asked = target != IGNORED  # row by row: a batch in float32 would take twice its logits again
-            rows.append(
-                torch.stack(
-                    [cross_entropy(row[asked].float(), target[asked], reduction="sum"), asked.sum().float()]
-                )
-            )
+            total = cross_entropy(row[asked].float(), target[asked], reduction="sum")
+            rows.append(torch.stack([total, asked.sum().float()]))
         return torch.stack(rows)
 
     def measure(
@@ -210,13 +199,7 @@ class CausalLanguageModelling(Task):
         found = []
         for example in held_out[:SAMPLES]:
             *before, last = example["messages"]
-            said = answer(
-                run.model,
-                run.processor,
-                before,
-                Sampling(max_new_tokens=_SAMPLE_TOKENS),
-                run.precision,
-            )
+            said = answer(run.model, run.processor, before, _FOR_SAMPLES, run.precision)
             found.append((before[-1]["content"], last["content"], said))
         return found
 

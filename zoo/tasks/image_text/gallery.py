@@ -10,6 +10,7 @@ from zoo.data.files import Example
 from zoo.errors import NotFoundError
 from zoo.tasks.image_text import captioned, images
 from zoo.tasks.image_text.captions import padded, tokens
+from zoo.tasks.image_text.pixels import cut, normalised
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,16 +71,10 @@ def _pictures(loaded: LoadedAdapter, folder: Path, report: Report) -> tuple[list
 
 
 def _embed_images(paths: Sequence[str], loaded: LoadedAdapter) -> np.ndarray:
-    from zoo.tasks.image_text.pixels import cut, normalised
-
     processor = loaded.processor.image_processor
-    return _embedded(
-        loaded.model.get_image_features,
-        (
-            {"pixel_values": normalised(cut(part, processor), processor)}
-            for part in _split(paths, loaded.task.batch_tokens)
-        ),
-    )
+    parts = _split(paths, loaded.task.batch_tokens)
+    batches = ({"pixel_values": normalised(cut(part, processor), processor)} for part in parts)
+    return _embedded(loaded.model.get_image_features, batches)
 
 
 def _embed_texts(texts: Sequence[str], loaded: LoadedAdapter) -> np.ndarray:

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,17 +34,19 @@ def prepare(pictures: Mapping[str, Picture], image_processor: Any) -> np.ndarray
     Raises:
         IncompatibleError: the processor gives pictures of several sizes.
     """
+    import numpy as np
+
+    mapped = partial(np.load, mmap_mode="r")
     parent = cache.folder("pixels")
     path = parent / f"{_key(list(pictures), image_processor)}.npy" if parent else None
-    kept = cache.read(path, _mapped) if path else None
+    kept: np.ndarray | None = cache.read(path, mapped) if path else None
     if kept is not None and len(kept) == len(pictures):
         return kept
     made = cut(list(pictures.values()), image_processor)
-    if path is None:
-        return made
-    cache.write(path, lambda beside: _save(made, beside), MOST_BYTES)
-    found = cache.read(path, _mapped)
-    return made if found is None else found
+    if path is not None:
+        cache.write(path, lambda beside: _save(made, beside), MOST_BYTES)
+        kept = cache.read(path, mapped)
+    return made if kept is None else kept
 
 
 def cut(pictures: Sequence[Picture], image_processor: Any) -> np.ndarray:
@@ -91,10 +94,3 @@ def _save(pixels: np.ndarray, path: Path) -> None:
 
     with path.open("wb") as file:  # given a name, numpy would add its own suffix
         np.save(file, pixels)
-
-
-def _mapped(path: Path) -> np.ndarray:
-    import numpy as np
-
-    pixels: np.ndarray = np.load(path, mmap_mode="r")
-    return pixels

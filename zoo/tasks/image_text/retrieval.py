@@ -166,7 +166,6 @@ def _average(scores: Sequence[Score]) -> Score:
 
 
 def _median(found: Ranks) -> Score:
-    """The median rank of the queries."""
     order = np.argsort(found.ranks, kind="stable")
 
     def score(weights: np.ndarray) -> np.ndarray:

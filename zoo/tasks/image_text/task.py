@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +24,8 @@ from zoo.tasks.image_text.contrastive import (
     parts,
     right_answers,
 )
+from zoo.tasks.image_text.gallery import rank
+from zoo.tasks.image_text.pixels import normalised, prepare
 
 if TYPE_CHECKING:
     import numpy as np
@@ -148,15 +151,12 @@ class ImageTextRetrieval(Task):
     def blank(self, tokens: int, length: int) -> dict[str, Tensor]:
         import torch
 
-        pixels = torch.zeros((tokens, 3, self._side, self._side), device="meta")
         return {
             "input_ids": torch.zeros((tokens, length), dtype=torch.long, device="meta"),
-            "pixel_values": pixels,
+            "pixel_values": torch.zeros((tokens, 3, self._side, self._side), device="meta"),
         }
 
     def encode(self, examples: Sequence[Example], processor: Any, max_length: int) -> list[dict[str, Any]]:
-        from zoo.tasks.image_text.pixels import prepare
-
         pictures = {one["digest"]: one["image"] for one in examples}
         pixels = dict(zip(pictures, prepare(pictures, processor.image_processor), strict=True))
         texts = tokens([text for one in examples for text in one["texts"]], processor, max_length)
@@ -172,8 +172,6 @@ class ImageTextRetrieval(Task):
     def collate(self, encoded: Sequence[Mapping[str, Any]], processor: Any) -> dict[str, Tensor]:
         """`pixel_values` of the batch's distinct pictures, in order of first use by the pairs."""
         import torch
-
-        from zoo.tasks.image_text.pixels import normalised
 
         labels = torch.tensor([one["labels"] for one in encoded])
         firsts, _ = distinct(parts(labels)[0])
@@ -194,8 +192,6 @@ class ImageTextRetrieval(Task):
 
     def after_step(self, model: nn.Module) -> None:
         """Clamp a trained temperature as CLIP does. SigLIP has no such bound."""
-        import math
-
         import torch
 
         scale = getattr(model, "logit_scale", None)
@@ -275,9 +271,6 @@ class ImageTextRetrieval(Task):
     def rank(
         self, loaded: LoadedAdapter, queries: Sequence[str], gallery: Path, report: Report
     ) -> list[dict[str, Any]]:
-        """The nearest pictures for each text, and the nearest captions for each picture."""
-        from zoo.tasks.image_text.gallery import rank
-
         return rank(loaded, queries, [self.example(query) for query in queries], gallery, report)
 
     def usage(self, record: AdapterRecord, restore: str) -> str:
