@@ -8,7 +8,8 @@ import re
 import pytest
 
 from zoo import errors
-from zoo.errors import ZooError, did_you_mean
+from zoo.errors import ZooError
+from zoo.runtime.suggest import did_you_mean
 
 _LINE = re.compile(r"^    (?P<indent>[│├└─ ]*)(?P<name>[A-Z]\w+) +exit (?P<code>\d+)   \S", re.MULTILINE)
 

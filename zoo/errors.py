@@ -12,17 +12,16 @@
     └── RegistryError        exit 1   registry.json cannot be read or written
         └── LockedError      exit 1   another process holds the registry's lock
 
-The message is one line that says what was wrong; `hint` says what to type next.
+The message is one line that says what was wrong; `hint` says what to type next: a command (`zoo list`), or
+how the same command is to be changed, as options to set (`--name other`, `-s r=8`), `without --resume`, or
+`lora instead of lorra`. The command line prints that command whole. Any other text is advice.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
-
 
 class ZooError(Exception):
-    """Base of the tree. `hint` is shown on its own line, after `Next:`."""
+    """Base of the tree. `hint` is shown on its own line, after `Next:`, or `Hint:` where it is advice."""
 
     exit_code = 1
 
@@ -69,12 +68,6 @@ class RegistryError(ZooError):
 
 class LockedError(RegistryError):
     pass
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`" Did you mean 'lora'?"`, or nothing when no known word is near."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" Did you mean '{near[0]}'?" if near else ""
 
 
 class Interrupted(KeyboardInterrupt):

@@ -10,8 +10,8 @@ from typing import Any
 from zoo.cards.metadata import BASE_TAG, RECORD_KEYS, dump, parse, split
 from zoo.cards.redact import is_hub_id
 from zoo.cards.render import parts, render
-from zoo.errors import did_you_mean
 from zoo.registry.schema import AdapterRecord
+from zoo.runtime.suggest import did_you_mean
 
 _LICENCE_IDS = """
 apache-2.0 mit openrail openrail++ bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo import __version__
-from zoo.errors import Interrupted, ZooError, did_you_mean
+from zoo.errors import Interrupted, UsageError, ZooError
 from zoo.runtime import signals
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ class LazyGroup(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            ctx.fail(f"no command is called '{args[0]}'.{did_you_mean(args[0], _COMMANDS)}")
+            from zoo.cli.next_steps import explain_command
+
+            raise UsageError(*explain_command(args[0], _COMMANDS))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -79,7 +81,7 @@ def main() -> None:
     debug = "--debug" in sys.argv[1:2] or os.environ.get("ZOO_DEBUG", "0") not in ("", "0")
     sys.excepthook = _print_traceback
     try:
-        sys.exit(cli.main(standalone_mode=False))
+        sys.exit(cli.main(prog_name="zoo", standalone_mode=False))
     except ZooError as error:
         if debug:
             raise
@@ -87,8 +89,9 @@ def main() -> None:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())  # a group without a command
     except click.UsageError as error:
-        path = error.ctx.command_path if error.ctx else "zoo"
-        _fail(error.format_message(), f"{path} --help", error.exit_code)
+        from zoo.cli.next_steps import explain
+
+        _fail(*explain(error), error.exit_code)
     except click.ClickException as error:
         _fail(error.format_message(), None, error.exit_code)
     except (click.Abort, KeyboardInterrupt) as error:
@@ -114,7 +117,12 @@ def _fail(message: str, hint: str | None, code: int) -> None:
 
     # untrusted text and URLs with tokens get into messages
     line = " ".join(clean(redact(message)).split())
-    print(f"Error: {line}" + (f"\nNext: {clean(redact(hint))}" if hint else ""), file=sys.stderr)
+    print(f"Error: {line}", file=sys.stderr)
+    if hint:
+        from zoo.cli.next_steps import is_command, next_step
+
+        step = clean(redact(next_step(hint)))
+        print(f"{'Next' if is_command(step) else 'Hint'}: {step}", file=sys.stderr)
     sys.exit(code)
 
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.common import json_option, print_checks, print_facts, print_json, print_table
-from zoo.errors import IncompatibleError, NotFoundError, PluginError, UsageError, did_you_mean
+from zoo.errors import IncompatibleError, NotFoundError, PluginError, UsageError
 from zoo.plugins import manager
 from zoo.plugins.method import one_line
 from zoo.plugins.params import describe, parse, split_pairs
 from zoo.runtime.checks import failures
 from zoo.runtime.console import StderrReport
+from zoo.runtime.suggest import did_you_mean
 from zoo.training.parameter_counts import Counted, count_methods, kept
 
 if TYPE_CHECKING:

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from zoo.errors import NotFoundError, PluginError, did_you_mean
+from zoo.errors import NotFoundError, PluginError, UsageError
 from zoo.plugins import hookspecs
 from zoo.plugins.method import one_line
+from zoo.runtime import suggest
 
 if TYPE_CHECKING:
     from zoo.plugins.method import Method
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 KINDS = ("method", "task", "source")
 _OWN = "adapter-zoo"
+_SYNONYMS = {"method": suggest.METHODS, "task": suggest.TASKS}
 _RELEASE = re.compile(r"([A-Za-z0-9][\w.-]*) (\d[\w.!+-]*)")
 
 
@@ -94,8 +96,31 @@ def load(kind: str, name: str) -> Any:
     """
     known = find(kind)
     if name not in known:
-        raise NotFoundError(f"no {kind} is called '{name}'.{did_you_mean(name, known)}", f"zoo {kind}s")
+        near, hint = suggest.unknown(name, known, f"zoo {kind}s", _SYNONYMS.get(kind))
+        raise NotFoundError(f"no {kind} is called '{name}'.{near}", hint)
     return _make(known[name])
+
+
+def load_pair(method: str, task: str) -> tuple[Method, Task]:
+    """The method and the task of a run.
+
+    Raises:
+        UsageError: each is in the other's place.
+    """
+    methods, tasks = find("method"), find("task")
+    if suggest.fold(method) in tasks and suggest.fold(task) in methods:
+        raise UsageError(
+            f"'{method}' is a task and '{task}' a method: the method comes first.",
+            f"{suggest.fold(task)} instead of {method}, {suggest.fold(method)} instead of {task}",
+        )
+    try:
+        made = load_method(method)
+    except NotFoundError as error:
+        near = suggest.closest(task, tasks, suggest.TASKS)
+        if task not in tasks and near and error.hint and " instead of " in error.hint:
+            error.hint += f", {near} instead of {task}"
+        raise
+    return made, load_task(task)
 
 
 def load_method(name: str) -> Method:

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from zoo.errors import OptionError, did_you_mean
+from zoo.errors import OptionError
+from zoo.runtime import suggest
 
 T = TypeVar("T")
 
@@ -67,7 +68,11 @@ def parse(params_type: type, given: Mapping[str, Any], owner: str) -> Any:
     for key, value in given.items():
         if key not in known:
             has = f"it has {', '.join(known)}" if known else "it has none"
-            raise OptionError(f"{owner} has no parameter '{key}': {has}.{did_you_mean(key, known)}")
+            near = suggest.closest(key, known, suggest.PARAMETERS)
+            raise OptionError(
+                f"{owner} has no parameter '{key}': {has}." + (f" Did you mean '{near}'?" if near else ""),
+                f"{near}={value} instead of {key}={value}" if near else None,
+            )
         values[key] = _typed(key, value, hints[key])
     for field in dataclasses.fields(params_type):
         _check_range(field, values.get(field.name))

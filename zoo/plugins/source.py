@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from zoo.errors import IncompatibleError, NotFoundError, UnreachableError, UsageError, ZooError, did_you_mean
+from zoo.errors import IncompatibleError, NotFoundError, UnreachableError, UsageError, ZooError
 from zoo.models.fingerprint import canonical, has_weights
 from zoo.plugins import manager
+from zoo.runtime.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from zoo.errors import LockedError, NotFoundError, RegistryError, UsageError, ZooError, did_you_mean
+from zoo.errors import LockedError, NotFoundError, RegistryError, UsageError, ZooError
 from zoo.registry.schema import SCHEMA, AdapterRecord, BaseId, ListedRecord
+from zoo.runtime.suggest import did_you_mean
 
 FILE = "registry.json"
 RECORD_FILE = "zoo.json"

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.data.columns import recognise
 from zoo.data.files import Example, columns_of
-from zoo.errors import DataError, UsageError, did_you_mean
+from zoo.errors import DataError, UsageError
 from zoo.models.loading import check_missing, load_config, load_weights
 from zoo.plugins import source
+from zoo.runtime.suggest import did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np

@@ -111,7 +111,7 @@ def prepare(
         UsageError: a setting out of range, a name that is taken, rows that cannot be trained on.
         IncompatibleError: method, task and base do not go together.
     """
-    method, task = manager.load_method(spec.method), manager.load_task(spec.task)
+    method, task = manager.load_pair(spec.method, spec.task)
     params = parse(method.Params, spec.params, f"method '{method.name}'")
     _check_settings(spec, method, task, params)
     config = RunConfig.of(spec, method, task, params=msgspec.to_builtins(asdict(params)))
