@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 zoo_api = 1
-_INSTALL = "pip install 'adapter-zoo[qlora]'"
 _KEPT = (".*pooler", ".*classifier", "score", "lm_head", "embed_out")
 """Modules that are not quantised, as regular expressions: heads, which may have no weights yet."""
 
@@ -25,6 +24,7 @@ class QLora(Lora):
     summary = "LoRA on a base in 4-bit NormalFloat"
     paper = "Dettmers et al. 2023, arXiv:2305.14314"
     peft_names = {**Lora.peft_names, "double_quant": None}
+    requires = {"bitsandbytes": "pip install 'adapter-zoo[qlora]'"}
 
     @dataclass(frozen=True)
     class Params(Lora.Params):
@@ -35,11 +35,10 @@ class QLora(Lora):
         return None  # a config does not tell what its base was kept in
 
     def refuses(self, task: Task, params: Any) -> str | None:
-        return None if find_spec("bitsandbytes") else f"it needs bitsandbytes: {_INSTALL}"
+        return None if find_spec("bitsandbytes") else "it needs bitsandbytes, which is not installed"
 
     def load_options(self, params: Any) -> dict[str, Any]:
-        if find_spec("bitsandbytes") is None:
-            raise IncompatibleError("the base of a qlora adapter needs bitsandbytes.", _INSTALL)
+        self.check_installed()
         import torch
         from transformers import BitsAndBytesConfig
 

@@ -106,9 +106,8 @@ class Pip(Source):
         if folder is None or not item.is_readable:
             missing = item.reader if folder and item.reader else item.package
             raise UnreachableError(
-                f"It is in the package {item.package}, and {missing} is not installed: {item.install}"
-                if item.install
-                else f"It is in the package {item.package}, which is not installed."
+                f"It is in the package {item.package}, and {missing} is not installed.",
+                item.install or f"pip install {item.package}",
             )
         return Resolved(
             kind=kind,

@@ -6,6 +6,7 @@ A hint is a command, or says how the same command is to be changed: options to s
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -16,8 +17,11 @@ import click
 from zoo.errors import PluginError
 from zoo.plugins import manager
 from zoo.runtime import suggest
+from zoo.runtime.installation import install_extra
 
-_REPLACED = re.compile(r"(\S+) instead of (\S+)")
+_WORD = r"('.*'|\S+)"
+_REPLACED = re.compile(f"{_WORD} instead of {_WORD}")
+_EXTRA = re.compile(r"pip install 'adapter-zoo\[(\w+)\]'")
 _KEYED = ("-s", "--set", "--column", "--min", "--max")
 """Options that are given several times, as KEY=VALUE: setting one leaves those of other keys."""
 _PROGRAMS = ("zoo", "pip", "hf", "git", "iconv", "export", "unset", "mv", "rm", "fuser", "python")
@@ -37,16 +41,21 @@ def next_step(hint: str, typed: Sequence[str] | None = None) -> str:
     Args:
         typed: the arguments of the command that failed; those of this process by default.
     """
-    typed = _typed(typed)
+    words = _typed(typed)
+    return " && ".join(_step(one, words) for one in hint.split(" && "))
+
+
+def _step(hint: str, typed: list[str]) -> str:
     if hint.startswith("-"):
         return _zoo(_set(typed, shlex.split(hint)))
     if hint.startswith("without -"):
         return _zoo(_drop(typed, hint.split()[1:]))
     changes = [_REPLACED.fullmatch(one) for one in hint.split(", ")]
     if all(changes):
-        replaced = {one[2]: one[1] for one in changes if one}
-        return _zoo([replaced.get(word, word) for word in typed])
-    return " && ".join(_with_registry(one, typed) for one in hint.split(" && "))
+        replaced = {old: new for one in changes if one for new, old in [map(_unquoted, one.groups())]}
+        return _zoo([replaced.get(word, replaced.get(os.path.normpath(word), word)) for word in typed])
+    extra = _EXTRA.fullmatch(hint)
+    return install_extra(extra[1]) if extra else _with_registry(hint, typed)
 
 
 def is_command(step: str) -> bool:
@@ -64,7 +73,7 @@ def explain_command(word: str, known: Collection[str], typed: Sequence[str] | No
         return f"{message} Did you mean 'train {word}'?", _zoo(["train", *typed])
     if near is None:
         return message, "zoo --help"
-    return f"{message} Did you mean '{near}'?", f"{near} instead of {word}"
+    return f"{message} Did you mean '{near}'?", suggest.instead(near, word)
 
 
 def explain(error: click.UsageError, typed: Sequence[str] | None = None) -> tuple[str, str]:
@@ -122,6 +131,10 @@ def _typed(typed: Sequence[str] | None) -> list[str]:
     return sys.argv[1:] if typed is None else list(typed)
 
 
+def _unquoted(word: str) -> str:
+    return shlex.split(word)[0]
+
+
 def _zoo(words: Sequence[str]) -> str:
     return shlex.join(["zoo", *words])
 
@@ -163,7 +176,12 @@ def _with_registry(step: str, typed: Sequence[str]) -> str:
     """A command of the zoo looks where the one before it looked."""
     program, _, rest = step.partition(" ")
     at = _position(typed, "--registry", "")
-    if program != "zoo" or at is None or "--registry" in rest or not _takes_registry(rest.split()):
+    if (
+        program != "zoo"
+        or at is None
+        or {"--registry", "--help"} & {*rest.split()}
+        or not _takes_registry(rest.split())
+    ):
         return step
     given = typed[at].partition("=")[2] or "".join(typed[at + 1 : at + 2])
     return f"{step} --registry {shlex.quote(given)}"

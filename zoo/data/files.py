@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import json
 import re
+import shlex
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.data.json_rows import read_json
 from zoo.errors import DataError, NotFoundError, ZooError
+from zoo.runtime.suggest import instead
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -232,10 +235,7 @@ def _read_file(path: Path) -> DataFrame:
     except ZooError:
         raise
     except UnicodeDecodeError:
-        raise DataError(
-            f"{path} is not UTF-8 (byte {_first_bad_byte(path)}).",
-            f"iconv -f latin1 -t utf-8 {path.name} > utf8-{path.name}",
-        ) from None
+        raise DataError(f"{path} is not UTF-8 (byte {_first_bad_byte(path)}).", _recode(path)) from None
     except OSError as error:
         raise ZooError(f"{path} cannot be read: {error.strerror or error}.") from None
     except Exception as error:  # pandas and pyarrow raise a dozen kinds for a malformed file
@@ -272,6 +272,18 @@ def _read_separated(path: Path, suffix: str) -> DataFrame:
                 )
             rows.append(fields)
     return pd.DataFrame(rows, columns=header, dtype=str)
+
+
+def _recode(path: Path) -> str:
+    """The command that writes a copy in UTF-8, and then the same command with it."""
+    copy = path.with_name(f"{path.stem}-utf8{path.suffix}")
+    if copy.exists():
+        return instead(str(copy), str(path))
+    with path.open("rb") as file:
+        has_utf16_mark = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    encoding = "utf-16" if has_utf16_mark else "latin1"
+    source, target = shlex.quote(str(path)), shlex.quote(str(copy))
+    return f"iconv -f {encoding} -t utf-8 {source} > {target} && {instead(str(copy), str(path))}"
 
 
 def _first_bad_byte(path: Path) -> int:

@@ -23,6 +23,7 @@ from zoo.errors import NotFoundError, PluginError, UsageError
 from zoo.plugins import hookspecs
 from zoo.plugins.method import one_line
 from zoo.runtime import suggest
+from zoo.runtime.suggest import instead
 
 if TYPE_CHECKING:
     from zoo.plugins.method import Method
@@ -111,14 +112,14 @@ def load_pair(method: str, task: str) -> tuple[Method, Task]:
     if suggest.fold(method) in tasks and suggest.fold(task) in methods:
         raise UsageError(
             f"'{method}' is a task and '{task}' a method: the method comes first.",
-            f"{suggest.fold(task)} instead of {method}, {suggest.fold(method)} instead of {task}",
+            ", ".join((instead(suggest.fold(task), method), instead(suggest.fold(method), task))),
         )
     try:
         made = load_method(method)
     except NotFoundError as error:
         near = suggest.closest(task, tasks, suggest.TASKS)
         if task not in tasks and near and error.hint and " instead of " in error.hint:
-            error.hint += f", {near} instead of {task}"
+            error.hint += f", {instead(near, task)}"
         raise
     return made, load_task(task)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,12 +48,20 @@ class Method(ABC):
     """False where the saved folder is a whole model by itself."""
     format: str = "zoo"
     """What loads the folder: `peft`, `transformers`, or `zoo` (`zoo.restore(model, folder)`)."""
+    requires: Mapping[str, str] = {}
+    """Module that must be installed -> the command that installs it."""
     unmergeable: str | None = "it does not say how"
     """Why it cannot become part of the base's own weights; None where `merge` does that."""
 
     def recognise(self, config: Mapping[str, Any]) -> dict[str, Any] | None:
         """The parameters that an imported adapter_config.json holds; None if it is of another method."""
         return None
+
+    def check_installed(self) -> None:
+        """Raises IncompatibleError: a module of `requires` is not installed."""
+        for module, install in self.requires.items():
+            if find_spec(module) is None:
+                raise IncompatibleError(f"{self.name} needs {module}, which is not installed.", install)
 
     def refuses(self, task: Task, params: Any) -> str | None:
         """The reason why it cannot work on this task, reported before anything is downloaded."""

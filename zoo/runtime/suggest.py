@@ -6,6 +6,7 @@ The tables hold names of transformers, peft, LLaMA-Factory, axolotl and torchtun
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable, Mapping
 
 COMMANDS = {
@@ -223,6 +224,11 @@ def did_you_mean(word: str, known: Iterable[str], synonyms: Mapping[str, str] | 
     return f" Did you mean '{near}'?" if near else ""
 
 
+def instead(new: str, old: str) -> str:
+    """The hint that asks for the same command with another word."""
+    return f"{shlex.quote(new)} instead of {shlex.quote(old)}"
+
+
 def unknown(
     word: str, known: Iterable[str], otherwise: str, synonyms: Mapping[str, str] | None = None
 ) -> tuple[str, str]:
@@ -231,4 +237,4 @@ def unknown(
     Where no known word is near, the first is empty and the hint is `otherwise`.
     """
     near = closest(word, known, synonyms)
-    return (f" Did you mean '{near}'?", f"{near} instead of {word}") if near else ("", otherwise)
+    return (f" Did you mean '{near}'?", instead(near, word)) if near else ("", otherwise)

@@ -112,6 +112,7 @@ def prepare(
         IncompatibleError: method, task and base do not go together.
     """
     method, task = manager.load_pair(spec.method, spec.task)
+    method.check_installed()
     params = parse(method.Params, spec.params, f"method '{method.name}'")
     _check_settings(spec, method, task, params)
     config = RunConfig.of(spec, method, task, params=msgspec.to_builtins(asdict(params)))
