@@ -35,7 +35,7 @@ class BitFit(Method):
             )
             raise IncompatibleError(
                 f"bitfit does not fit this {model.config.model_type}: {reason}.",
-                f"-s targets={','.join(has)}" if has else "zoo train ln-tuning, which needs none",
+                f"-s targets={','.join(has)}" if has else "ln-tuning instead of bitfit",
             )
         self.freeze(model, head)
         for name in owners:

@@ -56,5 +56,5 @@ class Prefix(PromptMethod):
 def _refuse_checkpointing(*args: Any, **kwargs: Any) -> None:
     raise IncompatibleError(
         "prefix: layers that are computed again for the backward pass forget the prefix.",
-        "leave out --gradient-checkpointing",
+        "without --gradient-checkpointing",
     )

@@ -60,11 +60,11 @@ def _tokens(model: nn.Module, text: str, task: Task) -> list[int]:
         tokenizer = task.load_processor(Path(model.name_or_path))
     except NotFoundError as error:
         raise IncompatibleError(
-            f"init_text needs the base's tokenizer: {error}", "leave out -s init_text"
+            f"init_text needs the base's tokenizer: {error}", "without -s init_text"
         ) from error
     found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     if not found:
         raise IncompatibleError(
-            f"init_text '{text}' has no token in the base's vocabulary.", "-s init_text='other words'"
+            f"init_text '{text}' has no token in the base's vocabulary.", "-s init_text='Classify this text:'"
         )
     return found

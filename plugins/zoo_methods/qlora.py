@@ -63,7 +63,7 @@ class QLora(Lora):
         if how and not how.get("load_in_4bit"):
             raise IncompatibleError(
                 f"qlora quantises the base itself, and this one is {how.get('quant_method')} already.",
-                "--base with the unquantised weights",
+                "lora instead of qlora",
             )
         # the run decides about checkpointing
         prepared = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)

@@ -26,7 +26,7 @@ class Local(Source):
             if weights and not any(path.glob("*.safetensors")):
                 raise NotFoundError(
                     f"base '{ref}' has a config but no *.safetensors weights (pickled ones are not read).",
-                    f"zoo methods --task TASK --base {ref} counts parameters from the config alone",
+                    "zoo sources",
                 )
         return Resolved(
             kind=kind,

@@ -341,7 +341,7 @@ def test_a_base_that_has_moved_is_found_by_its_id(
     with pytest.raises(NotFoundError, match="the base of 'lora-1', me/my-bert, is not here") as error:
         Adapters(["lora-1"], mine)
     assert isinstance(error.value, UnreachableError)  # the Hub, which may have it, is offline
-    assert error.value.hint == "--base FOLDER|ID"
+    assert error.value.hint == "--base FOLDER"
     monkeypatch.chdir(copy_of_base.parent.parent)
     assert Adapters(["lora-1"], mine)["lora-1"].base_id.location == f"path:{copy_of_base}"
 

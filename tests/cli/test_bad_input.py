@@ -106,16 +106,16 @@ def refused(result: Result, code: int, *words: str, then: str | None = None) -> 
 @pytest.mark.parametrize(
     ("command", "code", "parts", "then"),
     [
-        ("train lorra bert-imdb", 3, ("lorra", "Did you mean 'lora'?"), "zoo methods"),
-        ("train lora bert-imbd", 3, ("Did you mean 'bert-imdb'?",), "zoo tasks"),
+        ("train lorra bert-imdb", 3, ("lorra", "Did you mean 'lora'?"), "zoo train lora bert-imdb"),
+        ("train lora bert-imbd", 3, ("Did you mean 'bert-imdb'?",), "zoo train lora bert-imdb"),
         (
             "train lora bert-imdb --base sentence-transformers/all-MiniLM-L6-v3",
             3,
             ("Did you mean 'sentence-transformers/all-MiniLM-L6-v2'?",),
-            "zoo sources",
+            "--base sentence-transformers/all-MiniLM-L6-v2",
         ),
-        ("trian lora", 2, ("'trian'", "Did you mean 'train'?"), "zoo --help"),
-        ("train lora bert-imdb --lmit 3", 2, ("--lmit",), "zoo train --help"),
+        ("trian lora", 2, ("'trian'", "Did you mean 'train'?"), "zoo train lora"),
+        ("train lora bert-imdb --lmit 3", 2, ("--lmit",), "--limit 3"),
         ("show mime", 3, ("Did you mean 'mine'?",), "zoo list"),
         ("evaluate mine --precision half", 2, ("'half'",), None),
         ("predict mine", 2, ("give texts",), "zoo predict mine"),

@@ -223,7 +223,7 @@ def test_a_column_that_is_not_there_is_said_with_those_that_are() -> None:
         columns_of(
             pd.DataFrame({"text": ["a"], "stars": ["5"]}), {"text": "text", "label": "label"}, "rows.csv"
         )
-    assert caught.value.hint == "--column label=NAME says which column is the label"
+    assert caught.value.hint == "--column label=stars"
 
 
 # dividing

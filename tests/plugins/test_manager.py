@@ -101,7 +101,7 @@ def test_sources_come_in_the_order_in_which_they_are_asked() -> None:
 def test_an_unknown_name_is_not_found_and_the_nearest_is_suggested() -> None:
     with pytest.raises(NotFoundError, match=r"no method is called 'hed'\. Did you mean 'head'\?") as caught:
         manager.load_method("hed")
-    assert caught.value.hint == "zoo methods"
+    assert caught.value.hint == "head instead of hed"
     with pytest.raises(NotFoundError, match="no task is called 'lora'"):
         manager.load_task("lora")
 

@@ -115,7 +115,7 @@ def test_a_text_to_start_from_needs_a_tokenizer_and_a_token(tiny_bert: Path, tmp
         file.unlink()
     with pytest.raises(IncompatibleError, match="init_text needs the base's tokenizer") as caught:
         attached("prompt", bare, init_text="a joy")
-    assert caught.value.hint == "leave out -s init_text"
+    assert caught.value.hint == "without -s init_text"
     with pytest.raises(IncompatibleError, match="no token"):
         attached("prompt", tiny_bert, init_text=" ")
 
@@ -150,7 +150,7 @@ def test_a_prefix_and_gradient_checkpointing_are_refused_together(
                "--gradient-checkpointing")  # fmt: skip
     assert done.code == 5
     assert "forget the prefix" in done.error
-    assert "Next: leave out --gradient-checkpointing" in done.err
+    assert not any("--gradient-checkpointing" in line for line in done.err.splitlines() if "Next:" in line)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -37,7 +37,7 @@ def find(record: AdapterRecord, asked: str | None = None) -> Resolved:
     if not places:
         raise NotFoundError(
             f"nobody recorded which base '{record.name}' sits on.",
-            f"zoo check {record.name} says which fit; then --base FOLDER|ID",
+            f"zoo check {record.name}",
         )
     try:
         found = local(record.base)
@@ -55,7 +55,7 @@ def find(record: AdapterRecord, asked: str | None = None) -> Resolved:
     raise _not_here(
         reasons,
         f"the base of '{record.name}', {record.base.id}, is not here: {reasons[0]}",
-        "--base FOLDER|ID",
+        "--base FOLDER",
     )
 
 
@@ -118,7 +118,7 @@ def _is_copy(found: Resolved, base: BaseId) -> bool:
 
 
 def _not_local(reference: str) -> UnreachableError:
-    return UnreachableError(f"base '{reference}' is not on this machine.", "--base FOLDER|ID of one that is")
+    return UnreachableError(f"base '{reference}' is not on this machine.", "--base FOLDER")
 
 
 def _not_here(reasons: list[NotFoundError], line: str, hint: str | None) -> NotFoundError:

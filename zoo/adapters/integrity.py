@@ -132,7 +132,7 @@ def _check_installed(kind: str, name: str, record: AdapterRecord) -> None:
     if name == UNKNOWN:
         raise NotFoundError(
             f"nobody recorded the {kind} of '{record.name}'.",
-            f"zoo import FOLDER --{kind} NAME; zoo {kind}s lists them",
+            f"zoo {kind}s",
         )
     package = record.plugins.get(kind, "").partition(" ")[0]
     if name in manager.find(kind) or package == "adapter-zoo" or not _DISTRIBUTION.fullmatch(package):

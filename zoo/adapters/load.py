@@ -170,7 +170,7 @@ class Adapters:
             what = f"'{record.name}' was trained on {record.base.id}; {base.location} holds other weights"
             what = f"{what}: {detail}." if detail else f"{what}."
             if not self._allow_other:
-                raise IncompatibleError(what, "--base with the one it was trained on, or --allow-other-base")
+                raise IncompatibleError(what, "--allow-other-base")
             _check_fits(record, folder, base)
             self._report.warn(f"{what} It is used all the same, and its numbers are not the recorded ones.")
             return _note_other(record, found, self._registry)
@@ -280,7 +280,7 @@ def _check_fits(record: AdapterRecord, folder: Path, base: Resolved) -> None:
         why = "; ".join(found.reasons[:3]).rstrip(".")
         raise IncompatibleError(
             f"'{record.name}' does not fit {base.location}: {why}.",
-            f"zoo check {record.name} says which bases fit",
+            f"zoo check {record.name}",
         )
 
 

@@ -59,7 +59,7 @@ def merge(
     if dtype not in (None, *MERGE_TOLERANCES):
         raise UsageError(f"--dtype is {', '.join(MERGE_TOLERANCES)}, got '{dtype}'.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} holds something already.", "-o NEW_FOLDER")
+        raise UsageError(f"{folder} holds something already.", "-o FOLDER")
     adapters = Adapters([name], registry, base, allow_other, report)
     one = adapters[name]
     method, task, record = one.method, one.task, one.record

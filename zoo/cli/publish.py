@@ -44,7 +44,7 @@ def publish_command(
     REPO is OWNER/NAME, or a name in your own account; without it, the adapter's name.
     """
     if not (dry_run or yes or sys.stdin.isatty()):
-        raise UsageError("there is no terminal to ask on.", f"zoo publish --yes {name}, or --dry-run")
+        raise UsageError("there is no terminal to ask on.", "--yes")
     report = StderrReport()
     options = PublishOptions(**settings)
     with prepared(name, repo, registry, options, report, trial=dry_run) as (whole, staged):

@@ -97,7 +97,7 @@ def _only(candidates: Mapping[str, dict[str, str]], role: str, location: str) ->
     if len(candidates) > 1:
         raise DataError(
             f"{location} has more than one column that may be the {role}: {', '.join(candidates)}.",
-            f"--column {role}=NAME says which",
+            f"--column {role}={next(iter(candidates))}",
         )
     return next(iter(candidates.values()), {})
 

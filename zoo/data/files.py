@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.data.json_rows import read_json
 from zoo.errors import DataError, NotFoundError, ZooError
-from zoo.runtime.suggest import instead
+from zoo.runtime.suggest import closest, instead
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -87,9 +87,10 @@ def check_columns(columns: Iterable[object], wanted: Mapping[str, str], location
     has = list(map(str, columns))
     for role, column in wanted.items():
         if column not in has:
+            free = [one for one in has if one not in wanted.values()]
             raise DataError(
                 f"{location} has no column '{column}': it has {', '.join(has)}.",
-                f"--column {role}=NAME says which column is the {role}",
+                f"--column {role}={closest(column, has) or next(iter(free), 'NAME')}",
             )
 
 
@@ -188,7 +189,7 @@ def _read_splits(folder: Path, files: Sequence[Path]) -> dict[str, DataFrame]:
         if split is None:
             raise DataError(
                 f"{file} is not named after its split.",
-                "name the files train.csv and test.csv, or give one file with --data FILE",
+                "name the files train.csv and test.csv, or give one of them",
             )
         if parts[split] and not (_SHARD.fullmatch(file.stem) and _SHARD.fullmatch(parts[split][0].stem)):
             raise DataError(f"{folder} holds two files of the {split} split, {file.name} among them.")

@@ -66,7 +66,7 @@ def to_zoo_error(repo: str, error: BaseException) -> ZooError:
     if isinstance(error, errors.GatedRepoError):
         return AuthError(
             f"{what} is gated: its owner must grant access first.",
-            "ask for access on its page on the Hub, then hf auth login",
+            "hf auth login",
         )
     if isinstance(error, errors.RevisionNotFoundError):
         return NotFoundError(f"{what} has no such revision on the Hub.")
@@ -75,9 +75,7 @@ def to_zoo_error(repo: str, error: BaseException) -> ZooError:
     if any(isinstance(one, errors.OfflineModeIsEnabled) for one in _causes(error)):
         return UnreachableError("it is not in the Hub's cache here, and HF_HUB_OFFLINE forbids asking.")
     if isinstance(error, errors.LocalTokenNotFoundError):
-        return AuthError(
-            "the Hub wants a token, and this machine has none.", "hf auth login, or set HF_TOKEN"
-        )
+        return AuthError("the Hub wants a token, and this machine has none.", "hf auth login")
     if isinstance(error, errors.HFValidationError):
         return UsageError(f"{what} is not a repository id of the Hub: OWNER/NAME.")
     if status in (401, 403):
@@ -98,7 +96,7 @@ def to_zoo_error(repo: str, error: BaseException) -> ZooError:
         return UnreachableError(f"the Hub failed (HTTP {status}).")
     root = list(_causes(error))[-1]
     if _ILLEGAL in str(root):
-        return AuthError("the token has characters that no token has.", "hf auth login, or set HF_TOKEN")
+        return AuthError("the token has characters that no token has.", "hf auth login")
     if _is_cut(error):
         return UnreachableError(f"the Hub cannot be reached ({type(root).__name__}).")
     return ZooError(f"the Hub's client failed: {type(root).__name__}: {_line(str(root))}.")

@@ -67,7 +67,7 @@ def import_folder(
     if path.is_file():
         raise UsageError(f"{path} is a file; an adapter is a folder.", f"zoo import {path.parent}")
     if not path.is_dir():
-        raise NotFoundError(f"there is no folder {path}.", "zoo import FOLDER, or zoo import OWNER/NAME")
+        raise NotFoundError(f"there is no folder {path}.", "zoo import FOLDER")
     path = path.resolve()
     names = [one.name for one in sorted(path.iterdir())]
     if RECORD_FILE not in names:
@@ -103,7 +103,7 @@ def register(
     """
     if pickled is not None:
         if (made / WEIGHTS[0]).exists():
-            raise UsageError(f"{pickled.parent} has safetensors weights already.", "leave out --convert-bin")
+            raise UsageError(f"{pickled.parent} has safetensors weights already.", "without --convert-bin")
         from zoo.security.convert_bin import convert
 
         convert(pickled, made / WEIGHTS[0])
@@ -131,7 +131,7 @@ def register(
 
 def check_new_name(name: str | None, registry: Registry) -> None:
     if name is not None and (check_name(name) in registry or registry.adapter_folder(name).exists()):
-        raise UsageError(f"an adapter is already called '{name}'.", f"--name OTHER, or zoo rm {name}")
+        raise UsageError(f"an adapter is already called '{name}'.", f"--name {registry.free_name(name)}")
 
 
 def _plain_name(text: str) -> str:
@@ -168,7 +168,7 @@ def _check_fit(made: Path, record: AdapterRecord, asserted: Asserted, report: Re
         return
     message = f"it does not fit {base.location}: {'; '.join(fit.reasons).rstrip('.')}."
     if asserted.base is not None:
-        raise IncompatibleError(message, "--base with the model that it was trained on")
+        raise IncompatibleError(message, "--base FOLDER")
     report.warn(message)
 
 

@@ -165,7 +165,7 @@ def _asserted_base(asserted: str, report: Report) -> tuple[BaseId, Resolved | No
     if not _is_id(bare):
         raise NotFoundError(
             f"the base '{asserted}' is no model folder here, and no id of the Hub.",
-            "--base FOLDER|OWNER/NAME",
+            "--base FOLDER",
         )
     return _hub_base(bare, revision or None), None
 
@@ -247,7 +247,7 @@ def _labels(
         if rows is not None and len(asserted) != rows:
             raise UsageError(
                 f"{len(asserted)} labels are given, and the adapter's head has {rows}.",
-                "--labels with one name for each, in the order of their numbers",
+                f"--labels {','.join(f'label{one}' for one in range(rows))}",
             )
         return list(asserted)
     if rows is None:

@@ -64,7 +64,7 @@ def pull(
         report.say(f"{repo} at {commit[:12]}: {len(wanted)} of {len(model.files)} files, {total:,} bytes")
         with staging(registry) as made:
             if shutil.disk_usage(made).free < total * _ROOM:
-                raise ZooError(f"{registry.folder} has no room for {total:,} bytes.", "zoo rm NAME")
+                raise ZooError(f"{registry.folder} has no room for {total:,} bytes.", "zoo list --sort bytes")
             for file in wanted:
                 _fetch(repo, commit, file, made)
             pickled = (made / PICKLED).rename(made.parent / PICKLED) if convert else None
@@ -97,9 +97,7 @@ def verify_locally(record: AdapterRecord, registry: Registry, report: Report) ->
 def _parse(reference: str) -> tuple[str, str | None]:
     repo, at, revision = reference.removeprefix("hub:").partition("@")
     if not is_hub_id(repo) or (at and not revision.strip()) or not revision.isprintable():
-        raise UsageError(
-            f"'{named(reference)}' is not a repository id of the Hub.", "zoo pull OWNER/NAME[@REVISION]"
-        )
+        raise UsageError(f"'{named(reference)}' is not a repository id of the Hub.", "zoo search")
     return repo, revision or None
 
 
@@ -123,7 +121,7 @@ def _wanted(repo: str, files: Mapping[str, HubFile], convert: bool) -> list[HubF
         raise _no_adapter(repo, everything)
     if convert:
         if PICKLED not in everything:
-            raise UsageError(f"{repo} has no {PICKLED} to convert.", "leave out --convert-bin")
+            raise UsageError(f"{repo} has no {PICKLED} to convert.", "without --convert-bin")
         names.add(PICKLED)
     return [file for name, file in files.items() if name in names]
 
@@ -133,10 +131,12 @@ def _no_adapter(repo: str, names: set[str]) -> NotFoundError:
     if inner:
         folders = ", ".join(map(named, inner[:3]))
         return NotFoundError(
-            f"{repo} has no adapter at its top, but in {folders}.", "fetch that folder, then zoo import it"
+            f"{repo} has no adapter at its top, but in {folders}.", f"hf download {repo} && zoo import FOLDER"
         )
     if "config.json" in names:
-        return NotFoundError(f"{repo} is a whole model, not an adapter.", f"--base hub:{repo} trains on it")
+        return NotFoundError(
+            f"{repo} is a whole model, not an adapter.", f"zoo train lora bert-imdb --base hub:{repo}"
+        )
     return NotFoundError(f"{repo} holds no adapter: it has no {CONFIG_FILE}.", "zoo search")
 
 

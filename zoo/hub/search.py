@@ -60,7 +60,9 @@ def search(
     from huggingface_hub.constants import HF_HUB_OFFLINE
 
     if HF_HUB_OFFLINE:
-        raise UnreachableError("searching asks the Hub, and HF_HUB_OFFLINE forbids that.", "HF_HUB_OFFLINE=0")
+        raise UnreachableError(
+            "searching asks the Hub, and HF_HUB_OFFLINE forbids that.", "unset HF_HUB_OFFLINE"
+        )
     wanted = [tag for tag in (method, task) if tag]
     ours = canonical(base or "")
     names = (ours, *(old for old, new in LEGACY_IDS.items() if new == ours))

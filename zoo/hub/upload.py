@@ -32,9 +32,7 @@ def account(report: Report) -> str:
     try:
         return str(retrying(client().whoami, "signing in", report, patient=False)["name"])
     except OfflineModeIsEnabled as error:
-        raise UnreachableError(
-            "HF_HUB_OFFLINE forbids asking the Hub.", "unset HF_HUB_OFFLINE, or zoo publish --dry-run NAME"
-        ) from error
+        raise UnreachableError("HF_HUB_OFFLINE forbids asking the Hub.", "unset HF_HUB_OFFLINE") from error
     except Exception as error:
         raise to_zoo_error("your token", error) from error
 
@@ -123,7 +121,7 @@ class Upload:
         if not model.private and not self._options.public:
             raise UsageError(
                 f"'{repo}' is public, and publishing is private unless asked for.",
-                "--public, or another repository",
+                "--public",
             )
         if model.private and self._options.public:
             self._report.warn(f"'{repo}' is private and stays so; its settings on the Hub change that")

@@ -205,11 +205,12 @@ def _resolve_one(ref: str, kind: Kind, *, weights: bool = True) -> Resolved:
     if not ref.strip() or (colon and scheme in by_scheme and not rest.strip()):
         raise UsageError(f"an empty {kind} reference.", _OWN[kind])
     tried, bare = ([by_scheme[scheme]], rest) if colon and scheme in by_scheme else (sources, ref)
-    if tried is sources and (Path(ref).suffix in SUFFIXES or ref.startswith((".", "/", "~"))):
-        if not Path(ref).expanduser().exists():  # no Hub id looks like a file or a path
-            beside = [str(Path(ref).with_name(one.name)) for one in Path(ref).expanduser().parent.glob("*")]
-            near, hint = suggest.unknown(ref, beside, _OWN[kind])
-            raise NotFoundError(f"{kind} '{ref}' not found: there is no such file or folder.{near}", hint)
+    path = Path(bare).expanduser()
+    looks_local = path.suffix in SUFFIXES or bare.startswith((".", "/", "~"))  # as no id of the Hub does
+    if tried is sources and looks_local and not path.exists():
+        beside = [str(Path(bare).with_name(one.name)) for one in path.parent.glob("*")]
+        near, hint = suggest.unknown(bare, beside, _OWN[kind])
+        raise NotFoundError(f"{kind} '{ref}' not found: there is no such file or folder.{near}", hint)
     unreachable = []
     hints = []
     for source in tried:
@@ -223,7 +224,9 @@ def _resolve_one(ref: str, kind: Kind, *, weights: bool = True) -> Resolved:
             return found
     names = ", ".join(source.scheme for source in tried)
     known = {offer.id for source in sources for offer in source.offers(kind)} - {bare}
-    near, hint = suggest.unknown(bare, known, *hints[:1] or [_SOURCES])
+    near, hint = suggest.unknown(
+        ref, {ref[: len(ref) - len(bare)] + one for one in known}, (*hints, _SOURCES)[0]
+    )
     if unreachable:
         raise UnreachableError(f"{kind} '{ref}': {' '.join(unreachable)}{near}", hint)
     raise NotFoundError(f"{kind} '{ref}' not found (tried: {names}).{near}", hint)

@@ -69,12 +69,17 @@ def check_name(name: str) -> str:
     Raises:
         UsageError: it is not.
     """
-    if not _NAME.fullmatch(name) or name.endswith(".") or RESERVED.fullmatch(name):
+    if not _is_name(name):
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:_LONGEST]
         raise UsageError(
             f"'{name}' cannot name an adapter: letters and digits, then '.', '_' and '-' too.",
-            "--name my-adapter",
+            f"--name {plain if _is_name(plain) else 'my-adapter'}",
         )
     return name
+
+
+def _is_name(name: str) -> bool:
+    return bool(_NAME.fullmatch(name)) and not name.endswith(".") and not RESERVED.fullmatch(name)
 
 
 @contextmanager
@@ -305,9 +310,7 @@ class Registry:
                 "try again when it is done",
             ) from None
         except OSError as error:
-            raise ZooError(
-                f"{folder} cannot be written to: {error.strerror}.", "--registry FOLDER, or set ZOO_REGISTRY"
-            ) from None
+            raise ZooError(f"{folder} cannot be written to: {error.strerror}.", "--registry FOLDER") from None
         try:
             for leftover in folder.glob(f"{self.path.name}.*.tmp"):
                 leftover.unlink(missing_ok=True)  # of a writer that was killed: we hold its lock

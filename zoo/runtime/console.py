@@ -37,7 +37,7 @@ class Report:
             DataError: with the same message.
         """
         if self._strict:
-            raise DataError(line, "fix these rows, or run without --strict")
+            raise DataError(line, "without --strict")
         self.warn(line)
 
     @contextmanager

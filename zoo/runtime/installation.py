@@ -14,7 +14,7 @@ _NAME = "adapter-zoo"
 
 
 def install_extra(extra: str) -> str:
-    """`pip install -e 'CLONE[qlora]'` for an editable clone; a wheel or a folder by its path, else by its name.
+    """`pip install -e 'CLONE[qlora]'` for an editable clone; else by the wheel's path, or by name.
 
     Where the file that it was installed from is gone, the requirements of the extra themselves are named.
     See the recorded origin of a distribution, https://packaging.python.org/specifications/direct-url/.

@@ -273,7 +273,7 @@ with torch.no_grad():
             raise DataError(
                 f"column '{column}' of {location} has {len(values)} different values in {rows} rows: "
                 "those are not class labels.",
-                "--column label=NAME says which column is the label",
+                "--column label=NAME",
             )
         if declared and values <= set(range(len(declared))):
             short = len(declared) == len(self.labels) and all(map(str.startswith, self.labels, declared))

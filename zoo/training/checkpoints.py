@@ -36,9 +36,7 @@ def open_work(work: Path, config: RunConfig, resume: bool) -> None:
         now = msgspec.to_builtins(spec)
         changed = ", ".join(f"{key} was {before[key]}" for key in now if before[key] != now[key])
         if changed:
-            raise UsageError(
-                f"the interrupted run had other settings: {changed}.", "the same command, or no --resume"
-            )
+            raise UsageError(f"the interrupted run had other settings: {changed}.", "without --resume")
         return
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)

@@ -79,7 +79,7 @@ def train(
     except KeyboardInterrupt as stop:
         raise Interrupted(
             "stopped while evaluating; nothing was registered, and the trained weights are kept.",
-            f"the same command with --name {run.spec.name} --resume evaluates them",
+            f"--name {run.spec.name} --resume",
         ) from stop
     if not distributed.is_main():
         distributed.barrier()

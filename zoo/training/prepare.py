@@ -122,7 +122,7 @@ def prepare(
     data, missing = _find_data(spec, task, fetch)
     base = source.resolve(spec.base, task.bases, "base", Report(), weights=False)
     if base.location.startswith("path:"):
-        source.resolve(base.location, (), "base", Report())  # its weights must be there
+        source.resolve(base.location, task.bases, "base", Report())  # its weights must be there
     _check_base(base, method, task, params, config)
     dataset = None
     if data is not None and data.path is not None:
@@ -174,15 +174,15 @@ def _field(flag: str) -> str:
 def _check_name(name: str, registry: Registry, resume: bool) -> None:
     check_name(name)
     if name in registry:
-        raise UsageError(f"an adapter is already called '{name}'.", f"--name OTHER, or zoo rm {name}")
+        raise UsageError(f"an adapter is already called '{name}'.", f"--name {registry.free_name(name)}")
     if registry.adapter_folder(name).exists():
         raise UsageError(
             f"{registry.adapter_folder(name)} exists but is not registered.",
-            "zoo registry rebuild, or --name OTHER",
+            "zoo registry rebuild",
         )
     registry.check_writable()
     if resume and checkpoints.last(checkpoints.folder(registry.work_folder(name))) is None:
-        raise NotFoundError(f"there is no checkpoint of '{name}' to resume from.", "leave out --resume")
+        raise NotFoundError(f"there is no checkpoint of '{name}' to resume from.", "without --resume")
 
 
 def _find_data(spec: AdapterSpec, task: Task, fetch: bool) -> tuple[Resolved | None, NotFoundError | None]:
@@ -247,12 +247,12 @@ def _check_rank(base: Resolved, method: Method, task: Task, params: Any) -> None
 
 def _check_packing(method: Method, task: Task, params: Any) -> None:
     if type(task).pack is Task.pack:
-        raise UsageError(f"{task.name} does not pack its examples.", "leave out --packing")
+        raise UsageError(f"{task.name} does not pack its examples.", "without --packing")
     if method.virtual_tokens(params):
         raise UsageError(
             f"{method.name} puts its virtual tokens before a row, so only the first of several "
             "conversations in it would see them.",
-            "leave out --packing",
+            "without --packing",
         )
 
 

@@ -119,5 +119,5 @@ class Live:
 def _mean(sums: tuple[Any, Any]) -> float:
     mean = float(sums[0]) / max(1.0, float(sums[1]))
     if not math.isfinite(mean):
-        raise ZooError("the loss is no longer a finite number.", "a smaller --lr, or --precision fp32")
+        raise ZooError("the loss is no longer a finite number.", "--precision fp32")
     return mean

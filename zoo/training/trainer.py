@@ -66,7 +66,7 @@ def _train_within_memory(run: Run, above: feature_cache.Above, checkpoint: Path 
             if reduced is None and budget // 2 < max(one["length"] for one in run.train):
                 raise ZooError(
                     f"out of memory with {budget} tokens in a batch, and the longest example has over half.",
-                    "--gradient-checkpointing, or a smaller --max-length",
+                    "--gradient-checkpointing",
                 ) from error
         if reduced is None:
             reduced = f"batches of {budget // 2} tokens instead of {budget}, twice as many a step"
@@ -103,7 +103,7 @@ def _train(run: Run, above: feature_cache.Above, checkpoint: Path | None) -> Tra
     if live.stopping:
         raise Interrupted(
             f"stopped at step {output.global_step} of {total}; nothing was registered.",
-            f"the same command with --name {run.spec.name} --resume goes on from there",
+            f"--name {run.spec.name} --resume",
         )
     # a packed row does not say how many examples it holds
     seen = len(run.train) * run.spec.epochs if run.spec.packing else live.seen * distributed.world_size()
@@ -232,7 +232,7 @@ def _make_trainer(run: Run, above: feature_cache.Above, live: Live) -> Any:
             unexpected = run.model.load_state_dict(trained, strict=False).unexpected_keys
             if unexpected:
                 raise ZooError(
-                    f"the checkpoint is of another model: it holds {unexpected[0]}.", "leave out --resume"
+                    f"the checkpoint is of another model: it holds {unexpected[0]}.", "without --resume"
                 )
 
     trainer = TokenBudgetTrainer(

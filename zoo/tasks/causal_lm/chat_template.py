@@ -20,7 +20,7 @@ from zoo.tasks.causal_lm.conversations import Message
 IGNORED = -100
 """The label of a token that is not learned."""
 _MARKS = re.compile(r"\{%-?\s*generation\s*-?%\}")
-_ONLY_A_CHAT_MODEL = "--base ID of a chat model (its name often ends in -Chat or -Instruct)"
+_ONLY_A_CHAT_MODEL = "--base pip:HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
 @dataclass(frozen=True)
