@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import subprocess
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from zoo.cli.next_steps import next_step
 from zoo.data.files import (
     HELD_OUT_MOST,
     Division,
@@ -188,10 +190,20 @@ def test_a_line_with_too_many_fields_is_named_wherever_it_is(line: int, tmp_path
         read_frames(written(tmp_path / "rows.csv", "\n".join(lines) + "\n"))
 
 
-def test_the_remedy_for_another_encoding_is_a_command(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["latin1", "utf-16"])
+def test_the_remedy_for_another_encoding_is_a_command_that_works(encoding: str, tmp_path: Path) -> None:
+    path = written(tmp_path / "my rows.csv", "text,label\ncafé,1\n".encode(encoding))
     with pytest.raises(DataError) as caught:
-        read_frames(written(tmp_path / "rows.csv", b"text,label\ncaf\xe9,1\n"))
-    assert caught.value.hint == "iconv -f latin1 -t utf-8 rows.csv > utf8-rows.csv"
+        read_frames(path)
+    convert, again = str(caught.value.hint).split(" && ")
+    assert convert.startswith(f"iconv -f {encoding} ")
+    subprocess.run(convert, shell=True, check=True)
+    copy = tmp_path / "my rows-utf8.csv"
+    assert read_frames(copy)["train"]["text"].tolist() == ["café"]
+    assert next_step(again, ["data", "check", str(path)]) == f"zoo data check '{copy}'"
+    with pytest.raises(DataError) as caught:
+        read_frames(path)
+    assert caught.value.hint == again  # the copy is not written over
 
 
 def test_a_folder_without_data_is_not_found(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tests.conftest import Result
 from zoo.errors import IncompatibleError
 from zoo.plugins import manager
 from zoo.plugins import params as options
+from zoo.runtime.installation import install_extra
 from zoo.training.parameter_counts import count
 
 needs_bitsandbytes = pytest.mark.skipif(
@@ -96,11 +97,11 @@ def test_a_base_quantised_another_way_is_refused_by_its_config(
 def test_without_bitsandbytes_the_extra_is_named(
     zoo: Callable[..., Result], tiny_bert: Path, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = manager.load_module(manager.find("method")["qlora"])
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setattr("zoo.plugins.method.find_spec", lambda name: None)
     done = zoo("train", "qlora", "bert-imdb", "--base", tiny_bert, "--data", reviews_csv)
     assert done.code == 5
     assert "qlora needs bitsandbytes, which is not installed" in done.error
+    assert done.err.splitlines()[-1] == f"Next: {install_extra('qlora')}"
     method = manager.load_method("qlora")
     with pytest.raises(IncompatibleError, match="needs bitsandbytes"):
         method.load_options(method.Params())

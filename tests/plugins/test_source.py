@@ -39,7 +39,7 @@ def empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def nothing_packaged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zoo_sources.pip.CARRIED", ())
+    monkeypatch.setattr("zoo_sources.pip._installed", lambda module: None)
 
 
 def with_shelf(monkeypatch: pytest.MonkeyPatch, order: int) -> None:
@@ -181,7 +181,7 @@ def test_a_folder_without_weights_is_refused_where_weights_are_needed(
     (folder / "pytorch_model.bin").write_bytes(b"pickled")
     with pytest.raises(NotFoundError, match="pickled") as caught:
         sources.resolve(str(folder), (), "base", Report())
-    assert "zoo methods" in str(caught.value.hint)
+    assert caught.value.hint == "zoo sources"
     assert sources.resolve(str(folder), (), "base", Report(), weights=False).path == folder
 
 
