@@ -67,6 +67,8 @@ class Offer:
     id: str
     location: str
     note: str = ""
+    path: Path | None = None
+    """Where it is on this disk, if the source says so."""
 
 
 class Source(ABC):
@@ -174,6 +176,11 @@ def find_local(ref: str) -> Resolved | None:
     return None
 
 
+def local_offers(kind: Kind) -> list[Offer]:
+    """What this machine has, of each source in the order in which a bare reference tries them."""
+    return [offer for source in manager.load_sources() for offer in source.offers(kind)]
+
+
 def source_of(resolved_source: str) -> Source:
     for source in manager.load_sources():
         if source.name == resolved_source:
@@ -198,7 +205,7 @@ def _resolve_one(ref: str, kind: Kind, *, weights: bool = True) -> Resolved:
         if found is not None:
             return found
     names = ", ".join(source.scheme for source in tried)
-    known = {offer.id for source in sources for offer in source.offers(kind)} - {bare}
+    known = {offer.id for offer in local_offers(kind)} - {bare}
     near = did_you_mean(bare, known)
     if unreachable:
         raise UnreachableError(f"{kind} '{ref}': {' '.join(unreachable)}{near}", "zoo sources")
