@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
+from huggingface_hub import constants
 
 from zoo import __version__
 from zoo.cli.common import printable
@@ -147,9 +148,11 @@ def _without_adapters(bases: Sequence[Offer], data: Sequence[Offer]) -> Iterator
         task, base = found[0]
         command = f"zoo train {_METHOD} {task.name} --base {base} --data FILE"
         yield Step(f"Train on your own rows ({', '.join(task.columns)}):", command)
-    else:
+    elif not constants.HF_HUB_OFFLINE:
         yield Step("Train with a base and data from the Hub:", f"zoo train {_METHOD} {_TASK} --limit {_ROWS}")
     yield _TASKS
+    if constants.HF_HUB_OFFLINE and not found:
+        yield _DOCTOR
 
 
 def _base(task: Task, bases: Sequence[Offer]) -> str | None:
