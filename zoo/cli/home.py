@@ -6,33 +6,29 @@ import re
 import shlex
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import click
 from huggingface_hub import constants
 
 from zoo import __version__
 from zoo.cli.common import printable
+from zoo.cli.first_adapter import find_start, preferred, train_command
 from zoo.errors import ZooError
 from zoo.plugins import manager
 from zoo.plugins.source import Offer, local_offers
 from zoo.registry.schema import UNKNOWN, BaseId, ListedRecord
 from zoo.registry.store import Registry, without_gc
 
-if TYPE_CHECKING:
-    from zoo.tasks.base import Task
-
 _WIDTH = 78
 _FACTS_AT = 15
 """The column in which facts begin."""
 _MOST = 3
 """Methods, bases and data sets that are named; the rest is counted."""
-_METHOD, _TASK, _ROWS = "lora", "bert-imdb", 2000
-"""Of a first run: minutes on a CPU."""
 
 Facts = list[tuple[str, str]]
 Adapter = tuple[str, ListedRecord, BaseId]
@@ -129,68 +125,27 @@ def _is_local(base: BaseId, bases: Sequence[Offer]) -> bool:
 
     places = references(base)
     folders = (Path(one.removeprefix("path:")) for one in places if one.startswith("path:"))
-    return bool(_preferred(places, bases)) or any(folder.is_dir() for folder in folders)
+    return bool(preferred(places, bases)) or any(folder.is_dir() for folder in folders)
 
 
 def _without_adapters(bases: Sequence[Offer], data: Sequence[Offer]) -> Iterator[Step]:
-    found: tuple[Task, str] | None = None
-    for _, task, _ in manager.load_all("task"):
-        base = _base(task, bases) if task is not None else None
-        if base is None:
-            continue
-        found = found or (task, base)
-        if rows := _preferred(task.data, data):
-            places = f"--base {shlex.quote(base)} --data {shlex.quote(rows)}"
-            command = f"zoo train {_METHOD} {task.name} {places} --limit {_ROWS}"
-            yield Step("Train a first adapter, with what is local:", command)
-            yield Step("See how else one can be trained:", "zoo methods")
-            yield _TASKS
-            return
+    start = find_start(bases, data)
+    if start and start.data:
+        command = train_command(start.task.name, start.base, start.data)
+        yield Step("Train a first adapter, with what is local:", command)
+        yield Step("See how else one can be trained:", "zoo methods")
+        yield _TASKS
+        return
     if demo := _demo():
         yield Step("Install a small base and film reviews, as Python packages:", f"pip install {demo}")
-    if found:
-        task, base = found
-        command = f"zoo train {_METHOD} {task.name} --base {shlex.quote(base)} --data FILE"
-        yield Step(f"Train on your own rows ({', '.join(task.columns)}):", command)
+    if start:
+        columns = ", ".join(start.task.columns)
+        yield Step(f"Train on your own rows ({columns}):", train_command(start.task.name, start.base, "FILE"))
     elif not constants.HF_HUB_OFFLINE:
-        yield Step("Train with a base and data from the Hub:", f"zoo train {_METHOD} {_TASK} --limit {_ROWS}")
+        yield Step("Train with a base and data from the Hub:", train_command("bert-imdb"))
     yield _TASKS
-    if constants.HF_HUB_OFFLINE and not found:
+    if constants.HF_HUB_OFFLINE and not start:
         yield _DOCTOR
-
-
-def _base(task: Task, bases: Sequence[Offer]) -> str | None:
-    """A local base of the task's own list, else the smallest other one that it takes."""
-    if preferred := _preferred(task.bases, bases):
-        return preferred
-    fitting = [offer for offer in bases if offer.path and offer.path.is_dir() and _takes(task, offer.path)]
-    return min(fitting, key=_weight_bytes).location if fitting else None
-
-
-def _takes(task: Task, folder: Path) -> bool:
-    from zoo.models.families import FAMILIES
-    from zoo.models.fingerprint import read_config
-
-    with suppress(ZooError):
-        config = read_config(folder)
-        return config.get("model_type") in FAMILIES and task.refuses_base(folder, config) is None
-    return False
-
-
-def _weight_bytes(offer: Offer) -> int:
-    from zoo.models.fingerprint import weight_files
-
-    return sum(path.stat().st_size for path in weight_files(offer.path)) if offer.path else 0
-
-
-def _preferred(references: Iterable[str], offers: Iterable[Offer]) -> str | None:
-    """The first that is offered; `hub:ID:CONFIG@REVISION` is where `hub:ID` is."""
-    here = {offer.location.lower() for offer in offers}
-    for one in references:
-        scheme, *name = one.partition("@")[0].lower().split(":")
-        if f"{scheme}:{''.join(name[:1])}" in here:
-            return one
-    return None
 
 
 def _demo() -> str:
