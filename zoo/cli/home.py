@@ -45,6 +45,7 @@ _DOCTOR = Step("Check this installation:", "zoo doctor")
 _TASKS = Step("See what can be trained, on which bases and data:", "zoo tasks")
 
 
+@without_gc()
 def print_home(ctx: click.Context) -> None:
     """What is damaged here becomes a line, with the command that repairs it."""
     assert isinstance(ctx.command, click.Group)
@@ -70,7 +71,6 @@ def print_home(ctx: click.Context) -> None:
     click.echo(formatter.getvalue(), nl=False)
 
 
-@without_gc()
 def _registry() -> tuple[Facts, list[Adapter], list[Step]]:
     """What is to be said of it, its adapters, and what to do where it cannot be read."""
     try:
