@@ -279,14 +279,22 @@ def test_long_names_and_untrusted_ones_neither_break_lines_nor_reach_the_termina
 
 def test_a_source_of_a_third_party_that_raises_is_a_line(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(kind: str) -> Iterator[object]:
-        raise RuntimeError("made by a third party")
+        raise RuntimeError("made by a third party with hf_" + "a" * 34)
 
     monkeypatch.setattr("zoo_sources.pip.Pip.offers", lambda self, kind: fail(kind))
     done = zoo()
     assert "made by a third party" in facts(done)["problem"]
+    assert "aaaa" not in done.out
     assert steps(done) == [["zoo", "doctor"]]
     monkeypatch.undo()
     assert manager.load_sources()
+
+
+def test_a_registry_in_the_home_of_nobody_is_a_line(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_REGISTRY", "~nobody-of-this-name/zoo")
+    done = zoo()
+    assert "no registry can be looked for" in facts(done)["problem"]
+    assert steps(done)[0][:1] == ["export"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")

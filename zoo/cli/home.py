@@ -56,7 +56,9 @@ def print_home(ctx: click.Context) -> None:
         if not steps:
             steps = [*(_with_adapters(adapters, bases) if adapters else _without_adapters(bases, data))]
     except Exception as error:  # a third party's source or task may raise anything
-        facts.append(("problem", f"a plugin fails: {type(error).__name__}: {error}"))
+        from zoo.security.secrets import redact
+
+        facts.append(("problem", f"a plugin fails: {type(error).__name__}: {redact(str(error))}"))
         steps = steps or [_DOCTOR]
     formatter = ctx.make_formatter()
     formatter.write(f"zoo {__version__}: {ctx.command.help}\n")
