@@ -11,11 +11,22 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo import DataError, Kind, NotFoundError, Offer, Resolved, Source, UsageError, ZooError
+from zoo import (
+    DataError,
+    IncompatibleError,
+    Kind,
+    NotFoundError,
+    Offer,
+    Resolved,
+    Source,
+    UsageError,
+    ZooError,
+)
 from zoo.data.files import CLASS_NAMES
 from zoo.hub.client import HUB_TIMEOUT, to_zoo_error
 from zoo.models.fingerprint import canonical, has_weights
@@ -71,19 +82,20 @@ class Hub(Source):
         return frames
 
     def offers(self, kind: Kind) -> list[Offer]:
-        """What the cache holds: no network is asked."""
-        from huggingface_hub import scan_cache_dir
-        from huggingface_hub.errors import CacheNotFound
+        """What the cache holds, of a base all weights: no network is asked.
 
-        try:
-            repos = scan_cache_dir().repos
-        except CacheNotFound:
-            return []
-        return [
-            Offer(kind, repo.repo_id, f"hub:{repo.repo_id}", "in the cache")
-            for repo in sorted(repos, key=lambda repo: repo.repo_id)
-            if repo.repo_type == ("model" if kind == "base" else "dataset")
-        ]
+        The client's own scan takes the size of every file, and a second where there are thousands.
+        """
+        from huggingface_hub import constants
+
+        prefix = "models--" if kind == "base" else "datasets--"
+        found = []
+        for repo in sorted(Path(constants.HF_HUB_CACHE).glob(f"{prefix}*")):
+            whole = _newest_whole(repo / "snapshots", kind)
+            if whole is not None:
+                name = repo.name.removeprefix(prefix).replace("--", "/")
+                found.append(Offer(kind, name, f"hub:{name}", "in the cache", whole))
+        return found
 
     def _base(self, repo: str, asked: str | None, weights: bool) -> Resolved:
         cached = _cached_folder(repo, asked, "model", ["config.json"])
@@ -202,6 +214,16 @@ def _holds(folder: Path, patterns: list[str]) -> bool:
     """Is any file there beside the card? A star matches folders too, as it does for the Hub's client."""
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     return any(fnmatch(name, one) for name in names if name != "README.md" for one in patterns)
+
+
+def _newest_whole(snapshots: Path, kind: Kind) -> Path | None:
+    """The snapshot that was made last of those that can be used; None where there is none."""
+    with suppress(OSError, IncompatibleError):  # no snapshot, or a malformed index of weights
+        for one in sorted(snapshots.iterdir(), key=lambda path: -path.stat().st_mtime):
+            is_base = (one / "config.json").is_file() and has_weights(one)
+            if is_base if kind == "base" else _holds(one, _DATA_FILES):
+                return one
+    return None
 
 
 def _metadata(card: Path) -> dict[str, Any]:

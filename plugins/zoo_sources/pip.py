@@ -127,9 +127,9 @@ class Pip(Source):
 
     def offers(self, kind: Kind) -> list[Offer]:
         return [
-            Offer(kind, item.id, f"pip:{item.id}", item.release)
+            Offer(kind, item.id, f"pip:{item.id}", item.release, folder / item.path)
             for item in CARRIED
-            if item.kind == kind and item.folder is not None and item.is_readable
+            if item.kind == kind and (folder := item.folder) is not None and item.is_readable
         ]
 
 

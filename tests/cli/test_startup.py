@@ -82,8 +82,12 @@ def registry_of_three(tmp_path_factory: pytest.TempPathFactory) -> Registry:
 @pytest.mark.parametrize(
     "words",
     [
+        "",
         "--help",
         "--version",
+        "help",
+        "help registry rebuild",
+        "version",
         "list",
         "list --base bert-base-cased --min accuracy=.5 --sort accuracy --json",
         "show two",

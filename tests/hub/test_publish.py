@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -141,6 +142,19 @@ def test_one_commit_holds_everything_in_a_private_repository_and_the_registry_kn
     assert done.json["hub"] == msgspec.to_builtins(place)
     assert done.json["changed"] is True
     assert_again_is_a_no_op(zoo, hub)
+
+
+def test_an_answer_of_no_publishes_nothing(
+    zoo: Zoo, adapter: AdapterRecord, hub: LocalHub, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stdin = io.StringIO("n\n")
+    monkeypatch.setattr(stdin, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", stdin)
+    done = zoo("publish", NAME)
+    assert (done.code, done.out) == (1, "")
+    assert "to the private repository me/lora-bert-imdb? [y/N]: nothing was published\n" in done.err
+    assert {method for method, _ in hub.requests} <= {"GET"}
+    assert registry.get(NAME).hub is None
 
 
 def test_what_is_sent_names_the_base_as_the_hub_does_at_the_commit_with_its_weights(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo import __version__
+from zoo.cli.help import Group
 from zoo.errors import Interrupted, UsageError, ZooError
 from zoo.runtime import signals
 
@@ -17,34 +18,36 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _COMMANDS = {
-    "train": ("zoo.cli.train", "Train an adapter: zoo train METHOD TASK."),
-    "list": ("zoo.cli.adapters", "List your adapters."),
-    "show": ("zoo.cli.adapters", "Show the record of an adapter."),
-    "evaluate": ("zoo.cli.use", "Evaluate an adapter again, or on other data."),
-    "predict": ("zoo.cli.use", "Predict with an adapter."),
-    "chat": ("zoo.cli.use", "Chat with an adapter of a chat model."),
-    "merge": ("zoo.cli.use", "Merge an adapter into its base."),
-    "card": ("zoo.cli.card", "Print or write the model card of an adapter."),
-    "search": ("zoo.cli.pull", "Search the Hub by base, method or task."),
-    "pull": ("zoo.cli.pull", "Fetch an adapter from the Hub: zoo pull REPO."),
-    "import": ("zoo.cli.pull", "Import a PEFT adapter made elsewhere: zoo import PATH."),
-    "publish": ("zoo.cli.publish", "Publish an adapter on the Hub."),
-    "verify": ("zoo.cli.check", "Check that an adapter still matches its record."),
-    "check": ("zoo.cli.check", "Check which bases an adapter fits."),
-    "rm": ("zoo.cli.adapters", "Remove adapters from the registry and the disk."),
-    "methods": ("zoo.cli.plugins", "List the training methods."),
-    "tasks": ("zoo.cli.plugins", "List the tasks."),
-    "data": ("zoo.cli.train", "Check data before training on it."),
-    "sources": ("zoo.cli.plugins", "List the sources of bases and data."),
-    "plugins": ("zoo.cli.plugins", "List installed plugins, and which are broken."),
-    "plugin": ("zoo.cli.plugins", "Create and check plugins."),
-    "registry": ("zoo.cli.adapters", "Maintain registry.json."),
-    "doctor": ("zoo.cli.doctor", "Check this installation, and say how to fix it."),
+    "train": ("Train", "zoo.cli.train", "Train an adapter: zoo train METHOD TASK."),
+    "methods": ("Train", "zoo.cli.plugins", "List the training methods."),
+    "tasks": ("Train", "zoo.cli.plugins", "List the tasks."),
+    "sources": ("Train", "zoo.cli.plugins", "List the sources of bases and data."),
+    "data": ("Train", "zoo.cli.train", "Check data before training on it."),
+    "evaluate": ("Judge", "zoo.cli.use", "Evaluate an adapter again, or on other data."),
+    "predict": ("Judge", "zoo.cli.use", "Predict with an adapter."),
+    "chat": ("Judge", "zoo.cli.use", "Chat with an adapter of a chat model."),
+    "verify": ("Judge", "zoo.cli.check", "Check that an adapter still matches its record."),
+    "check": ("Judge", "zoo.cli.check", "Check which bases an adapter fits."),
+    "publish": ("Share", "zoo.cli.publish", "Publish an adapter on the Hub."),
+    "search": ("Share", "zoo.cli.pull", "Search the Hub by base, method or task."),
+    "pull": ("Share", "zoo.cli.pull", "Fetch an adapter from the Hub: zoo pull REPO."),
+    "import": ("Share", "zoo.cli.pull", "Import a PEFT adapter made elsewhere: zoo import PATH."),
+    "card": ("Share", "zoo.cli.card", "Print or write the model card of an adapter."),
+    "merge": ("Share", "zoo.cli.use", "Merge an adapter into its base."),
+    "list": ("Keep", "zoo.cli.adapters", "List your adapters."),
+    "show": ("Keep", "zoo.cli.adapters", "Show the record of an adapter."),
+    "rm": ("Keep", "zoo.cli.adapters", "Remove adapters from the registry and the disk."),
+    "registry": ("Keep", "zoo.cli.adapters", "Maintain registry.json."),
+    "plugins": ("Extend", "zoo.cli.plugins", "List installed plugins, and which are broken."),
+    "plugin": ("Extend", "zoo.cli.plugins", "Create and check plugins."),
+    "doctor": ("Help", "zoo.cli.doctor", "Check this installation, and say how to fix it."),
+    "help": ("Help", "zoo.cli.help", "Explain a command: zoo help COMMAND."),
+    "version": ("Help", "zoo.cli.help", "Print the version."),
 }
-"""Command -> its module, imported only when it is called, and its line in `zoo --help`."""
+"""Command -> its group in `zoo --help`, its module, imported only when it is called, and its line there."""
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """Knows its commands by name and help line; imports one when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -53,7 +56,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(_COMMANDS[name][0]), f"{name}_command")
+        command: click.Command = getattr(importlib.import_module(_COMMANDS[name][1]), f"{name}_command")
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
@@ -64,15 +67,28 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+        width = max(map(len, _COMMANDS))
+        for group in dict.fromkeys(group for group, _, _ in _COMMANDS.values()):
+            rows = [(f"{name:{width}}", line) for name, (of, _, line) in _COMMANDS.items() if of == group]
+            with formatter.section(group):
+                formatter.write_dl(rows)
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
+    examples=["zoo train lora bert-imdb --limit 2000", "zoo list", "zoo help train"],
+)
 @click.version_option(__version__, prog_name="zoo")
 @click.option("--debug", is_flag=True, envvar="ZOO_DEBUG", help="Show tracebacks.")
-def cli(debug: bool) -> None:
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
     """Train, evaluate, card and keep adapters for pretrained models."""
+    if ctx.invoked_subcommand is None:
+        from zoo.cli.home import print_home
+
+        print_home(ctx)
 
 
 def main() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from zoo.cli.common import json_option, number, print_facts, print_json, print_rows, registry_option
+from zoo.cli.common import confirm, json_option, number, print_facts, print_json, print_rows, registry_option
+from zoo.cli.help import Command, Group
 from zoo.errors import OptionError, UsageError, ZooError
 from zoo.plugins.params import split_pairs
 from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId, ListedRecord
@@ -32,7 +33,15 @@ _HEADER = (
 )
 
 
-@click.command(name="list")
+@click.command(
+    name="list",
+    cls=Command,
+    examples=[
+        "zoo list --sort created",
+        "zoo list --base bert-base-cased --min accuracy=.9 --sort accuracy",
+        "zoo list --method lora --task bert-imdb --json",
+    ],
+)
 @click.option(
     "--base", metavar="ID|HASH|PATH", help="Only for this base: an id, an alias, a weight hash, or a folder."
 )
@@ -108,7 +117,14 @@ def _is_trained_on(name: str, recorded: BaseId, base: str, registry: Registry) -
     return False
 
 
-@click.command(name="show")
+@click.command(
+    name="show",
+    cls=Command,
+    examples=[
+        "zoo show lora-bert-imdb",
+        "zoo show lora-bert-imdb --json",
+    ],
+)
 @click.argument("name")
 @registry_option
 @json_option
@@ -167,7 +183,14 @@ def _facts(record: AdapterRecord) -> Iterator[tuple[str, object]]:
     yield "created", record.created
 
 
-@click.command(name="rm")
+@click.command(
+    name="rm",
+    cls=Command,
+    examples=[
+        "zoo rm lora-bert-imdb",
+        "zoo rm lora-bert-imdb lora-bert-imdb-2 --yes",
+    ],
+)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @registry_option
@@ -178,7 +201,7 @@ def rm_command(registry: Registry, names: tuple[str, ...], yes: bool) -> None:
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("there is no terminal to ask on.", "zoo rm --yes NAME...")
-        click.confirm(f"Remove {', '.join(names)} and their files?", abort=True, err=True)
+        confirm(f"Remove {', '.join(names)} and their files?", "nothing was removed")
     for name in names:
         registry.remove(name)
         click.echo(f"removed '{name}'", err=True)
@@ -237,24 +260,33 @@ def _row(one: ListedRecord, base: str) -> tuple[object, ...]:
     return (one.name, one.spec.method, one.spec.task, base, *metric, *sizes, *last)
 
 
-@click.group(name="registry")
+@click.group(name="registry", cls=Group, examples=["zoo registry rebuild"])
 def registry_command() -> None:
     """Maintain registry.json."""
 
 
-@registry_command.command(name="rebuild")
+@registry_command.command(
+    name="rebuild",
+    examples=[
+        "zoo registry rebuild",
+        "zoo registry rebuild --registry ~/adapters",
+    ],
+)
 @registry_option
 def rebuild_command(registry: Registry) -> None:
-    """Make registry.json anew from the zoo.json in each adapter's folder."""
+    """Make registry.json anew from the zoo.json of each adapter."""
     count, trouble = registry.rebuild()
     for line in trouble:
         click.echo(f"Warning: left out {line}", err=True)
     click.echo(f"{registry.path}: {count} adapters", err=True)
 
 
-@registry_command.command(name="schema")
+@registry_command.command(name="schema", examples=["zoo registry schema"])
 def schema_command() -> None:
-    """The JSON Schema of a record: of zoo.json, of a registry entry, and of --json output."""
+    """Print the JSON Schema of a record.
+
+    It is that of zoo.json, of a registry entry, and of --json output.
+    """
     import msgspec
 
     from zoo.registry.schema import AdapterRecord

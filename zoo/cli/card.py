@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from zoo.cli.common import json_option, print_json, printable, registry_option
+from zoo.cli.help import Command
 from zoo.errors import UsageError
 from zoo.registry.store import Registry
 
@@ -12,7 +13,14 @@ _OLD = "README.old.md"
 """Where a card goes that is replaced and not carried over; it is never published."""
 
 
-@click.command(name="card")
+@click.command(
+    name="card",
+    cls=Command,
+    examples=[
+        "zoo card lora-bert-imdb",
+        "zoo card lora-bert-imdb --write",
+    ],
+)
 @click.argument("name")
 @click.option(
     "--write", is_flag=True, help="Put it into the adapter's folder; prose outside its block is kept."

@@ -6,13 +6,21 @@ import click
 from msgspec.structs import replace
 
 from zoo.cli.common import base_option, json_option, print_checks, print_json, registry_option
+from zoo.cli.help import Command
 from zoo.errors import IncompatibleError
 from zoo.registry.store import Registry
 from zoo.runtime.checks import failures
 from zoo.runtime.console import StderrReport
 
 
-@click.command(name="check")
+@click.command(
+    name="check",
+    cls=Command,
+    examples=[
+        "zoo check lora-bert-imdb",
+        "zoo check lora-bert-imdb --base google-bert/bert-base-cased",
+    ],
+)
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 @click.option("--base", metavar="ID|PATH", help="On this base; it is never fetched.")
 @registry_option
@@ -26,9 +34,6 @@ def check_command(
     NAME is a registered adapter or a folder with an adapter_config.json. Without --base: on its own base,
     and on every other that this machine knows. Without NAME: every registered adapter on its own base.
     Ends with 5 where one does not fit, with 3 where something is missing to tell.
-
-    \b
-    zoo check lora-bert-imdb --base google-bert/bert-base-cased
     """
     from zoo.adapters.compat import report
 
@@ -56,7 +61,14 @@ def check_command(
     ctx.exit(report.exit_code(results))
 
 
-@click.command(name="verify")
+@click.command(
+    name="verify",
+    cls=Command,
+    examples=[
+        "zoo verify lora-bert-imdb",
+        "zoo verify lora-bert-imdb --metrics",
+    ],
+)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @base_option
 @click.option("--metrics", is_flag=True, help="Measure again, and compare with the recorded intervals.")

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from zoo.errors import Interrupted
 from zoo.plugins.params import split_pairs
 from zoo.registry.schema import Metric
 from zoo.registry.store import Registry, locate
@@ -69,6 +70,26 @@ def base_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="Use a base with other weights all the same, if the shapes fit; the record keeps a note of it.",
     )
     return base_option(allow(command))
+
+
+def confirm(question: str, otherwise: str) -> None:
+    """Ask on the terminal, and end the command with 1 and the line `otherwise` unless the answer is yes.
+
+    The end of the input is no answer, so it is no.
+
+    Raises:
+        Interrupted: Ctrl-C.
+    """
+    try:
+        agreed = click.confirm(question, err=True)
+    except click.Abort as stop:  # for both; which of them it was is its context
+        click.echo(err=True)
+        if not isinstance(stop.__context__, EOFError):
+            raise Interrupted(f"interrupted; {otherwise}.") from None
+        agreed = False
+    if not agreed:
+        click.echo(otherwise, err=True)
+        click.get_current_context().exit(1)
 
 
 def print_json(value: Any) -> None:

@@ -10,6 +10,7 @@ import click
 from zoo.cli.common import json_option, print_checks, print_facts, print_json, registry_option
 from zoo.cli.doctor_checks import adapters, bases, environment, housekeeping
 from zoo.cli.doctor_checks.environment import Facts
+from zoo.cli.help import Command
 from zoo.errors import IncompatibleError
 from zoo.plugins import manager
 from zoo.registry.store import Registry
@@ -20,7 +21,14 @@ _BYTES = "_bytes"
 _UNITS = (("GB", 1e9), ("MB", 1e6))
 
 
-@click.command(name="doctor")
+@click.command(
+    name="doctor",
+    cls=Command,
+    examples=[
+        "zoo doctor",
+        "zoo doctor --fast",
+    ],
+)
 @click.option("--fast", is_flag=True, help="Take no hashes, start no torch, ask no Hub.")
 @registry_option
 @json_option

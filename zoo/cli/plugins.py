@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.common import json_option, print_checks, print_facts, print_json, print_table
+from zoo.cli.help import Command, Group
 from zoo.errors import IncompatibleError, NotFoundError, PluginError, UsageError
 from zoo.plugins import manager
 from zoo.plugins.method import one_line
@@ -23,7 +24,15 @@ if TYPE_CHECKING:
     from zoo.tasks.base import Task
 
 
-@click.command(name="methods")
+@click.command(
+    name="methods",
+    cls=Command,
+    examples=[
+        "zoo methods",
+        "zoo methods lora",
+        "zoo methods --task bert-imdb",
+    ],
+)
 @click.argument("name", required=False)
 @click.option("--task", metavar="TASK", help="Also count what each trains on this task's base.")
 @click.option("--base", metavar="ID|FOLDER", help="Count on this base instead; needs --task.")
@@ -123,7 +132,7 @@ def _fits(trainable: int | None) -> str:
     return "yes" if trainable is None else f"yes, {trainable:,} trainable parameters"
 
 
-@click.command(name="tasks")
+@click.command(name="tasks", cls=Command, examples=["zoo tasks"])
 @json_option
 def tasks_command(as_json: bool) -> None:
     """List the tasks, with their default bases and data in order of preference."""
@@ -136,7 +145,7 @@ def tasks_command(as_json: bool) -> None:
     print_table(rows, columns, as_json)
 
 
-@click.command(name="sources")
+@click.command(name="sources", cls=Command, examples=["zoo sources"])
 @json_option
 def sources_command(as_json: bool) -> None:
     """Where bases and data come from, in the order in which they are asked, and what is here now."""
@@ -162,7 +171,7 @@ def sources_command(as_json: bool) -> None:
     print_table(lines, (("source", "name"), "scheme", "kind", ("here now", "reference"), "note"))
 
 
-@click.command(name="plugins")
+@click.command(name="plugins", cls=Command, examples=["zoo plugins"])
 @json_option
 def plugins_command(as_json: bool) -> None:
     """Every installed plugin, the package it came with, and why it does not work if it does not."""
@@ -189,12 +198,18 @@ def _working(kind: str) -> Iterator[tuple[manager.Plugin, Any]]:
             click.echo(f"Warning: {error}", err=True)
 
 
-@click.group(name="plugin")
+@click.group(name="plugin", cls=Group, examples=["zoo plugin new method my-method"])
 def plugin_command() -> None:
     """Create and check plugins."""
 
 
-@plugin_command.command(name="new")
+@plugin_command.command(
+    name="new",
+    examples=[
+        "zoo plugin new method my-method",
+        "zoo plugin new task my-task -o ../packages",
+    ],
+)
 @click.argument("kind", type=click.Choice(["method", "task"]))
 @click.argument("name")
 @click.option(
@@ -214,7 +229,7 @@ def new_command(kind: str, name: str, into: Path) -> None:
     click.echo(f"Next: pip install -e {folder} && zoo plugin check {name}", err=True)
 
 
-@plugin_command.command(name="check")
+@plugin_command.command(name="check", examples=["zoo plugin check lora --task bert-imdb -s r=4"])
 @click.argument("name")
 @click.option("--kind", type=click.Choice(manager.KINDS), help="Where a method and a task share a name.")
 @click.option("--task", metavar="TASK", help="Check a method on this task. Else on one of each kind.")

@@ -7,7 +7,16 @@ from typing import Any
 
 import click
 
-from zoo.cli.common import json_option, print_checks, print_facts, print_json, print_rows, registry_option
+from zoo.cli.common import (
+    confirm,
+    json_option,
+    print_checks,
+    print_facts,
+    print_json,
+    print_rows,
+    registry_option,
+)
+from zoo.cli.help import Command
 from zoo.errors import UsageError
 from zoo.hub.publish import prepared, send
 from zoo.hub.stage import PublishOptions, Staged
@@ -16,7 +25,14 @@ from zoo.runtime.checks import WARNING
 from zoo.runtime.console import StderrReport
 
 
-@click.command(name="publish")
+@click.command(
+    name="publish",
+    cls=Command,
+    examples=[
+        "zoo publish lora-bert-imdb --dry-run",
+        "zoo publish lora-bert-imdb me/lora-bert-imdb --public",
+    ],
+)
 @click.argument("name")
 @click.argument("repo", required=False, metavar="[[OWNER/]REPO]")
 @click.option("--public", is_flag=True, help="For everybody to see; else only you can.")
@@ -61,7 +77,7 @@ def publish_command(
         if not yes:
             size = f"{len(staged.files)} files, {sum(staged.files.values()):,} bytes"
             to = f"the {'public' if options.public else 'private'} repository {whole}"
-            click.confirm(f"Publish {size}, to {to}?", abort=True, err=True)
+            confirm(f"Publish {size}, to {to}?", "nothing was published")
         place, changed = send(whole, staged, registry, options, report)
         if not changed:
             report.say("the Hub has all of it already: nothing was sent")

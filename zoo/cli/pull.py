@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from zoo.cli.common import json_option, number, print_facts, print_json, print_table, registry_option
+from zoo.cli.help import Command
 from zoo.errors import IncompatibleError
 from zoo.registry.schema import AdapterRecord
 from zoo.registry.store import Registry
@@ -21,7 +22,14 @@ def _name_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--name", help="Name of the adapter here. Default: as it is called there.")(command)
 
 
-@click.command(name="pull")
+@click.command(
+    name="pull",
+    cls=Command,
+    examples=[
+        "zoo pull me/lora-bert-imdb",
+        "zoo pull me/lora-bert-imdb@main --name theirs",
+    ],
+)
 @click.argument("reference", metavar="REPO[@REVISION]")
 @_name_option
 @registry_option
@@ -40,7 +48,14 @@ def pull_command(registry: Registry, reference: str, name: str | None, as_json: 
     _verify(record, is_new, registry, report)
 
 
-@click.command(name="import")
+@click.command(
+    name="import",
+    cls=Command,
+    examples=[
+        "zoo import ./my-peft-adapter --task bert-imdb --labels negative,positive",
+        "zoo import somebody/lora-sst2 --task distilbert-sst2",
+    ],
+)
 @click.argument("source", metavar="PATH|REPO")
 @_name_option
 @click.option("--task", metavar="NAME", help="The task of the zoo that it was trained for.")
@@ -118,7 +133,14 @@ def _verify(record: AdapterRecord, is_new: bool, registry: Registry, report: Rep
         raise IncompatibleError(f"'{name}' was pulled and fails its check: {details}.", f"zoo rm {name}")
 
 
-@click.command(name="search")
+@click.command(
+    name="search",
+    cls=Command,
+    examples=[
+        "zoo search --base bert-base-cased --method lora",
+        "zoo search imdb --task bert-imdb --limit 5",
+    ],
+)
 @click.argument("query", required=False)
 @click.option("--base", metavar="ID", help="On this base: a Hub id, in its new or its old form.")
 @click.option("--method", metavar="NAME", help="Of this method.")

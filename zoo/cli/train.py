@@ -17,6 +17,7 @@ from zoo.cli.common import (
     print_metrics,
     registry_option,
 )
+from zoo.cli.help import Command, Group
 from zoo.errors import DataError, NotFoundError
 from zoo.plugins import manager, source
 from zoo.plugins.params import split_pairs
@@ -30,7 +31,16 @@ if TYPE_CHECKING:
     from zoo.training.prepare import Prepared
 
 
-@click.command(name="train")
+@click.command(
+    name="train",
+    cls=Command,
+    examples=[
+        "zoo train lora bert-imdb --limit 2000",
+        "zoo train lora bert-imdb --data reviews.csv --label-column stars -s r=16",
+        "zoo train lora bert-mrpc --data questions.csv --eval-data more.csv",
+        "zoo train full bert-imdb --base FacebookAI/roberta-base --epochs 3 --dry-run",
+    ],
+)
 @click.argument("method")
 @click.argument("task")
 @click.option("--base", metavar="ID|PATH", help="Base model: a Hub id, pip:ID, hub:ID@REVISION, or a folder.")
@@ -99,14 +109,7 @@ def train_command(
     params: tuple[str, ...],
     **settings: Any,
 ) -> None:
-    """Train METHOD on TASK, evaluate it, write its card, and register it.
-
-    \b
-    zoo train lora bert-imdb --limit 2000
-    zoo train lora bert-imdb --data reviews.csv --label-column stars -s r=16
-    zoo train lora bert-mrpc --data questions.csv --eval-data more.csv
-    zoo train full bert-imdb --base FacebookAI/roberta-base --epochs 3
-    """
+    """Train METHOD on TASK, evaluate it, write its card, and register it."""
     from zoo.runtime import distributed
     from zoo.training import pipeline
     from zoo.training.prepare import prepare
@@ -167,12 +170,18 @@ def _print_dry_run(found: Prepared, as_json: bool) -> None:
         raise found.missing_data
 
 
-@click.group(name="data")
+@click.group(name="data", cls=Group, examples=["zoo data check reviews.csv --task bert-imdb"])
 def data_command() -> None:
     """Check data before training on it."""
 
 
-@data_command.command(name="check")
+@data_command.command(
+    name="check",
+    examples=[
+        "zoo data check reviews.csv --task bert-imdb --label-column stars",
+        "zoo data check mrpc/ --task bert-mrpc --max-length 128",
+    ],
+)
 @click.argument("data", required=False, metavar="[ID|PATH]")
 @click.option("--task", "task_name", required=True, metavar="TASK", help="The task to read them for.")
 @click.option("--base", metavar="ID|PATH", help="Count tokens as this base does. Default: the task's.")
@@ -186,9 +195,6 @@ def check_command(data: str | None, task_name: str, as_json: bool, **settings: A
 
     The rows are what --data of zoo train takes, or the task's own. Ends with 2 where nothing could be trained
     on them.
-
-    \b
-    zoo data check reviews.csv --task bert-imdb --label-column stars
     """
     from zoo.data import inspect
 

@@ -23,6 +23,7 @@ from zoo.cli.common import (
     printable,
     registry_option,
 )
+from zoo.cli.help import Command
 from zoo.errors import DataError, NotFoundError, UsageError
 from zoo.plugins.params import split_pairs
 from zoo.registry.store import Registry
@@ -37,7 +38,16 @@ _WORTH_A_BAR = 100
 _CHAT_HELP = "/base turns the adapter off and on, /reset forgets the conversation, /quit leaves"
 
 
-@click.command(name="predict")
+@click.command(
+    name="predict",
+    cls=Command,
+    examples=[
+        "zoo predict lora-bert-imdb 'A film to remember.' 'Two hours too long.'",
+        "zoo predict lora-bert-imdb -f reviews.csv --column text=review --json",
+        "zoo predict lora-bert-mrpc --pair 'He was born in Leeds.' 'Leeds is his home.'",
+        "zoo predict lora-clip-retrieval 'a red fruit' --gallery pictures/",
+    ],
+)
 @click.argument("name")
 @click.argument("texts", nargs=-1, metavar="TEXT...")
 @click.option("--pair", "pairs", nargs=2, multiple=True, metavar="TEXT TEXT", help="Two texts, compared.")
@@ -125,7 +135,14 @@ def _share(label: str, row: dict[str, Any]) -> str:
     return f"{row['probabilities'][label]:.1%}"
 
 
-@click.command(name="evaluate")
+@click.command(
+    name="evaluate",
+    cls=Command,
+    examples=[
+        "zoo evaluate lora-bert-imdb",
+        "zoo evaluate lora-bert-imdb head-bert-imdb --data other.csv",
+    ],
+)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option(
     "--data", metavar="ID|PATH", help="Other rows than the adapter's own held-out ones; all of them are used."
@@ -155,11 +172,15 @@ def evaluate_command(registry: Registry, names: tuple[str, ...], as_json: bool, 
 
 def _check_inputs(task: Task, inputs: Sequence[Any], name: str) -> None:
     """Before the model is loaded, which takes seconds."""
-    example = "--pair 'A.' 'B.'" if len(task.text_columns) == 2 else "'A fine film.'"
     try:
         task.example(inputs[0])
     except UsageError as error:
-        raise UsageError(str(error), f"zoo predict {name} {example}") from None
+        raise UsageError(str(error), f"zoo predict {name} {example_inputs(task)}") from None
+
+
+def example_inputs(task: Task) -> str:
+    """What `zoo predict` takes for this task, as typed."""
+    return "--pair 'A.' 'B.'" if len(task.text_columns) == 2 else "'A fine film.'"
 
 
 def _read_inputs(task: Task, file: str, columns: Sequence[str]) -> list[Any]:
@@ -193,7 +214,7 @@ def _read_inputs(task: Task, file: str, columns: Sequence[str]) -> list[Any]:
     return inputs
 
 
-@click.command(name="merge")
+@click.command(name="merge", cls=Command, examples=["zoo merge lora-bert-imdb -o merged"])
 @click.argument("name")
 @click.option("-o", "--output", required=True, metavar="FOLDER", help="Where the model goes: a new folder.")
 @click.option(
@@ -220,7 +241,14 @@ def merge_command(registry: Registry, name: str, output: str, as_json: bool, **s
         print_facts([*facts.items(), *((name, f"{value:.3g}") for name, value in differences.items())])
 
 
-@click.command(name="chat")
+@click.command(
+    name="chat",
+    cls=Command,
+    examples=[
+        "zoo chat lora-tinyllama-chat",
+        "zoo chat lora-tinyllama-chat --prompt 'Name three colours.' --temperature 0",
+    ],
+)
 @click.argument("name")
 @click.option("--prompt", metavar="TEXT", help="Answer this, and leave.")
 @click.option("--system", metavar="TEXT", help="What the model is told before the conversation.")

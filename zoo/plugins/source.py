@@ -71,6 +71,8 @@ class Offer:
     id: str
     location: str
     note: str = ""
+    path: Path | None = None
+    """Where it is on this disk, if the source says so."""
 
 
 class Source(ABC):
@@ -147,7 +149,7 @@ def resolve(
 
 def _local_preference(ref: str, preferences: Sequence[str], kind: Kind) -> str | None:
     """The hint to use what this machine has of a task's defaults, where `ref` is not available."""
-    local = {offer.id: offer.location for one in manager.load_sources() for offer in one.offers(kind)}
+    local = {offer.id: offer.location for offer in local_offers(kind)}
     for one in preferences:
         location = local.get(canonical(one))
         if location and canonical(one) != canonical(ref):
@@ -191,6 +193,11 @@ def find_local(ref: str) -> Resolved | None:
     return None
 
 
+def local_offers(kind: Kind) -> list[Offer]:
+    """What this machine has, of each source in the order in which a bare reference tries them."""
+    return [offer for source in manager.load_sources() for offer in source.offers(kind)]
+
+
 def source_of(resolved_source: str) -> Source:
     for source in manager.load_sources():
         if source.name == resolved_source:
@@ -223,7 +230,7 @@ def _resolve_one(ref: str, kind: Kind, *, weights: bool = True) -> Resolved:
         if found is not None:
             return found
     names = ", ".join(source.scheme for source in tried)
-    known = {offer.id for source in sources for offer in source.offers(kind)} - {bare}
+    known = {offer.id for offer in local_offers(kind)} - {bare}
     near, hint = suggest.unknown(
         ref, {ref[: len(ref) - len(bare)] + one for one in known}, (*hints, _SOURCES)[0]
     )

@@ -12,8 +12,7 @@ from zoo.adapters import find_base
 from zoo.adapters.compat.check import CANNOT_TELL, DOES_NOT_FIT, EXACT, FITS, check
 from zoo.adapters.formats import read_adapter
 from zoo.errors import IncompatibleError, NotFoundError, ZooError
-from zoo.plugins import manager
-from zoo.plugins.source import Resolved
+from zoo.plugins.source import Resolved, local_offers
 from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId
 from zoo.registry.store import Registry
 from zoo.runtime.checks import FAILED, OK, SKIPPED, CheckResult, failures
@@ -158,7 +157,7 @@ def _known(recorded: Iterable[BaseId]) -> dict[Path, str]:
             name = base.location if base.id.startswith("local:") else base.id
             found.setdefault(_folder(find_base.local(base, _look)), name)
     with offline():
-        offers = [offer for source in manager.load_sources() for offer in source.offers("base")]
+        offers = local_offers("base")
     for offer in offers:
         with suppress(ZooError):
             found.setdefault(_folder(_look(offer.location)), offer.id)
