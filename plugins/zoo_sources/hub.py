@@ -72,16 +72,15 @@ class Hub(Source):
 
     def offers(self, kind: Kind) -> list[Offer]:
         """What the cache holds: no network is asked."""
-        from huggingface_hub import scan_cache_dir
-        from huggingface_hub.errors import CacheNotFound
+        from huggingface_hub import constants
 
-        try:
-            repos = scan_cache_dir().repos
-        except CacheNotFound:
+        if not Path(constants.HF_HUB_CACHE).is_dir():
             return []
+        from huggingface_hub import scan_cache_dir  # ten times as slow to import
+
         return [
             Offer(kind, repo.repo_id, f"hub:{repo.repo_id}", "in the cache")
-            for repo in sorted(repos, key=lambda repo: repo.repo_id)
+            for repo in sorted(scan_cache_dir(constants.HF_HUB_CACHE).repos, key=lambda repo: repo.repo_id)
             if repo.repo_type == ("model" if kind == "base" else "dataset")
         ]
 
