@@ -23,7 +23,7 @@ registry_option = click.option(
     "--registry",
     metavar="PATH",
     callback=lambda ctx, param, value: Registry(locate(value)),
-    help="registry.json or its folder. Else $ZOO_REGISTRY, the nearest upwards, or your data folder.",
+    help="registry.json or its folder. Else $ZOO_REGISTRY, the nearest upwards, or what zoo config says.",
 )
 """Handed to the command as an opened Registry."""
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,7 +24,9 @@ from zoo.plugins.params import split_pairs
 from zoo.registry.schema import AdapterSpec
 from zoo.registry.store import Registry
 from zoo.runtime.checks import failures
+from zoo.runtime.config import setting
 from zoo.runtime.console import Report, StderrReport, clock
+from zoo.runtime.trackers import check_installed
 
 if TYPE_CHECKING:
     from zoo.data.inspect import Checked, Lengths
@@ -76,7 +79,12 @@ if TYPE_CHECKING:
 )
 @click.option("--max-length", type=int, metavar="N", help="Cut texts at N tokens.")
 @click.option("--seed", type=int, default=42, show_default=True)
-@click.option("--precision", default="auto", show_default=True, metavar="auto|bf16|fp32")
+@click.option(
+    "--precision",
+    metavar="auto|bf16|fp32",
+    default=partial(setting, "precision"),
+    show_default="auto, or as zoo config says",
+)
 @click.option(
     "--base-dropout", default="off", show_default=True, metavar="off|keep", help="Dropout in a frozen base."
 )
@@ -88,6 +96,13 @@ if TYPE_CHECKING:
 )
 @click.option("--strict", is_flag=True, help="Rows that cannot be used are an error, not left out.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen, from the config alone.")
+@click.option(
+    "--tracker",
+    metavar="NAME",
+    default=partial(setting, "tracker"),
+    show_default="none, or as zoo config says",
+    help="Report the training to tensorboard, trackio, wandb, mlflow...",
+)
 @registry_option
 @json_option
 def train_command(
@@ -97,6 +112,7 @@ def train_command(
     resume: bool,
     strict: bool,
     params: tuple[str, ...],
+    tracker: str,
     **settings: Any,
 ) -> None:
     """Train METHOD on TASK, evaluate it, write its card, and register it.
@@ -111,12 +127,13 @@ def train_command(
     from zoo.training import pipeline
     from zoo.training.prepare import prepare
 
+    check_installed(tracker)
     spec = AdapterSpec(params=split_pairs(params), **settings)
     report = StderrReport(strict)
     if dry_run:
         _print_dry_run(prepare(spec, registry, report, resume=resume, fetch=False), as_json)
         return
-    record = pipeline.train(spec, registry, report, resume=resume)
+    record = pipeline.train(spec, registry, report, resume=resume, tracker=tracker)
     if not distributed.is_main():
         return
     if as_json:
