@@ -12,11 +12,11 @@ from zoo.cli.common import (
     DATA_HELP,
     column_options,
     json_option,
+    new_registry_option,
     print_checks,
     print_facts,
     print_json,
     print_metrics,
-    registry_option,
 )
 from zoo.errors import DataError, NotFoundError
 from zoo.plugins import manager, source
@@ -103,7 +103,7 @@ if TYPE_CHECKING:
     show_default="none, or as zoo config says",
     help="Report the training to tensorboard, trackio, wandb, mlflow...",
 )
-@registry_option
+@new_registry_option
 @json_option
 def train_command(
     registry: Registry,

@@ -120,6 +120,10 @@ class Registry:
         self.path = path if isinstance(path, Path) else locate(path)
         self.folder = self.path.parent / ADAPTERS
 
+    def exists(self) -> bool:
+        """Is there a registry, if only the adapters of one whose registry.json is gone?"""
+        return self.path.is_file() or self.folder.is_dir()
+
     def records(self) -> dict[str, AdapterRecord]:
         """Every adapter by name, sorted.
 

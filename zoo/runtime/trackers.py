@@ -26,9 +26,9 @@ def check_known(name: str) -> str:
         NotFoundError: it is neither a tracker's nor `none`.
     """
     if name not in (NONE, *TRACKERS):
-        known = ", ".join(TRACKERS)
         raise NotFoundError(
-            f"no tracker is called '{name}'.{did_you_mean(name, TRACKERS)}", f"one of {known}, or {NONE}"
+            f"no tracker is called '{name}': {', '.join(TRACKERS)}.{did_you_mean(name, TRACKERS)}",
+            f"--tracker {NONE}",
         )
     return name
 
