@@ -98,6 +98,18 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def config_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where defaults are read from: never what who runs the tests has set."""
+    from zoo.runtime import config
+
+    for key in set(config.SETTINGS) - {"registry"}:
+        monkeypatch.delenv(config.variable(key), raising=False)
+    file = tmp_path / "config" / "config.toml"
+    monkeypatch.setenv("ZOO_CONFIG", str(file))
+    return file
+
+
 class Result:
     """What a command did, as a person sees it."""
 

@@ -66,6 +66,15 @@ def test_what_is_broken_comes_first_and_ends_with_5_and_what_to_type(
     assert table[1].split("\t") == [broken[key] for key in ("name", "status", "detail", "fix")]
 
 
+def test_a_damaged_config_is_found_where_the_registry_is_not_asked_of_it(zoo: Zoo, config_file: Path) -> None:
+    config_file.parent.mkdir()
+    config_file.write_text("wide = 3\n", encoding="utf-8")
+    done = zoo("doctor", "--fast", "--json")
+    broken = next(one for one in done.json["results"] if one["name"] == str(config_file))
+    assert (done.code, broken["status"], broken["fix"]) == (5, "failed", "zoo config unset wide")
+    assert "line 1: wide is true or false" in broken["detail"]
+
+
 def test_it_changes_nothing(registry: Registry, tiny_bert: Path, tmp_path: Path) -> None:
     add_sound(registry, local_base(tiny_bert))
     (registry.adapter_folder("mine") / "adapter_config.json").write_text("{}", encoding="utf-8")

@@ -90,13 +90,13 @@ def test_list_finds_a_base_by_id_alias_hash_prefix_and_folder(
     assert names(zoo("list", "--base", "google-bert/bert-base-cased")) == ["other"]
     assert names(zoo("list", "--base", "bert-base-cased")) == ["other"]
     assert names(zoo("list", "--base", "abababab")) == ["other"]
-    assert names(zoo("list", "--base", "abababa")) == []
+    assert zoo("list", "--base", "abababa").code == 3  # too short for a hash
     assert names(zoo("list", "--base", "sha256:" + "ab" * 32)) == ["other"]
     assert names(zoo("list", "--base", "local:base")) == ["first", "second"]
     assert names(zoo("list", "--base", tiny_bert)) == ["first", "second"]
     assert names(zoo("list", "--base", f"path:{tiny_bert}")) == ["first", "second"]
     assert names(zoo("list", "--base", tiny_models["roberta"])) == []
-    assert names(zoo("list", "--base", "bert")) == []
+    assert zoo("list", "--base", "bert").code == 3
 
 
 @pytest.mark.usefixtures("have")
@@ -113,7 +113,7 @@ def test_list_keeps_what_has_the_metric_at_least(zoo: Zoo, have: Path) -> None:
     assert "good" in found
     assert "poor" not in found
     assert "poor" in names(zoo("list", "--min", "accuracy=.3"))
-    assert names(zoo("list", "--min", "accuracy=0.3", "--min", "nothing=0")) == []
+    assert names(zoo("list", "--min", "accuracy=0.3", "--min", "loss=0")) == []
 
 
 def test_list_sorts_by_name_size_and_the_best_metric_first(zoo: Zoo, have: Path) -> None:

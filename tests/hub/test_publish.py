@@ -186,6 +186,17 @@ def test_a_name_without_an_owner_goes_into_the_own_account_and_one_with_an_owner
     assert (refused.code, "cannot name a repository" in refused.error) == (2, True)
 
 
+def test_a_name_without_an_owner_goes_into_the_namespace_of_the_config(
+    zoo: Zoo, adapter: AdapterRecord, hub: LocalHub
+) -> None:
+    hub.orgs = {"team": ["me"]}
+    assert zoo("config", "set", "namespace", "team").code == 0
+    assert zoo("publish", NAME, "--dry-run", "--json").json["repository"] == f"team/{NAME}"
+    assert zoo("publish", NAME, "--yes").code == 0
+    assert zoo("publish", NAME, "me/mine", "--yes").code == 0
+    assert commits(hub, f"team/{NAME}")[0] == commits(hub, "me/mine")[0] == SENT
+
+
 def test_a_pull_request_is_opened_once_and_main_stays_as_it_was(
     zoo: Zoo, adapter: AdapterRecord, hub: LocalHub, registry: Registry
 ) -> None:

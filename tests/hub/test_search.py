@@ -84,6 +84,20 @@ def test_every_word_narrows_the_search(
     assert repos(zoo, *words) == found
 
 
+def test_a_name_that_only_the_hub_may_know_is_asked_for_and_nothing_found_is_explained(
+    zoo: Zoo, shelf: LocalHub
+) -> None:
+    shelf.put("deb/deft-x", card(BERT, "adapter-zoo", "deft-2024"))
+    assert repos(zoo, "--method", "deft-2024") == ["deb/deft-x"]
+    done = zoo("search", "--method", "xyzzy", "--base", "google-bert/bert-base-casd")
+    assert done.code == 0
+    assert done.err.splitlines() == [
+        "no adapter on the Hub fits",
+        "no base is called 'google-bert/bert-base-casd' here. Did you mean 'google-bert/bert-base-cased'?",
+        "no method is called 'xyzzy' here.",
+    ]
+
+
 def test_a_row_has_what_the_card_says(zoo: Zoo, shelf: LocalHub) -> None:
     done = zoo("search", "imdb")
     header, row = (line.split("\t") for line in done.out.splitlines())

@@ -21,7 +21,7 @@ from tests.records import add_record, make_base, make_folder, make_metric, make_
 from zoo.errors import LockedError, NotFoundError, RegistryError, UsageError, ZooError
 from zoo.registry import store as module
 from zoo.registry.schema import SCHEMA, AdapterRecord, ListedRecord
-from zoo.registry.store import Registry, check_name, dump, locate
+from zoo.registry.store import Registry, check_name, dump, find, locate
 
 posix = pytest.mark.skipif(os.name == "nt", reason="signals and fork")
 NEWER = SCHEMA + 1
@@ -280,6 +280,26 @@ def test_the_environment_goes_before_the_nearest_and_the_option_before_both(
     assert locate() == tmp_path / "env" / "registry.json"
     assert locate(str(tmp_path / "option")) == tmp_path / "option" / "registry.json"
     monkeypatch.setenv("ZOO_REGISTRY", "")
+    assert locate() == nowhere / "registry.json"
+
+
+def test_the_users_config_goes_before_the_data_folder_and_after_the_nearest(
+    nowhere: Path, config_file: Path, tmp_path: Path
+) -> None:
+    config_file.parent.mkdir()
+    config_file.write_text(f"registry = '{tmp_path}/mine'\n", encoding="utf-8")
+    assert find() == (tmp_path / "mine" / "registry.json", "config file")
+    assert locate() == tmp_path / "mine" / "registry.json"
+    (nowhere / "registry.json").write_bytes(content(SCHEMA))
+    assert find() == (nowhere / "registry.json", "nearest registry.json")
+
+
+def test_a_damaged_config_is_an_error_only_where_it_is_asked(nowhere: Path, config_file: Path) -> None:
+    config_file.parent.mkdir()
+    config_file.write_text("registry =\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="line 1"):
+        locate()
+    (nowhere / "registry.json").write_bytes(content(SCHEMA))
     assert locate() == nowhere / "registry.json"
 
 

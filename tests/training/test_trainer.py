@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +16,10 @@ import pytest
 from tests.conftest import FAMILIES, Result, tiny_spec
 from tests.records import training
 from zoo.adapters import load as inference
-from zoo.errors import Interrupted, UsageError, ZooError
+from zoo.errors import Interrupted, NotFoundError, UsageError, ZooError
 from zoo.models import precision
 from zoo.plugins import manager
-from zoo.registry.schema import AdapterRecord
+from zoo.registry.schema import AdapterRecord, AdapterSpec
 from zoo.registry.store import Registry
 from zoo.tasks.text_classification import TextClassification
 from zoo.training import pipeline, progress
@@ -65,6 +66,68 @@ def test_the_adapters_own_dropout_stays_on(tiny_bert: Path) -> None:
 def test_a_method_that_trains_the_base_keeps_its_dropout(trained_bert: Registry) -> None:
     kept = [training(trained_bert.get(method)).base_dropout for method in ("full", "lora")]
     assert kept == ["keep", "off"]
+
+
+TRACKIO = """
+import contextvars, json, os
+current = contextvars.ContextVar("space", default=None)
+class context_vars:
+    current_space_id = current
+config = {}
+def tell(**what):
+    with open(os.environ["TOLD"], "a", encoding="utf-8") as file:
+        file.write(json.dumps(what, default=str) + "\\n")
+def init(project, name, **_):
+    tell(project=project, name=name)
+def log(values, **_):
+    tell(values=values)
+def finish():
+    tell(finished=True)
+"""
+
+
+def test_a_tracker_hears_of_every_step_through_transformers_own_callback(
+    tiny_bert: Path, reviews_csv: Path, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "trackio.py").write_text(TRACKIO, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("TOLD", str(tmp_path / "told.jsonl"))
+    spec = tiny_spec("lora", tiny_bert, reviews_csv, name="told")
+    record = pipeline.train(spec, registry, tracker="trackio")
+    told = [json.loads(line) for line in (tmp_path / "told.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert told[0] == {"project": "adapter-zoo", "name": "told"}
+    losses = [one["values"]["train/loss"] for one in told if "train/loss" in one.get("values", {})]
+    assert len(losses) == training(record).steps
+    assert sum(losses) / len(losses) == pytest.approx(training(record).loss, abs=0.02)
+    assert record.files == pipeline.train(spec, Registry(tmp_path / "other")).files  # it only listens
+
+
+def test_an_unknown_tracker_is_refused_before_anything_is_read(registry: Registry) -> None:
+    spec = AdapterSpec(method="lora", task="bert-imdb", base="nowhere", data="nothing.csv")
+    with pytest.raises(NotFoundError, match=r"Did you mean 'wandb'\?"):
+        pipeline.train(spec, registry, tracker="wanb")
+
+
+@pytest.mark.slow
+def test_tensorboard_finds_the_training_in_runs(
+    tiny_bert: Path, reviews_csv: Path, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`pip install tensorboard` brings what this test needs, and no other does."""
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    monkeypatch.chdir(tmp_path)
+    record = pipeline.train(tiny_spec("lora", tiny_bert, reviews_csv), registry, tracker="tensorboard")
+    found = events.EventAccumulator(str(tmp_path / "runs" / record.name))
+    found.Reload()
+    steps = [one.step for one in found.Scalars("train/loss")]
+    assert steps == list(range(1, training(record).steps + 1))
+
+
+def test_every_tracker_is_one_that_transformers_knows() -> None:
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+    from zoo.runtime.trackers import TRACKERS
+
+    assert set(TRACKERS) <= set(INTEGRATION_TO_CALLBACK)
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(

@@ -38,6 +38,7 @@ _COMMANDS = {
     "show": ("Keep", "zoo.cli.adapters", "Show the record of an adapter."),
     "rm": ("Keep", "zoo.cli.adapters", "Remove adapters from the registry and the disk."),
     "registry": ("Keep", "zoo.cli.adapters", "Maintain registry.json."),
+    "config": ("Keep", "zoo.cli.config", "Show and change your defaults."),
     "plugins": ("Extend", "zoo.cli.plugins", "List installed plugins, and which are broken."),
     "plugin": ("Extend", "zoo.cli.plugins", "Create and check plugins."),
     "doctor": ("Help", "zoo.cli.doctor", "Check this installation, and say how to fix it."),

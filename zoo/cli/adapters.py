@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from operator import attrgetter
 from typing import Any
 
 import click
 
 from zoo.cli.common import confirm, json_option, number, print_facts, print_json, print_rows, registry_option
+from zoo.cli.filters import Listed, filters_of, narrow
 from zoo.cli.help import Command, Group
-from zoo.errors import OptionError, UsageError, ZooError
-from zoo.plugins.params import split_pairs
-from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId, ListedRecord
+from zoo.errors import UsageError
+from zoo.registry.schema import UNKNOWN, AdapterRecord, ListedRecord
 from zoo.registry.store import Registry, without_gc
 from zoo.runtime.console import clock
+from zoo.runtime.suggest import did_you_mean
 
 _SORTS = {
     "name": "name",
@@ -74,47 +74,24 @@ def list_command(
     as_json: bool,
 ) -> None:
     """The adapters that you have, with their metric, its interval and their size."""
-    bounds = [*_bounds(least, "--min", 1), *_bounds(most, "--max", -1)]
     adapters = registry.listed()
-    if base is not None:
-        from zoo.models.fingerprint import same_base
-
-        bases = {id(one): one for *_, one in adapters}
-        hits = dict(zip(bases, same_base(list(bases.values()), base), strict=True))
-        adapters = [
-            one for one in adapters if hits[id(one[2])] or _is_trained_on(one[0], one[2], base, registry)
-        ]
-    found = [
-        (key, record, on)
-        for key, record, on in adapters
-        if (method is None or record.spec.method == method)
-        and (task is None or record.spec.task == task)
-        and _is_within(record, bounds)
-    ]
-    order = _sort_key(sort, [record for _, record, _ in found])
+    filters = filters_of(adapters, registry, base=base, method=method, task=task, least=least, most=most)
+    found, reasons = narrow(adapters, list(filters))
+    order = _sort_key(sort, adapters)
     found.sort(key=lambda one: order(one[1]))
     if as_json:
         print_json(registry.pick(key for key, *_ in found))
         return
     header, row = (_SHORT_HEADER, _short_row) if sys.stdout.isatty() else (_HEADER, _row)
-    print_rows(header, [row(record, on.id) for _, record, on in found])
-    if not found:
-        click.echo(f"no adapter fits; looked in {registry.path}", err=True)
+    if found or not sys.stdout.isatty():
+        print_rows(header, [row(record, on.id) for _, record, on in found])
+    if reasons:
+        click.echo(f"no adapter fits: {'; '.join(reasons)}; looked in {registry.path}", err=True)
+    elif not adapters:
+        from zoo.cli.first_adapter import first_command
 
-
-def _is_trained_on(name: str, recorded: BaseId, base: str, registry: Registry) -> bool:
-    """Does the folder `base` hold, in other files, the weights of a record of 0.1.0?"""
-    from zoo.models.fingerprint import LocalWeights, named_folder
-
-    folder = named_folder(base)
-    if folder is None or not recorded.weights or recorded.tensors_sha256 is not None:
-        return False
-    from zoo.adapters.find_base import compare_weights
-
-    with suppress(ZooError):
-        adapter = registry.adapter_folder(name)
-        return compare_weights(registry.get(name), adapter, folder, LocalWeights(folder))[0] is True
-    return False
+        click.echo(f"{registry.path} holds no adapter yet", err=True)
+        click.echo(f"Next: {first_command(registry) or 'zoo tasks'}", err=True)
 
 
 @click.command(
@@ -207,31 +184,14 @@ def rm_command(registry: Registry, names: tuple[str, ...], yes: bool) -> None:
         click.echo(f"removed '{name}'", err=True)
 
 
-def _is_within(record: ListedRecord, bounds: Sequence[tuple[str, int, float]]) -> bool:
-    """What was not measured is in no range."""
-    for name, sign, bound in bounds:
-        metric = record.metric(name)
-        if metric is None or sign * metric.value < sign * bound:
-            return False
-    return True
-
-
-def _bounds(pairs: tuple[str, ...], flag: str, sign: int) -> Iterator[tuple[str, int, float]]:
-    """(metric, sign, bound): 1 for a lower bound, -1 for an upper one."""
-    for name, text in split_pairs(pairs, flag).items():
-        try:
-            yield name, sign, float(text)
-        except ValueError:
-            raise OptionError(f"'{flag} {name}' wants a number, got '{text}'.") from None
-
-
-def _sort_key(sort: str, found: list[ListedRecord]) -> Callable[[ListedRecord], Any]:
+def _sort_key(sort: str, adapters: Sequence[Listed]) -> Callable[[ListedRecord], Any]:
     if sort in _SORTS:
         field = attrgetter(_SORTS[sort])
         return lambda one: (field(one) is None, field(one) or 0, one.name)
-    metrics = {metric.name for one in found for metric in one.metrics}
-    if found and sort not in metrics:
-        raise UsageError(f"cannot sort by '{sort}': {', '.join([*_SORTS, *sorted(metrics)])}.")
+    metrics = {metric.name for _, one, _ in adapters for metric in one.metrics}
+    if adapters and sort not in metrics:
+        known = (*_SORTS, *sorted(metrics))
+        raise UsageError(f"cannot sort by '{sort}': {', '.join(known)}.{did_you_mean(sort, known)}")
 
     def best_first(one: ListedRecord) -> tuple[float, str]:
         metric = one.metric(sort)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
-from zoo.errors import Interrupted
+from zoo.errors import Interrupted, NotFoundError
 from zoo.plugins.params import split_pairs
 from zoo.registry.schema import Metric
 from zoo.registry.store import Registry, locate
@@ -20,13 +21,28 @@ _MANY = 200
 """Rows of a table on a terminal that are worth folding into columns: rich lays out 3,000 a second."""
 
 
-registry_option = click.option(
-    "--registry",
-    metavar="PATH",
-    callback=lambda ctx, param, value: Registry(locate(value)),
-    help="registry.json or its folder. Else $ZOO_REGISTRY, the nearest upwards, or your data folder.",
-)
-"""Handed to the command as an opened Registry."""
+def _registry_option(may_be_new: bool) -> Callable[..., Any]:
+    """Handed to the command as a Registry."""
+
+    def find(ctx: click.Context, param: click.Parameter, value: str | None) -> Registry:
+        registry = Registry(locate(value))
+        if value and not may_be_new and not registry.exists() and not Path(value).expanduser().is_dir():
+            made = "zoo train, pull and import make one"
+            raise NotFoundError(f"there is no registry at '{value}': {made}.", "zoo config get registry")
+        return registry
+
+    return click.option(
+        "--registry",
+        metavar="PATH",
+        callback=find,
+        help="registry.json or its folder. Else $ZOO_REGISTRY, the nearest upwards, or what zoo config says.",
+    )
+
+
+registry_option = _registry_option(may_be_new=False)
+"""For a command that reads: one that is named must be there. What nobody named may be empty."""
+new_registry_option = _registry_option(may_be_new=True)
+"""For a command that adds adapters."""
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

@@ -11,9 +11,10 @@ from zoo.cli.common import json_option, print_checks, print_facts, print_json, r
 from zoo.cli.doctor_checks import adapters, bases, environment, housekeeping
 from zoo.cli.doctor_checks.environment import Facts
 from zoo.cli.help import Command
-from zoo.errors import IncompatibleError
+from zoo.errors import IncompatibleError, UsageError
 from zoo.plugins import manager
 from zoo.registry.store import Registry
+from zoo.runtime import config
 from zoo.runtime.checks import FAILED, CheckResult, failures
 from zoo.runtime.console import Report, StderrReport
 
@@ -77,7 +78,7 @@ def examine(registry: Registry, report: Report | None = None, *, fast: bool = Fa
     probe = None if fast else environment.probe()
     facts = environment.machine()
     hub = environment.hub(ask=not fast)
-    results = [*_broken_plugins()]
+    results = [*_broken_plugins(), *_damaged_config()]
     records, steps = housekeeping.read_all(registry)
     results += steps
     results += adapters.missing_plugins(records)
@@ -94,6 +95,13 @@ def examine(registry: Registry, report: Report | None = None, *, fast: bool = Fa
     facts |= {"adapters": len(records), **environment.room(registry), **hub}
     results += environment.shortcomings(facts)
     return Diagnosis(facts, sorted(results, key=lambda one: one.status != FAILED))
+
+
+def _damaged_config() -> Iterator[CheckResult]:
+    try:
+        config.read()
+    except UsageError as error:
+        yield CheckResult(str(config.path()), FAILED, str(error), error.hint or "")
 
 
 def _broken_plugins() -> Iterator[CheckResult]:

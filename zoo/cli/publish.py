@@ -57,7 +57,8 @@ def publish_command(
 ) -> None:
     """Publish an adapter on the Hub: weights, config, card, record and tokenizer, in one commit.
 
-    REPO is OWNER/NAME, or a name in your own account; without it, the adapter's name.
+    REPO is OWNER/NAME, or a name in your own account (or the namespace of zoo config); without it, the
+    adapter's name.
     """
     if not (dry_run or yes or sys.stdin.isatty()):
         raise UsageError("there is no terminal to ask on.", "--yes")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
-from zoo.cli.common import json_option, number, print_facts, print_json, print_table, registry_option
+from zoo.cli.common import json_option, new_registry_option, number, print_facts, print_json, print_table
 from zoo.cli.help import Command
 from zoo.errors import IncompatibleError
+from zoo.plugins import manager
 from zoo.registry.schema import AdapterRecord
 from zoo.registry.store import Registry
 from zoo.runtime.checks import failures
@@ -32,7 +34,7 @@ def _name_option(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.argument("reference", metavar="REPO[@REVISION]")
 @_name_option
-@registry_option
+@new_registry_option
 @json_option
 def pull_command(registry: Registry, reference: str, name: str | None, as_json: bool) -> None:
     """Fetch the adapter REPO from the Hub and register it.
@@ -62,7 +64,7 @@ def pull_command(registry: Registry, reference: str, name: str | None, as_json: 
 @click.option("--labels", metavar="A,B", help="Names of its labels, in the order of their numbers.")
 @click.option("--base", metavar="ID|PATH", help="The base that it was trained on, if its files do not say.")
 @click.option("--convert-bin", "convert", is_flag=True, help="Convert pickled weights, in a process apart.")
-@registry_option
+@new_registry_option
 @json_option
 def import_command(
     registry: Registry,
@@ -155,8 +157,16 @@ def search_command(query: str | None, limit: int, as_json: bool, **filters: str 
 
     QUERY is part of a repository's name. What is shown is what the publishers' cards say, metrics included.
     """
+    from zoo.cli.filters import check_on_hub, known_bases
     from zoo.hub.search import search
 
+    known: dict[str, Callable[[], Collection[str]]] = {
+        "base": known_bases,
+        "method": partial(manager.find, "method"),
+        "task": partial(manager.find, "task"),
+    }
+    asked = [(kind, name, names) for kind, names in known.items() if (name := filters[kind])]
+    remarks = [check_on_hub(kind, name, names()) for kind, name, names in asked]
     found = search(StderrReport(), query=query, limit=limit, **filters)
     columns = (
         *("repo", "base", "method", "task", "metric"),
@@ -167,6 +177,6 @@ def search_command(query: str | None, limit: int, as_json: bool, **filters: str 
     if as_json:
         return
     if not found:
-        click.echo("no adapter on the Hub fits", err=True)
+        click.echo("\n".join(["no adapter on the Hub fits", *filter(None, remarks)]), err=True)
     elif len(found) == limit:
         click.echo(f"the first {limit}; --limit N shows more", err=True)

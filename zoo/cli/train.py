@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,11 +12,11 @@ from zoo.cli.common import (
     DATA_HELP,
     column_options,
     json_option,
+    new_registry_option,
     print_checks,
     print_facts,
     print_json,
     print_metrics,
-    registry_option,
 )
 from zoo.cli.help import Command, Group
 from zoo.errors import DataError, NotFoundError
@@ -24,7 +25,9 @@ from zoo.plugins.params import split_pairs
 from zoo.registry.schema import AdapterSpec
 from zoo.registry.store import Registry
 from zoo.runtime.checks import failures
+from zoo.runtime.config import setting
 from zoo.runtime.console import Report, StderrReport, clock
+from zoo.runtime.trackers import check_installed
 
 if TYPE_CHECKING:
     from zoo.data.inspect import Checked, Lengths
@@ -86,7 +89,12 @@ if TYPE_CHECKING:
 )
 @click.option("--max-length", type=int, metavar="N", help="Cut texts at N tokens.")
 @click.option("--seed", type=int, default=42, show_default=True)
-@click.option("--precision", default="auto", show_default=True, metavar="auto|bf16|fp32")
+@click.option(
+    "--precision",
+    metavar="auto|bf16|fp32",
+    default=partial(setting, "precision"),
+    show_default="auto, or as zoo config says",
+)
 @click.option(
     "--base-dropout", default="off", show_default=True, metavar="off|keep", help="Dropout in a frozen base."
 )
@@ -98,7 +106,14 @@ if TYPE_CHECKING:
 )
 @click.option("--strict", is_flag=True, help="Rows that cannot be used are an error, not left out.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen, from the config alone.")
-@registry_option
+@click.option(
+    "--tracker",
+    metavar="NAME",
+    default=partial(setting, "tracker"),
+    show_default="none, or as zoo config says",
+    help="Report the training to tensorboard, trackio, wandb, mlflow...",
+)
+@new_registry_option
 @json_option
 def train_command(
     registry: Registry,
@@ -107,6 +122,7 @@ def train_command(
     resume: bool,
     strict: bool,
     params: tuple[str, ...],
+    tracker: str,
     **settings: Any,
 ) -> None:
     """Train METHOD on TASK, evaluate it, write its card, and register it."""
@@ -114,12 +130,13 @@ def train_command(
     from zoo.training import pipeline
     from zoo.training.prepare import prepare
 
+    check_installed(tracker)
     spec = AdapterSpec(params=split_pairs(params), **settings)
     report = StderrReport(strict)
     if dry_run:
         _print_dry_run(prepare(spec, registry, report, resume=resume, fetch=False), as_json)
         return
-    record = pipeline.train(spec, registry, report, resume=resume)
+    record = pipeline.train(spec, registry, report, resume=resume, tracker=tracker)
     if not distributed.is_main():
         return
     if as_json:

@@ -17,6 +17,7 @@ from zoo.hub.upload import Upload, account
 from zoo.plugins import manager
 from zoo.registry.schema import HubId
 from zoo.registry.store import Registry
+from zoo.runtime.config import setting
 from zoo.runtime.console import Report
 
 
@@ -72,10 +73,10 @@ def send(
 
 
 def _repository(asked: str, report: Report, trial: bool) -> str:
-    """OWNER/NAME; the owner is who publishes, unless another one is named."""
+    """OWNER/NAME; the owner is the configured namespace, else who publishes, unless another one is named."""
     if "/" not in asked:
         try:
-            owner = account(report)
+            owner = setting("namespace") or account(report)
         except ZooError as error:
             if not trial:
                 raise

@@ -114,18 +114,23 @@ def same_base(bases: Sequence[BaseId], wanted: str) -> list[bool]:
     A copy of a base under another name has the same weights, so it is found by the id of any of its twins.
     """
     name = canonical(wanted).lower()
-    digits = wanted.removeprefix("sha256:").lower()
-    is_hash = len(digits) >= _MIN_HASH and all(c in "0123456789abcdef" for c in digits)
+    digits = wanted.removeprefix("sha256:").lower() if is_hash(wanted) else None
     folder = named_folder(wanted)
     inside = LocalWeights(folder) if folder else None  # hashed once, however many bases are compared with it
     named = [
         canonical(base.id).lower() == name
-        or (is_hash and any(value.startswith(digits) for value in base.weights.values()))
+        or (digits is not None and any(value.startswith(digits) for value in base.weights.values()))
         or (inside is not None and bool(same_weights(base, inside)))
         for base in bases
     ]
     twins = {key for base, hit in zip(bases, named, strict=True) if hit for key in _weight_keys(base)}
     return [hit or not twins.isdisjoint(_weight_keys(base)) for base, hit in zip(bases, named, strict=True)]
+
+
+def is_hash(wanted: str) -> bool:
+    """Is it the beginning of a weight hash: 8 digits or more?"""
+    digits = wanted.removeprefix("sha256:").lower()
+    return len(digits) >= _MIN_HASH and all(c in "0123456789abcdef" for c in digits)
 
 
 def is_among(base: BaseId, hashes: Collection[str]) -> bool:

@@ -10,7 +10,7 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
@@ -95,11 +95,18 @@ def load(kind: str, name: str) -> Any:
         PluginError: two packages claim the name, or it does not import, implements an unknown hook, or
             makes nothing.
     """
-    known = find(kind)
+    check_name(kind, name)
+    return _make(find(kind)[name])
+
+
+def check_name(kind: str, name: str, also: Iterable[str] = ()) -> None:
+    """Raises NotFoundError: neither an installed plugin nor one of `also` has that name."""
+    if name in find(kind):
+        return
+    known = {*find(kind), *also}
     if name not in known:
         near, hint = suggest.unknown(name, known, f"zoo {kind}s", _SYNONYMS.get(kind))
         raise NotFoundError(f"no {kind} is called '{name}'.{near}", hint)
-    return _make(known[name])
 
 
 def load_pair(method: str, task: str) -> tuple[Method, Task]:

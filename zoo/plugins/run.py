@@ -70,6 +70,8 @@ class Run:
     precision: str
     """`bf16` or `fp32`: what `spec.precision` comes to on this machine."""
     resume: bool = False
+    tracker: str = "none"
+    """The experiment tracker that hears of the training, as transformers' `report_to` calls it."""
 
     @property
     def budget(self) -> int:

@@ -14,6 +14,7 @@ import msgspec
 
 from zoo.errors import LockedError, NotFoundError, RegistryError, UsageError, ZooError
 from zoo.registry.schema import SCHEMA, AdapterRecord, BaseId, ListedRecord
+from zoo.runtime.files import sync, write_whole
 from zoo.runtime.suggest import did_you_mean
 
 FILE = "registry.json"
@@ -49,18 +50,38 @@ _T = TypeVar("_T", AdapterRecord, BaseId, ListedRecord)
 
 
 def locate(given: str | None = None) -> Path:
-    """`--registry`, `$ZOO_REGISTRY`, the nearest registry.json upwards, or the user's data folder."""
-    asked = given or os.environ.get("ZOO_REGISTRY")
-    if asked:
-        path = Path(asked).expanduser()
-        return path / FILE if path.is_dir() or not path.suffix else path
+    """`--registry`, `$ZOO_REGISTRY`, the nearest registry.json upwards, the user's config, or data folder."""
+    return find(given)[0]
+
+
+def find(given: str | None = None) -> tuple[Path, str]:
+    """The path of registry.json, and what names it, in the order of `locate`.
+
+    What a project has comes before a person's default, which comes before ours.
+
+    Raises:
+        UsageError: the user's config is damaged.
+    """
+    if given:
+        return _file_in(given), "option"
+    if named := os.environ.get("ZOO_REGISTRY"):
+        return _file_in(named), "environment variable ZOO_REGISTRY"
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / FILE).is_file():
-            return folder / FILE
+            return folder / FILE, "nearest registry.json"
+    from zoo.runtime import config  # not needed in a project
+
+    if chosen := config.read().get("registry"):
+        return _file_in(str(chosen)), config.IN_FILE
     import platformdirs
 
-    return Path(platformdirs.user_data_dir("adapter-zoo", appauthor=False)) / FILE
+    return Path(platformdirs.user_data_dir("adapter-zoo", appauthor=False)) / FILE, config.DEFAULT
+
+
+def _file_in(named: str) -> Path:
+    path = Path(named).expanduser()
+    return path / FILE if path.is_dir() or not path.suffix else path
 
 
 def check_name(name: str) -> str:
@@ -104,6 +125,10 @@ class Registry:
     def __init__(self, path: str | Path | None = None):
         self.path = path if isinstance(path, Path) else locate(path)
         self.folder = self.path.parent / ADAPTERS
+
+    def exists(self) -> bool:
+        """Is there a registry, if only the adapters of one whose registry.json is gone?"""
+        return self.path.is_file() or self.folder.is_dir()
 
     def records(self) -> dict[str, AdapterRecord]:
         """Every adapter by name, sorted.
@@ -201,12 +226,12 @@ class Registry:
         with self._writing():
             found = self._read()
             record = msgspec.structs.replace(record, name=self.free_name(record.name))
-            _write_file(made / RECORD_FILE, dump(record))
+            write_whole(made / RECORD_FILE, dump(record))
             target = self.adapter_folder(record.name)
             found.adapters[record.name] = _raw(record)
             os.replace(made, target)
             try:
-                _sync(self.folder)
+                sync(self.folder)
                 self._write(found)
             except BaseException:
                 if record.name not in self:
@@ -223,7 +248,7 @@ class Registry:
         with self._writing():
             found = self._read()
             _check_has(found.adapters, record.name)
-            _write_file(self.adapter_folder(record.name) / RECORD_FILE, dump(record))
+            write_whole(self.adapter_folder(record.name) / RECORD_FILE, dump(record))
             found.adapters[record.name] = _raw(record)
             self._write(found)
 
@@ -292,7 +317,7 @@ class Registry:
         return found
 
     def _write(self, found: _File) -> None:
-        _write_file(self.path, dump({"schema": SCHEMA, "adapters": dict(sorted(found.adapters.items()))}))
+        write_whole(self.path, dump({"schema": SCHEMA, "adapters": dict(sorted(found.adapters.items()))}))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -348,31 +373,6 @@ def _decode(name: str, raw: bytes | msgspec.Raw, form: type[_T]) -> _T:
     if getattr(record, "schema", SCHEMA) > SCHEMA:
         _refuse_newer(raw, f"the record of '{name}'")
     return record
-
-
-def _write_file(path: Path, content: bytes) -> None:
-    """Leave the old file or the new one after any crash: write beside, sync, rename, sync the folder."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 class _Schema(msgspec.Struct):

@@ -29,6 +29,7 @@ from zoo.registry.store import Registry
 from zoo.runtime import distributed, signals
 from zoo.runtime.console import Report
 from zoo.runtime.device import describe, keep_memory, peak_memory
+from zoo.runtime.trackers import NONE, check_installed
 from zoo.training import check_saved, checkpoints, trainer
 from zoo.training.parameter_counts import Count, count
 from zoo.training.prepare import Prepared, command, prepare
@@ -39,7 +40,12 @@ _LIBRARIES = ("adapter-zoo", "peft", "torch", "transformers")
 
 
 def train(
-    spec: AdapterSpec, registry: Registry | None = None, report: Report | None = None, *, resume: bool = False
+    spec: AdapterSpec,
+    registry: Registry | None = None,
+    report: Report | None = None,
+    *,
+    resume: bool = False,
+    tracker: str = NONE,
 ) -> AdapterRecord:
     """Train, evaluate, save, card and register one adapter.
 
@@ -51,11 +57,13 @@ def train(
         registry: where the adapter goes; None is the registry that the command line would use.
         report: hears of facts, warnings and progress; None is told nothing.
         resume: go on from the checkpoint of a run with the same name and settings that was stopped.
+        tracker: which installed experiment tracker hears of losses, as transformers calls it: `wandb`.
 
     Raises:
         ZooError: any of the tree in zoo/errors.py, each with the next step.
         Interrupted: Ctrl-C, after a checkpoint was saved.
     """
+    check_installed(tracker)
     registry = registry or Registry()
     report = (report if distributed.is_main() else None) or Report()
     prepared = prepare(spec, registry, report, resume=resume)
@@ -64,6 +72,7 @@ def train(
         checkpoints.open_work(work, prepared.config, resume)
     distributed.barrier()
     run, head, held_out = _load(prepared, work, report, resume)
+    run.tracker = tracker
     hooks = manager.hooks(run.method, run.task, trainer, forward)
     probe = batches(run.task, run.processor, run.spec.max_length)
     report.say(f"evaluating the untrained base{' with its fresh head' if head else ''}, for comparison")

@@ -23,6 +23,7 @@ from zoo.plugins.hookspecs import hookimpl
 from zoo.plugins.run import Run, TrainResult
 from zoo.runtime import distributed
 from zoo.runtime.device import device
+from zoo.runtime.trackers import NONE
 from zoo.training import checkpoints, feature_cache
 from zoo.training.progress import Live
 
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 WEIGHT_DECAY = 0.01
 WARMUP_SHARE = 0.06
 CHECKPOINT_SECONDS = 300.0
+_LOG_SHARE = 0.01
+"""Of a run, between two reports to an experiment tracker."""
+_LOGS = "runs"
+"""Where TensorBoard looks by itself; $TENSORBOARD_LOGGING_DIR names another folder."""
 _CHECKPOINT_FILE = "trained.safetensors"
 _LIVE_FILE = "live.json"
 _SCHEDULE = "schedule/"
@@ -140,8 +145,11 @@ def _arguments(run: Run) -> Any:
         ddp_find_unused_parameters=False,
         save_strategy="epoch",
         save_total_limit=1,
-        logging_strategy="no",
-        report_to="none",
+        report_to=run.tracker,
+        run_name=run.spec.name,
+        project="adapter-zoo",  # of trackio; the others have variables of their own
+        logging_strategy="no" if run.tracker == NONE else "steps",
+        logging_steps=_LOG_SHARE,
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=place == "cuda",
@@ -243,6 +251,12 @@ def _make_trainer(run: Run, above: feature_cache.Above, live: Live) -> Any:
         callbacks=[Callback()],
     )
     trainer.remove_callback(PrinterCallback)
+    for callback in trainer.callback_handler.callbacks:
+        if (
+            getattr(callback, "logging_dir", "") is None
+        ):  # TensorBoard's: else in the folder of the checkpoints
+            callback.logging_dir = str(Path(_LOGS) / run.spec.name)
+            run.report.say(f"tensorboard --logdir {_LOGS} shows the training")
     return trainer
 
 
