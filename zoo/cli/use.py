@@ -131,6 +131,12 @@ def _share(label: str, row: dict[str, Any]) -> str:
     "--data", metavar="ID|PATH", help="Other rows than the adapter's own held-out ones; all of them are used."
 )
 @column_options
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Use at most N rows, the same ones every time, stratified by label.",
+)
 @click.option("--precision", metavar="auto|bf16|fp32", help="Default: that of the training.")
 @base_options
 @registry_option
