@@ -39,6 +39,7 @@ _COMMANDS = {
     "plugins": ("zoo.cli.plugins", "List installed plugins, and which are broken."),
     "plugin": ("zoo.cli.plugins", "Create and check plugins."),
     "registry": ("zoo.cli.adapters", "Maintain registry.json."),
+    "schema": ("zoo.cli.schema", "Print the JSON Schema of a command's --json."),
     "doctor": ("zoo.cli.doctor", "Check this installation, and say how to fix it."),
 }
 """Command -> its module, imported only when it is called, and its line in `zoo --help`."""
