@@ -21,6 +21,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a thread a worker: tiny models have n
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests import warm_process
+from tests.json_schemas import check_json
 from zoo.registry.schema import AdapterSpec
 from zoo.registry.store import Registry
 from zoo.testing import ENCODERS
@@ -130,7 +131,10 @@ class Result:
 def zoo(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Callable[..., Result]:
-    """Run `zoo ARGS...` in this process with its own registry: quick, once torch is imported."""
+    """Run `zoo ARGS...` in this process with its own registry: quick, once torch is imported.
+
+    What it prints with --json must be what its schema says, whatever the test is about.
+    """
     from zoo.cli import main
 
     monkeypatch.setenv("ZOO_REGISTRY", str(tmp_path / "registry" / "registry.json"))
@@ -144,6 +148,7 @@ def zoo(
         except SystemExit as stop:
             code = int(stop.code or 0)
         out, err = capfd.readouterr()
+        check_json(sys.argv[1:], out)
         return Result(code, out, err)
 
     return run
@@ -163,9 +168,11 @@ def run_process(
     settings = {name: value for name, value in {**os.environ, **(env or {})}.items() if value is not None}
     words, folder = list(map(str, args)), str(cwd or Path.cwd())
     if not fresh and not options:
-        return Result(*warm_process.run(words, settings, folder))
-    command = [sys.executable, "-m", "zoo", *words]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=settings, cwd=folder, timeout=300, check=False, **options
-    )
-    return Result(done.returncode, done.stdout, done.stderr)
+        result = Result(*warm_process.run(words, settings, folder))
+    else:
+        command = [sys.executable, "-m", "zoo", *words]
+        more = {"capture_output": True, "text": True, "timeout": 300, "check": False, **options}
+        done = subprocess.run(command, env=settings, cwd=folder, **more)
+        result = Result(done.returncode, done.stdout, done.stderr)
+    check_json(words, result.out)
+    return result

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import msgspec
 import pytest
 
@@ -154,13 +155,33 @@ def test_show_says_what_it_is_how_good_and_how_to_make_it_again(zoo: Zoo, have: 
     found = zoo("show", "first")
     assert found.code == 0
     facts = dict(line.split("\t") for line in found.out.splitlines())
-    record = zoo("show", "first", "--json").json
+    (record,) = zoo("show", "first", "--json").json
     assert facts["name"] == "first"
     assert facts["method"].startswith("lora (")
     assert facts["again"] == record["command"]
     assert facts["files"] == str(have / "adapters" / "first")
     assert facts["base model.safetensors"] == f"sha256:{record['base']['weights']['model.safetensors']}"
     assert facts["accuracy"].startswith(f"{record['metrics'][0]['value']:.4f}")
+
+
+def test_show_takes_several_and_folders_with_a_record_anywhere(zoo: Zoo, have: Path, tmp_path: Path) -> None:
+    elsewhere = shutil.copytree(have / "adapters" / "second", tmp_path / "elsewhere")
+    found = zoo("show", "first", elsewhere, "first")
+    assert found.code == 0, found.err
+    first, second = found.out.split("\n\n")
+    assert first == zoo("show", "first").out.rstrip()
+    assert second.startswith("name\tsecond\n")
+    assert second.splitlines()[-1] == f"files\t{elsewhere}"
+    assert [one["name"] for one in zoo("show", "first", elsewhere, "--json").json] == ["first", "second"]
+
+
+def test_show_says_of_a_folder_without_a_record_that_it_has_none(zoo: Zoo, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = zoo("show", tmp_path / "empty")
+    assert (done.code, done.out) == (3, "")
+    assert f"{tmp_path / 'empty'} holds no zoo.json" in done.error
+    (tmp_path / "empty" / "adapter_config.json").write_text("{}", encoding="utf-8")
+    assert f"Next: zoo import {tmp_path / 'empty'}\n" in zoo("show", tmp_path / "empty").err
 
 
 def test_methods_and_tasks_name_their_parameters_defaults_and_package(zoo: Zoo) -> None:
@@ -233,11 +254,12 @@ def test_predict_for_a_pipe_is_label_probability_and_text(zoo: Zoo) -> None:
 @pytest.mark.usefixtures("have")
 @pytest.mark.parametrize("name", ["first", "second"])
 def test_evaluate_on_its_own_held_out_rows_gives_the_recorded_metrics(zoo: Zoo, name: str) -> None:
-    record = zoo("show", name, "--json").json
-    found = zoo("evaluate", name, "--json")
-    assert found.code == 0, found.err
-    assert found.json["metrics"] == record["metrics"]
-    assert found.json["baselines"]["majority"] == record["baselines"]["majority"]
+    (record,) = zoo("show", name, "--json").json
+    done = zoo("evaluate", name, "--json")
+    assert done.code == 0, done.err
+    (found,) = done.json
+    assert found["metrics"] == record["metrics"]
+    assert found["baselines"]["majority"] == record["baselines"]["majority"]
 
 
 @pytest.mark.usefixtures("have")
@@ -247,8 +269,9 @@ def test_evaluate_on_other_data_uses_all_of_its_rows(zoo: Zoo, tmp_path: Path) -
         "evaluate", "first", "--data", other, "--column", "text=review", "--column", "label=stars", "--json"
     )
     assert found.code == 0, found.err
-    assert {metric["n"] for metric in found.json["metrics"]} == {30}
-    assert {metric["n"] for metric in found.json["baselines"]["majority"]} == {30}
+    (measured,) = found.json
+    assert {metric["n"] for metric in measured["metrics"]} == {30}
+    assert {metric["n"] for metric in measured["baselines"]["majority"]} == {30}
 
 
 @pytest.mark.usefixtures("have")
@@ -272,18 +295,18 @@ def test_evaluate_of_several_is_one_table_in_the_order_given_with_common_baselin
 
 
 @pytest.mark.usefixtures("have")
-def test_evaluate_of_several_as_json_is_an_object_by_name(zoo: Zoo) -> None:
-    alone = {name: zoo("evaluate", name, "--json").json for name in ("first", "second")}
-    assert set(alone["first"]) == {"metrics", "baselines", "flags"}
-    assert zoo("evaluate", "first", "second", "--json").json == alone
-    assert zoo("evaluate", "first", "first", "--json").json == alone["first"]
+def test_evaluate_as_json_is_a_list_for_one_as_for_several(zoo: Zoo) -> None:
+    first, second = (zoo("evaluate", name, "--json").json for name in ("first", "second"))
+    assert [one["name"] for one in (*first, *second)] == ["first", "second"]
+    assert zoo("evaluate", "first", "second", "--json").json == [*first, *second]
+    assert zoo("evaluate", "first", "first", "--json").json == first
 
 
 def test_evaluate_prints_the_baselines_of_two_data_sets_below_their_adapters(
     zoo: Zoo, have: Path, tmp_path: Path
 ) -> None:
     data = write_csv(tmp_path / "more.csv", reviews(100))
-    base = zoo("show", "first", "--json").json["base"]["location"]
+    base = zoo("show", "first", "--json").json[0]["base"]["location"]
     words = ("train", "head", "bert-imdb", "--base", base, "--data", data, "--epochs", 1)
     assert zoo(*words, "--precision", "fp32", "--name", "third").code == 0
     rows = rows_of(zoo("evaluate", "first", "third", "second"))
@@ -326,27 +349,20 @@ def test_rebuild_restores_registry_json_byte_for_byte(zoo: Zoo, have: Path) -> N
     assert path.read_bytes() == before
 
 
+def test_restore_writes_the_record_in_the_folder_as_the_registry_has_it(zoo: Zoo, have: Path) -> None:
+    path = have / "adapters" / "first" / "zoo.json"
+    before, registry = path.read_bytes(), (have / "registry.json").read_bytes()
+    path.write_bytes(b"{")
+    done = zoo("registry", "restore", "first", "second")
+    assert (done.code, done.out) == (0, "")
+    assert (path.read_bytes(), (have / "registry.json").read_bytes()) == (before, registry)
+    assert zoo("registry", "restore", "third").code == 3
+
+
 @pytest.mark.usefixtures("have")
-def test_the_schema_is_json_schema_of_what_is_in_a_record(zoo: Zoo) -> None:
+def test_the_schema_of_a_record_fits_what_is_in_its_folder(zoo: Zoo, have: Path) -> None:
     schema = zoo("registry", "schema").json
-    record = zoo("show", "first", "--json").json
-
-    def check(value: Any, rule: dict[str, Any]) -> None:
-        if "$ref" in rule:
-            rule = schema["$defs"][rule["$ref"].rpartition("/")[2]]
-        if rule.get("type") == "array":
-            for one in value:
-                check(one, rule["items"])
-        if rule.get("type") != "object":
-            return
-        assert set(rule.get("required", ())) <= set(value)
-        for key, inner in value.items():
-            assert key in rule.get("properties", {key: True})
-            known = rule.get("properties", {}).get(key, rule.get("additionalProperties"))
-            if isinstance(known, dict):
-                check(inner, known)
-
-    check(record, schema)
+    jsonschema.validate(json.loads((have / "adapters" / "first" / "zoo.json").read_bytes()), schema)
     top = schema["$defs"]["AdapterRecord"]
     assert {"name", "spec", "base", "data", "metrics", "files", "command"} <= set(top["required"])
 

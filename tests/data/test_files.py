@@ -220,6 +220,15 @@ def test_a_file_that_is_not_named_after_a_split_is_refused(tmp_path: Path) -> No
     assert "train.csv" in (caught.value.hint or "")
 
 
+@pytest.mark.parametrize(("name", "split"), [("reviews.csv", "train"), ("my_test.csv", "test")])
+def test_the_only_file_of_a_folder_is_to_train_on_unless_its_name_is_of_a_split(
+    name: str, split: str, tmp_path: Path
+) -> None:
+    written(tmp_path / name, "text,label\na,1\n")
+    written(tmp_path / "README.md", "nothing")
+    assert list(read_frames(tmp_path)) == [split]
+
+
 # columns
 
 

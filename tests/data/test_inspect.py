@@ -53,6 +53,20 @@ def test_good_rows_are_described_in_lines(check: Zoo, tmp_path: Path) -> None:
     assert found["rows"] == ["ok\tnothing is wrong that can be seen without training\t"]
 
 
+def test_a_folder_with_one_file_is_its_rows_for_the_check_and_for_a_run(
+    check: Zoo, zoo: Zoo, tiny_bert: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    file = write_csv(tmp_path / "mine" / "reviews.csv", reviews())
+    whole, alone = check(tmp_path / "mine", "--json"), check(file, "--json")
+    assert whole.code == 0, whole.err
+    assert {**whole.json, "data": ""} == {**alone.json, "data": ""}
+    words = ("train", "lora", "bert-imdb", "--base", tiny_bert, "--data", tmp_path / "mine")
+    run = zoo(*words, "--dry-run", "--json")
+    assert run.code == 0, run.err
+    assert run.json["rows"] == "48 to train on, 12 held out"
+
+
 def test_the_numbers_are_those_of_the_rows(check: Zoo, tmp_path: Path) -> None:
     rows = [(f"{'a' * length} film", str(length % 2)) for length in range(1, 41)]
     done = check(write_csv(tmp_path / "rows.csv", rows), "--json")

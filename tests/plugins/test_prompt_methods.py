@@ -97,7 +97,7 @@ def test_texts_are_cut_to_the_positions_that_a_prompt_leaves(
     done = zoo("train", "prompt", "bert-imdb", "--base", tiny_bert, "--data", data, "--epochs", 1,
                "--name", "long")  # fmt: skip
     assert done.code == 0, done.err
-    assert zoo("show", "long", "--json").json["spec"]["max_length"] == 66 - 20
+    assert zoo("show", "long", "--json").json[0]["spec"]["max_length"] == 66 - 20
 
 
 def test_a_prompt_starts_as_the_tokens_of_a_text_repeated(tiny_bert: Path) -> None:

@@ -95,5 +95,5 @@ def test_a_dry_run_says_the_memory_and_the_bytes_to_be_saved(zoo, tiny_bert: Pat
     said = zoo(*words, "--dry-run", "--json").json
     assert said["memory"] > 1_400_000_000
     assert zoo(*words, "--epochs", 1).code == 0
-    saved = zoo("show", "lora-bert-imdb", "--json").json["cost"]["adapter_bytes"]
+    saved = zoo("show", "lora-bert-imdb", "--json").json[0]["cost"]["adapter_bytes"]
     assert 0 < saved - said["adapter_bytes"] < 4000  # safetensors' header

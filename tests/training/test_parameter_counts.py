@@ -72,5 +72,5 @@ def test_an_unknown_method_is_not_found(zoo: Zoo) -> None:
 
 def test_the_count_of_the_base_that_was_asked_for_is_shown(zoo: Zoo, tiny_bert: Path) -> None:
     found = zoo("methods", "head", "--task", "bert-imdb", "--base", tiny_bert, "--json")
-    assert found.json["trainable"] == {"bert-imdb": 66}
-    assert zoo("methods", "head", "--json").json["trainable"] == {}  # it is not the task's default base
+    assert found.json[0]["trainable"] == {"bert-imdb": 66}
+    assert zoo("methods", "head", "--json").json[0]["trainable"] == {}  # it is not the task's default base

@@ -91,8 +91,7 @@ def test_the_record_in_the_folder_is_the_record_in_the_registry(
     folder = tmp_path / "registry" / "adapters" / "lora-bert-imdb"
     kept = json.loads((folder / "zoo.json").read_text(encoding="utf-8"))
     assert done.json == kept
-    assert zoo("show", "lora-bert-imdb", "--json").json == kept
-    assert zoo("list", "--json").json == [kept]
+    assert zoo("show", "lora-bert-imdb", "--json").json == zoo("list", "--json").json == [kept]
 
 
 def test_running_the_recorded_command_gives_the_same_weights(

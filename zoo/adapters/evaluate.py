@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from zoo.adapters import forward
 from zoo.adapters.load import Adapters, LoadedAdapter, load
 from zoo.data.dataset import read_examples, read_splits
-from zoo.data.files import Example, divide, fingerprint
+from zoo.data.files import Division, Example, divide, fingerprint, pick_rows, picked
 from zoo.data.token_cache import encode
 from zoo.errors import IncompatibleError, NotFoundError
 from zoo.plugins import manager, source
@@ -41,6 +43,7 @@ def evaluate(
     *,
     data: str | None = None,
     columns: dict[str, str] | None = None,
+    limit: int | None = None,
     precision: str | None = None,
 ) -> Scores:
     """Measure on the adapter's own held-out rows, or on every row of other data.
@@ -50,6 +53,7 @@ def evaluate(
         registry: where the name is looked up; None is the registry that the command line would use.
         data: other data, as `--data` takes it.
         columns: role -> the column of that data that has it, where it has another name.
+        limit: measure on at most this many of these rows: always the same ones, stratified by label.
         precision: `auto`, `bf16` or `fp32`; None is that of the training.
 
     Raises:
@@ -60,7 +64,7 @@ def evaluate(
     report = report or Report()
     loaded = load(adapter, registry, report=report) if isinstance(adapter, str) else adapter
     precision = choose_precision(precision or loaded.record.precision)
-    return _measure(loaded, HeldOut(report, data, columns), precision, report)
+    return _measure(loaded, HeldOut(report, data, columns, limit), precision, report)
 
 
 def evaluate_all(
@@ -70,6 +74,7 @@ def evaluate_all(
     *,
     data: str | None = None,
     columns: dict[str, str] | None = None,
+    limit: int | None = None,
     precision: str | None = None,
     base: str | None = None,
     allow_other: bool = False,
@@ -81,7 +86,7 @@ def evaluate_all(
     """
     report = report or Report()
     adapters = Adapters(names, registry, base, allow_other, report)
-    held_out = HeldOut(report, data, columns)
+    held_out = HeldOut(report, data, columns, limit)
     settled = {}
     for name in names:
         record = adapters[name].record
@@ -92,10 +97,16 @@ def evaluate_all(
 
 
 class HeldOut:
-    """Held-out rows of each adapter's own data, or every row of the `data` that is given."""
+    """Held-out rows of each adapter's own data, or every row of the `data` that is given; at most `limit`."""
 
-    def __init__(self, report: Report, data: str | None = None, columns: Mapping[str, str] | None = None):
-        self._report, self._data, self._columns = report, data, dict(columns or {})
+    def __init__(
+        self,
+        report: Report,
+        data: str | None = None,
+        columns: Mapping[str, str] | None = None,
+        limit: int | None = None,
+    ):
+        self._report, self._data, self._columns, self._limit = report, data, dict(columns or {}), limit
         self._made: dict[Any, Any] = {}
 
     def rows(self, record: AdapterRecord, task: Task) -> tuple[list[Example], list[Example]]:
@@ -103,13 +114,15 @@ class HeldOut:
         if self._data is not None:
             data, labels = self._data, record.labels
             every = self._once((task.name, *labels), lambda: self._relabelled(data, labels, task))
-            return every, every
+            return self._once((task.name, *labels, self._limit), lambda: self._some(data, every, task)), every
         if record.data is None:
             raise NotFoundError(
                 f"nobody recorded which rows '{record.name}' was trained and evaluated on.",
                 f"zoo evaluate {record.name} --data FILE",
             )
-        spec, location = record.spec, record.data.location
+        location, recorded = record.data.location, record.data.n_held_out
+        limits = [one for one in (record.spec.eval_limit, self._limit) if one is not None]
+        spec = replace(record.spec, eval_limit=min(limits, default=None))
         key = (task.name, location, spec.split, spec.eval_data, tuple(sorted(spec.columns.items())))
 
         def read() -> tuple[Any, str, Any]:
@@ -127,8 +140,22 @@ class HeldOut:
             )
         # without a limit the seed chooses nothing
         parts = (*key, spec.limit, spec.eval_limit, spec.seed if spec.limit is not None else None)
-        division = self._once(parts, lambda: divide(splits, task.key, spec, eval_data))
+
+        def part() -> Division:
+            found = divide(splits, task.key, spec, eval_data)
+            if len(found.held_out) < recorded:
+                self._report.say(f"evaluating on fewer rows: {found.rule}")
+            return found
+
+        division = self._once(parts, part)
         return division.held_out, division.train
+
+    def _some(self, data: str, rows: list[Example], task: Task) -> list[Example]:
+        if self._limit is None or self._limit >= len(rows):
+            return rows
+        found = pick_rows(rows, self._limit, task.key)
+        self._report.say(f"evaluating on fewer rows of {data}: {picked(found, rows)}")
+        return found
 
     def encoded(self, loaded: LoadedAdapter) -> Sequence[dict[str, Any]]:
         """The rows to measure on as the model's inputs, once for adapters that share rows and processor."""

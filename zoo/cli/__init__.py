@@ -41,6 +41,7 @@ _COMMANDS = {
     "config": ("Keep", "zoo.cli.config", "Show and change your defaults."),
     "plugins": ("Extend", "zoo.cli.plugins", "List installed plugins, and which are broken."),
     "plugin": ("Extend", "zoo.cli.plugins", "Create and check plugins."),
+    "schema": ("Extend", "zoo.cli.schema", "Print the JSON Schema of a command's --json."),
     "doctor": ("Help", "zoo.cli.doctor", "Check this installation, and say how to fix it."),
     "help": ("Help", "zoo.cli.help", "Explain a command: zoo help COMMAND."),
     "version": ("Help", "zoo.cli.help", "Print the version."),

@@ -12,9 +12,10 @@ import click
 from zoo.cli.common import confirm, json_option, number, print_facts, print_json, print_rows, registry_option
 from zoo.cli.filters import Listed, filters_of, narrow
 from zoo.cli.help import Command, Group
+from zoo.cli.outputs import Rebuilt
 from zoo.errors import UsageError
 from zoo.registry.schema import UNKNOWN, AdapterRecord, ListedRecord
-from zoo.registry.store import Registry, without_gc
+from zoo.registry.store import RECORD_FILE, Registry, without_gc
 from zoo.runtime.console import clock
 from zoo.runtime.suggest import did_you_mean
 
@@ -61,7 +62,7 @@ _HEADER = (
     help="name, created, parameters, bytes, seconds, or a metric (best first).",
 )
 @registry_option
-@json_option
+@json_option(list[AdapterRecord])
 @without_gc()
 def list_command(
     registry: Registry,
@@ -102,16 +103,19 @@ def list_command(
         "zoo show lora-bert-imdb --json",
     ],
 )
-@click.argument("name")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @registry_option
-@json_option
-def show_command(registry: Registry, name: str, as_json: bool) -> None:
-    """Everything on record about one adapter."""
-    record = registry.get(name)
+@json_option(list[AdapterRecord])
+def show_command(registry: Registry, names: tuple[str, ...], as_json: bool) -> None:
+    """Everything on record about each adapter NAME: a registered one, or a folder with a zoo.json."""
+    found = [registry.locate(name) for name in dict.fromkeys(names)]
     if as_json:
-        print_json(record)
+        print_json([record for record, _ in found])
         return
-    print_facts([*_facts(record), ("files", registry.adapter_folder(name))])
+    for index, (record, folder) in enumerate(found):
+        if index:
+            click.echo()
+        print_facts([*_facts(record), ("files", folder)])
 
 
 def _facts(record: AdapterRecord) -> Iterator[tuple[str, object]]:
@@ -233,22 +237,35 @@ def registry_command() -> None:
     ],
 )
 @registry_option
-def rebuild_command(registry: Registry) -> None:
+@json_option(Rebuilt)
+def rebuild_command(registry: Registry, as_json: bool) -> None:
     """Make registry.json anew from the zoo.json of each adapter."""
     count, trouble = registry.rebuild()
     for line in trouble:
         click.echo(f"Warning: left out {line}", err=True)
     click.echo(f"{registry.path}: {count} adapters", err=True)
+    if as_json:
+        print_json(Rebuilt(registry=str(registry.path), adapters=count, left_out=trouble))
+
+
+@registry_command.command(name="restore", examples=["zoo registry restore lora-bert-imdb"])
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@registry_option
+def restore_command(registry: Registry, names: tuple[str, ...]) -> None:
+    """Write the zoo.json of each adapter NAME anew, as registry.json has it."""
+    for name in names:
+        registry.replace(registry.get(name))
+        click.echo(
+            f"{registry.adapter_folder(name) / RECORD_FILE} written as {registry.path} has it", err=True
+        )
 
 
 @registry_command.command(name="schema", examples=["zoo registry schema"])
 def schema_command() -> None:
     """Print the JSON Schema of a record.
 
-    It is that of zoo.json, of a registry entry, and of --json output.
+    It is that of zoo.json and of a registry entry; zoo schema has those of --json.
     """
-    import msgspec
+    from zoo.cli.schema import schema_of
 
-    from zoo.registry.schema import AdapterRecord
-
-    print_json(msgspec.json.schema(AdapterRecord))
+    print_json(schema_of(AdapterRecord, title="zoo.json"))

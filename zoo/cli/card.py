@@ -6,6 +6,7 @@ import click
 
 from zoo.cli.common import json_option, print_json, printable, registry_option
 from zoo.cli.help import Command
+from zoo.cli.outputs import Card
 from zoo.errors import UsageError
 from zoo.registry.store import Registry
 
@@ -27,7 +28,7 @@ _OLD = "README.old.md"
 )
 @click.option("--force", is_flag=True, help="With --write: leave out the prose of the card that is there.")
 @registry_option
-@json_option
+@json_option(Card)
 def card_command(registry: Registry, name: str, write: bool, force: bool, as_json: bool) -> None:
     """The card of the adapter NAME, made from its record alone."""
     if force and not write:
@@ -55,8 +56,16 @@ def card_command(registry: Registry, name: str, write: bool, force: bool, as_jso
     if write:
         click.echo(f"{path} {'written' if written else 'is up to date'}", err=True)
     if as_json:
-        facts = {"name": record.name, "path": str(path), "text": text, "written": written}
-        edited = there is not None and there != text
-        print_json({**facts, "edited": edited, "differs": differences, "refused": validate(new)})
+        print_json(
+            Card(
+                name=record.name,
+                path=str(path),
+                text=text,
+                written=written,
+                edited=there is not None and there != text,
+                differs=differences,
+                refused=validate(new),
+            )
+        )
     elif not write:
         click.echo(printable(text), nl=False)

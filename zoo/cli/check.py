@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from zoo.cli.common import base_option, json_option, print_checks, print_json, registry_option
 from zoo.cli.help import Command
+from zoo.cli.outputs import Verified, fits
 from zoo.errors import IncompatibleError
 from zoo.registry.store import Registry
 from zoo.runtime.checks import failures
@@ -24,7 +25,7 @@ from zoo.runtime.console import StderrReport
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 @click.option("--base", metavar="ID|PATH", help="On this base; it is never fetched.")
 @registry_option
-@json_option
+@json_option(fits)
 @click.pass_context
 def check_command(
     ctx: click.Context, registry: Registry, names: tuple[str, ...], base: str | None, as_json: bool
@@ -73,7 +74,7 @@ def check_command(
 @base_option
 @click.option("--metrics", is_flag=True, help="Measure again, and compare with the recorded intervals.")
 @registry_option
-@json_option
+@json_option(list[Verified])
 def verify_command(
     registry: Registry, names: tuple[str, ...], base: str | None, metrics: bool, as_json: bool
 ) -> None:
@@ -89,7 +90,7 @@ def verify_command(
     report = StderrReport()
     found = {name: verify.verify(name, registry, report, base=base, metrics=metrics) for name in names}
     if as_json:
-        print_json([{"name": name, "results": results} for name, results in found.items()])
+        print_json([Verified(name=name, results=results) for name, results in found.items()])
     else:
         print_checks(replace(one, name=f"{name}: {one.name}") for name in found for one in found[name])
     failed = {name: failures(results) for name, results in found.items() if failures(results)}

@@ -6,6 +6,7 @@ import functools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import click
@@ -43,7 +44,31 @@ registry_option = _registry_option(may_be_new=False)
 """For a command that reads: one that is named must be there. What nobody named may be empty."""
 new_registry_option = _registry_option(may_be_new=True)
 """For a command that adds adapters."""
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class JsonOption(click.Option):
+    """`--json`, which knows what it makes the command print: `zoo schema` gives it as JSON Schema."""
+
+    def __init__(self, *args: Any, outputs: tuple[Any, ...], **settings: Any):
+        super().__init__(*args, **settings)
+        self._outputs = outputs
+
+    @property
+    def outputs(self) -> list[Any]:
+        """The types of which the output is one."""
+        return [one() if isinstance(one, FunctionType) else one for one in self._outputs]
+
+
+def json_option(*outputs: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--json` as the argument `as_json`.
+
+    Args:
+        outputs: the type of what the command then gives `print_json`, or several of which it is one. A
+            function that returns it, where importing it at once would make the command start later.
+    """
+    return click.option(
+        "--json", "as_json", cls=JsonOption, outputs=outputs, is_flag=True, help="Print JSON."
+    )
 
 
 def column_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,6 +9,7 @@ import click
 
 from zoo.cli.common import json_option, print_table
 from zoo.cli.help import Group
+from zoo.cli.outputs import Default
 from zoo.registry import store
 from zoo.runtime import config
 
@@ -32,13 +33,13 @@ def config_command() -> None:
 
 
 @config_command.command(name="list", examples=["zoo config list"])
-@json_option
+@json_option(list[Default])
 def list_command(as_json: bool) -> None:
     """Each setting, its value, and where that comes from."""
     rows = []
     for key in config.SETTINGS:
         value, origin = _current(key)
-        rows.append({"key": key, "value": value, "origin": origin})
+        rows.append(Default(key=key, value=value, origin=origin))
     print_table(rows, ("key", ("value", lambda row: _shown(row["value"])), ("from", "origin")), as_json)
 
 

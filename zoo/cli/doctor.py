@@ -9,8 +9,8 @@ import click
 
 from zoo.cli.common import json_option, print_checks, print_facts, print_json, registry_option
 from zoo.cli.doctor_checks import adapters, bases, environment, housekeeping
-from zoo.cli.doctor_checks.environment import Facts
 from zoo.cli.help import Command
+from zoo.cli.outputs import Diagnosed
 from zoo.errors import IncompatibleError, UsageError
 from zoo.plugins import manager
 from zoo.registry.store import Registry
@@ -32,7 +32,7 @@ _UNITS = (("GB", 1e9), ("MB", 1e6))
 )
 @click.option("--fast", is_flag=True, help="Take no hashes, start no torch, ask no Hub.")
 @registry_option
-@json_option
+@json_option(Diagnosed)
 def doctor_command(registry: Registry, fast: bool, as_json: bool) -> None:
     """This machine, its plugins, adapters, bases and caches: what is wrong, and how to fix it.
 
@@ -41,7 +41,7 @@ def doctor_command(registry: Registry, fast: bool, as_json: bool) -> None:
     found = examine(registry, StderrReport(), fast=fast)
     failed = failures(found.results)
     if as_json:
-        print_json({"facts": found.facts, "results": found.results, "sound": not failed})
+        print_json(Diagnosed(facts=found.facts, results=found.results, sound=not failed))
     else:
         print_facts([_fact(name, value) for name, value in found.facts.items()])
         if found.results:
@@ -62,7 +62,7 @@ def _fact(name: str, value: str | int) -> tuple[str, object]:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    facts: Facts
+    facts: dict[str, str | int]
     """Of the machine. What is counted in bytes has a name that says so."""
     results: list[CheckResult]
     """What does not work first."""

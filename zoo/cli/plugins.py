@@ -10,11 +10,12 @@ import click
 
 from zoo.cli.common import json_option, print_checks, print_facts, print_json, print_table
 from zoo.cli.help import Command, Group
+from zoo.cli.outputs import MethodFacts, NewPlugin, Offered, PluginFacts, SourceFacts, TaskFacts
 from zoo.errors import IncompatibleError, NotFoundError, PluginError, UsageError
 from zoo.plugins import manager
 from zoo.plugins.method import one_line
 from zoo.plugins.params import describe, parse, split_pairs
-from zoo.runtime.checks import failures
+from zoo.runtime.checks import CheckResult, failures
 from zoo.runtime.console import StderrReport
 from zoo.runtime.suggest import did_you_mean
 from zoo.training.parameter_counts import Counted, count_methods, kept
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 @click.argument("name", required=False)
 @click.option("--task", metavar="TASK", help="Also count what each trains on this task's base.")
 @click.option("--base", metavar="ID|FOLDER", help="Count on this base instead; needs --task.")
-@json_option
+@json_option(list[MethodFacts])
 def methods_command(name: str | None, task: str | None, base: str | None, as_json: bool) -> None:
     """List the training methods, or describe one of them.
 
@@ -62,9 +63,7 @@ def methods_command(name: str | None, task: str | None, base: str | None, as_jso
             if name:
                 raise PluginError(message) from error
             click.echo(f"Warning: {message}", err=True)
-    if name and as_json:
-        print_json(rows[0])
-    elif name:
+    if name and not as_json:
         _explain(rows[0])
     else:
         columns = (
@@ -84,31 +83,34 @@ def _method(
     method: Method,
     tasks: Sequence[Task],
     counted: dict[str, dict[str, Counted]],
-) -> dict[str, Any]:
+) -> MethodFacts:
     params = parse(method.Params, {}, f"method '{method.name}'")
     refused = {task.name: method.refuses(task, params) for task in tasks}
     found = {task: by_method[method.name] for task, by_method in counted.items() if method.name in by_method}
     # what the default base itself rules out is known once it was counted
     refused |= {task: one.reason for task, one in found.items() if one.trainable is None}
-    return {
-        **{field: getattr(method, field) for field in ("name", "summary", "paper", "learning_rate")},
-        "params": describe(method.Params),
-        "tasks": [task for task, reason in refused.items() if reason is None],
-        "refused": {task: reason for task, reason in refused.items() if reason is not None},
-        "unmergeable": method.unmergeable,
-        "trainable": {task: one.trainable for task, one in found.items() if one.trainable is not None},
-        "format": method.format,
-        "package": plugin.distribution,
-    }
+    return MethodFacts(
+        name=method.name,
+        summary=method.summary,
+        paper=method.paper,
+        learning_rate=method.learning_rate,
+        params=describe(method.Params),
+        tasks=[task for task, reason in refused.items() if reason is None],
+        refused={task: reason for task, reason in refused.items() if reason is not None},
+        unmergeable=method.unmergeable,
+        trainable={task: one.trainable for task, one in found.items() if one.trainable is not None},
+        format=method.format,
+        package=plugin.distribution,
+    )
 
 
-def _trainable(row: dict[str, Any], task: str | None) -> str:
+def _trainable(row: MethodFacts, task: str | None) -> str:
     if task:
         return f"{row['trainable'][task]:,}" if task in row["trainable"] else f"no: {row['refused'][task]}"
     return ", ".join(f"{number:,} ({name})" for name, number in row["trainable"].items())
 
 
-def _explain(row: dict[str, Any]) -> None:
+def _explain(row: MethodFacts) -> None:
     print_facts(
         [
             ("method", row["name"]),
@@ -133,12 +135,19 @@ def _fits(trainable: int | None) -> str:
 
 
 @click.command(name="tasks", cls=Command, examples=["zoo tasks"])
-@json_option
+@json_option(list[TaskFacts])
 def tasks_command(as_json: bool) -> None:
     """List the tasks, with their default bases and data in order of preference."""
     rows = [
-        {field: getattr(task, field) for field in ("name", "summary", "bases", "data", "columns")}
-        | {"metric": task.primary_metric, "package": plugin.distribution}
+        TaskFacts(
+            name=task.name,
+            summary=task.summary,
+            bases=list(task.bases),
+            data=list(task.data),
+            columns=list(task.columns),
+            metric=task.primary_metric,
+            package=plugin.distribution,
+        )
         for plugin, task in _working("task")
     ]
     columns = ("name", ("what is learned", "summary"), "bases", "data", "columns", "metric", "package")
@@ -146,43 +155,45 @@ def tasks_command(as_json: bool) -> None:
 
 
 @click.command(name="sources", cls=Command, examples=["zoo sources"])
-@json_option
+@json_option(list[SourceFacts])
 def sources_command(as_json: bool) -> None:
     """Where bases and data come from, in the order in which they are asked, and what is here now."""
     found = sorted(_working("source"), key=lambda pair: pair[1].order)
     rows = [
-        {
-            "name": source.name,
-            "scheme": f"{source.scheme}:",
-            "summary": source.summary,
-            "package": plugin.distribution,
-            "offers": [
-                {"kind": offer.kind, "id": offer.id, "reference": offer.location, "note": offer.note}
+        SourceFacts(
+            name=source.name,
+            scheme=f"{source.scheme}:",
+            summary=source.summary,
+            package=plugin.distribution,
+            offers=[
+                Offered(kind=offer.kind, id=offer.id, reference=offer.location, note=offer.note)
                 for kind in ("base", "data")
                 for offer in source.offers(kind)
             ],
-        }
+        )
         for plugin, source in found
     ]
     if as_json:
         print_json(rows)
         return
-    lines = [row | offer for row in rows for offer in row["offers"] or [{"note": row["summary"]}]]
+    lines: list[dict[str, Any]] = []
+    for row in rows:
+        lines += [{**row, **offer} for offer in row["offers"]] or [{**row, "note": row["summary"]}]
     print_table(lines, (("source", "name"), "scheme", "kind", ("here now", "reference"), "note"))
 
 
 @click.command(name="plugins", cls=Command, examples=["zoo plugins"])
-@json_option
+@json_option(list[PluginFacts])
 def plugins_command(as_json: bool) -> None:
     """Every installed plugin, the package it came with, and why it does not work if it does not."""
     rows = [
-        {
-            "kind": plugin.kind,
-            "name": plugin.name,
-            "package": plugin.distribution,
-            "module": plugin.module,
-            "state": str(trouble or "ok"),
-        }
+        PluginFacts(
+            kind=plugin.kind,
+            name=plugin.name,
+            package=plugin.distribution,
+            module=plugin.module,
+            state=str(trouble or "ok"),
+        )
         for kind in manager.KINDS
         for plugin, _, trouble in manager.load_all(kind)
     ]
@@ -219,13 +230,17 @@ def plugin_command() -> None:
     default=".",
     help="The folder to make it in.",
 )
-def new_command(kind: str, name: str, into: Path) -> None:
+@json_option(NewPlugin)
+def new_command(kind: str, name: str, into: Path, as_json: bool) -> None:
     """A folder that pip installs: a working plugin, a test by the kit, a README."""
     from zoo.plugins.scaffold import write_package
 
     folder = write_package(kind, name, into)
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        click.echo(path)
+    files = [str(path) for path in sorted(folder.rglob("*")) if path.is_file()]
+    if as_json:
+        print_json(NewPlugin(folder=str(folder), files=files))
+    else:
+        click.echo("\n".join(files))
     click.echo(f"Next: pip install -e {folder} && zoo plugin check {name}", err=True)
 
 
@@ -240,7 +255,7 @@ def new_command(kind: str, name: str, into: Path) -> None:
 @click.option(
     "--data", type=click.Path(path_type=Path, exists=True), help="Small data in place of the kit's."
 )
-@json_option
+@json_option(list[CheckResult])
 def check_command(name: str, kind: str | None, pairs: tuple[str, ...], as_json: bool, **samples: Any) -> None:
     """Run an installed plugin on tiny models and say which promises it keeps.
 

@@ -17,9 +17,11 @@ from zoo.cli.common import (
     registry_option,
 )
 from zoo.cli.help import Command
+from zoo.cli.outputs import Published
 from zoo.errors import UsageError
 from zoo.hub.publish import prepared, send
 from zoo.hub.stage import PublishOptions, Staged
+from zoo.registry.schema import HubId
 from zoo.registry.store import Registry
 from zoo.runtime.checks import WARNING
 from zoo.runtime.console import StderrReport
@@ -45,7 +47,7 @@ from zoo.runtime.console import StderrReport
 @click.option("--message", metavar="TEXT", help="Of the commit.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @registry_option
-@json_option
+@json_option(Published)
 def publish_command(
     registry: Registry,
     name: str,
@@ -66,7 +68,10 @@ def publish_command(
     options = PublishOptions(**settings)
     with prepared(name, repo, registry, options, report, trial=dry_run) as (whole, staged):
         if dry_run:
-            _print_trial(whole, staged, options.public, as_json)
+            if as_json:
+                print_json(_published(whole, staged, options.public, None, False))
+            else:
+                _print_trial(whole, staged, options.public)
         staged.check()
         if dry_run:
             return
@@ -83,7 +88,7 @@ def publish_command(
         if not changed:
             report.say("the Hub has all of it already: nothing was sent")
         if as_json:
-            print_json({"hub": place, "changed": changed, **_facts(staged)})
+            print_json(_published(whole, staged, options.public, place, changed))
             return
         print_facts(
             {
@@ -95,14 +100,19 @@ def publish_command(
         )
 
 
-def _facts(staged: Staged) -> dict[str, Any]:
-    return {"files": staged.files, "left_out": dict(staged.left_out), "checks": staged.checks}
+def _published(repository: str, staged: Staged, public: bool, hub: HubId | None, changed: bool) -> Published:
+    return Published(
+        repository=repository,
+        public=public,
+        hub=hub,
+        changed=changed,
+        files=staged.files,
+        left_out=dict(staged.left_out),
+        checks=staged.checks,
+    )
 
 
-def _print_trial(repo: str, staged: Staged, public: bool, as_json: bool) -> None:
-    if as_json:
-        print_json({"repository": repo, "public": public, **_facts(staged)})
-        return
+def _print_trial(repo: str, staged: Staged, public: bool) -> None:
     print_checks(staged.checks)
     click.echo()
     files = [(name, "yes", f"{size:,} bytes") for name, size in staged.files.items()]

@@ -10,8 +10,16 @@ from typing import Any
 import click
 import msgspec
 
-from zoo.cli.common import json_option, new_registry_option, number, print_facts, print_json, print_table
+from zoo.cli.common import (
+    json_option,
+    new_registry_option,
+    number,
+    print_facts,
+    print_json,
+    print_table,
+)
 from zoo.cli.help import Command
+from zoo.cli.outputs import found_repos
 from zoo.errors import IncompatibleError
 from zoo.plugins import manager
 from zoo.registry.schema import AdapterRecord
@@ -35,7 +43,7 @@ def _name_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("reference", metavar="REPO[@REVISION]")
 @_name_option
 @new_registry_option
-@json_option
+@json_option(AdapterRecord)
 def pull_command(registry: Registry, reference: str, name: str | None, as_json: bool) -> None:
     """Fetch the adapter REPO from the Hub and register it.
 
@@ -65,7 +73,7 @@ def pull_command(registry: Registry, reference: str, name: str | None, as_json: 
 @click.option("--base", metavar="ID|PATH", help="The base that it was trained on, if its files do not say.")
 @click.option("--convert-bin", "convert", is_flag=True, help="Convert pickled weights, in a process apart.")
 @new_registry_option
-@json_option
+@json_option(AdapterRecord)
 def import_command(
     registry: Registry,
     source: str,
@@ -151,7 +159,7 @@ def _verify(record: AdapterRecord, is_new: bool, registry: Registry, report: Rep
 @click.option(
     "--limit", type=click.IntRange(min=1), default=30, show_default=True, metavar="N", help="At most N."
 )
-@json_option
+@json_option(found_repos)
 def search_command(query: str | None, limit: int, as_json: bool, **filters: str | None) -> None:
     """Find adapters on the Hub, the most downloaded first.
 

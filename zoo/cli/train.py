@@ -19,10 +19,11 @@ from zoo.cli.common import (
     print_metrics,
 )
 from zoo.cli.help import Command, Group
+from zoo.cli.outputs import DryRun, checked_rows
 from zoo.errors import DataError, NotFoundError
 from zoo.plugins import manager, source
 from zoo.plugins.params import split_pairs
-from zoo.registry.schema import AdapterSpec
+from zoo.registry.schema import AdapterRecord, AdapterSpec
 from zoo.registry.store import Registry
 from zoo.runtime.checks import failures
 from zoo.runtime.config import setting
@@ -114,7 +115,7 @@ if TYPE_CHECKING:
     help="Report the training to tensorboard, trackio, wandb, mlflow...",
 )
 @new_registry_option
-@json_option
+@json_option(AdapterRecord, DryRun)
 def train_command(
     registry: Registry,
     as_json: bool,
@@ -157,32 +158,32 @@ def train_command(
 
 
 def _print_dry_run(found: Prepared, as_json: bool) -> None:
-    spec, count, adapter_bytes = found.config, found.count, found.adapter_bytes
-    memory = found.memory().peak
+    spec, count, memory = found.config, found.count, found.memory().peak
     dataset, rows = found.dataset, "none" if found.data is None else "not downloaded, so not counted"
     if dataset is not None:
         rows = f"{len(dataset.train):,} to train on, {len(dataset.held_out):,} held out"
-    facts: dict[str, object] = {
-        "name": spec.name,
-        "method": spec.method,
-        "params": ", ".join(f"{key}={value}" for key, value in spec.params.items()),
-        "task": spec.task,
-        "base": str(found.base),
-        "data": str(found.data) if found.data else f"none: {found.missing_data}",
-        "rows": rows,
-        "labels": ", ".join(found.labels),
-        "epochs": spec.epochs,
-        "learning_rate": spec.learning_rate,
-        "precision": found.precision,
-        "trainable": count.trainable if as_json else f"{count.trainable:,}",
-        "parameters": count.total if as_json else f"{count.total:,}",
-        "adapter_bytes": adapter_bytes if as_json else f"{adapter_bytes:,}",
-        "memory": memory if as_json else f"about {memory / 1e9:.1f} GB",
-    }
+    facts = DryRun(
+        name=spec.name,
+        method=spec.method,
+        params=", ".join(f"{key}={value}" for key, value in spec.params.items()),
+        task=spec.task,
+        base=str(found.base),
+        data=str(found.data) if found.data else f"none: {found.missing_data}",
+        rows=rows,
+        labels=", ".join(found.labels),
+        epochs=spec.epochs,
+        learning_rate=spec.learning_rate,
+        precision=found.precision,
+        trainable=count.trainable,
+        parameters=count.total,
+        adapter_bytes=found.adapter_bytes,
+        memory=memory,
+    )
     if as_json:
         print_json(facts)
     else:
-        print_facts(facts)
+        numbers = {name: f"{facts[name]:,}" for name in ("trainable", "parameters", "adapter_bytes")}
+        print_facts({**facts, **numbers, "memory": f"about {memory / 1e9:.1f} GB"})
     if found.missing_data:
         raise found.missing_data
 
@@ -206,7 +207,7 @@ def data_command() -> None:
 @click.option("--eval-data", metavar="ID|PATH", help="Held-out rows from elsewhere.")
 @click.option("--max-length", type=int, metavar="N", help="Count what would be cut at N tokens.")
 @column_options
-@json_option
+@json_option(checked_rows)
 def check_command(data: str | None, task_name: str, as_json: bool, **settings: Any) -> None:
     """Say how a task understands rows: columns, lengths, labels, copies, leaks; and what is wrong with them.
 

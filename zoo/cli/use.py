@@ -24,6 +24,7 @@ from zoo.cli.common import (
     registry_option,
 )
 from zoo.cli.help import Command
+from zoo.cli.outputs import Evaluated, Merged, Prediction, Ranking
 from zoo.errors import DataError, NotFoundError, UsageError
 from zoo.plugins.params import split_pairs
 from zoo.registry.store import Registry
@@ -72,7 +73,7 @@ _CHAT_HELP = "/base turns the adapter off and on, /reset forgets the conversatio
 )
 @base_options
 @registry_option
-@json_option
+@json_option(list[Prediction], list[Ranking])
 def predict_command(
     registry: Registry,
     name: str,
@@ -148,21 +149,32 @@ def _share(label: str, row: dict[str, Any]) -> str:
     "--data", metavar="ID|PATH", help="Other rows than the adapter's own held-out ones; all of them are used."
 )
 @column_options
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Use at most N rows, the same ones every time, stratified by label.",
+)
 @click.option("--precision", metavar="auto|bf16|fp32", help="Default: that of the training.")
 @base_options
 @registry_option
-@json_option
+@json_option(list[Evaluated])
 def evaluate_command(registry: Registry, names: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     """Measure each adapter NAME again on its held-out rows, or on other data.
 
-    What several NAMEs share is read once, and their --json is an object by name.
+    What several NAMEs share is read once. The results are printed, not recorded.
     """
     from zoo.adapters import evaluate
 
     report = StderrReport()
     found = dict(evaluate.evaluate_all(names, registry, report, **settings))
     if as_json:
-        print_json(found if len(found) > 1 else found[names[0]])
+        print_json(
+            [
+                Evaluated(name=name, metrics=one.metrics, baselines=one.baselines, flags=one.flags)
+                for name, one in found.items()
+            ]
+        )
         return
     print_metrics([(name, one.metrics, one.baselines) for name, one in found.items()])
     for name, one in found.items():
@@ -222,7 +234,7 @@ def _read_inputs(task: Task, file: str, columns: Sequence[str]) -> list[Any]:
 )
 @base_options
 @registry_option
-@json_option
+@json_option(Merged)
 def merge_command(registry: Registry, name: str, output: str, as_json: bool, **settings: Any) -> None:
     """Write the adapter NAME and its base as one model that transformers loads by itself.
 
@@ -233,12 +245,16 @@ def merge_command(registry: Registry, name: str, output: str, as_json: bool, **s
     from zoo.adapters import merge
 
     merged = merge.merge(name, registry, Path(output), StderrReport(), **settings)
-    facts: dict[str, object] = {"folder": str(merged.folder), "dtype": merged.dtype}
-    differences = {"largest_difference": merged.difference, "largest_output": merged.scale}
+    facts = Merged(
+        folder=str(merged.folder),
+        dtype=merged.dtype,
+        largest_difference=merged.difference,
+        largest_output=merged.scale,
+    )
     if as_json:
-        print_json(facts | differences)
+        print_json(facts)
     else:
-        print_facts([*facts.items(), *((name, f"{value:.3g}") for name, value in differences.items())])
+        print_facts([(name, f"{of:.3g}" if isinstance(of, float) else of) for name, of in facts.items()])
 
 
 @click.command(

@@ -52,7 +52,8 @@ class Division:
 
 
 def read_frames(path: Path, where: Sequence[tuple[str, str]] = ()) -> dict[str, DataFrame]:
-    """The rows by split. A file is `train`; in a folder the first or last word of a file's name is its split.
+    """The rows by split. A file is `train`; in a folder the first or last word of a file's name is its split,
+    and the only file there is `train` where its name has none.
 
     Raises:
         NotFoundError: there is no data file.
@@ -123,13 +124,12 @@ def divide(
                 f"only {len(rows)} usable rows: at least {_FEWEST_ROWS} are needed to hold some out."
             )
         count = min(HELD_OUT_MOST, max(2, round(len(rows) * HELD_OUT_SHARE)))
-        apart = _smallest(rows, count, key)
-        rule = f"held out of train: {len(apart):,} of {len(rows):,} rows by smallest SHA-256, stratified"
+        apart = pick_rows(rows, count, key)
+        rule = f"held out of train: {picked(apart, rows)}"
     held_out = apart
     if spec.eval_limit is not None and spec.eval_limit < len(apart):
-        held_out = _smallest(apart, spec.eval_limit, key)
-        used = f"{len(held_out):,} of {len(apart):,} rows by smallest SHA-256, stratified"
-        rule += f", {used}" if given else f"; of these, {used}"
+        held_out = pick_rows(apart, spec.eval_limit, key)
+        rule += f", {picked(held_out, apart)}" if given else f"; of these, {picked(held_out, apart)}"
     # unused held-out rows stay out of training too, so that training does not depend on eval_limit
     seen = {key(row) for row in apart}
     train = [row for row in rows if key(row) not in seen]
@@ -137,7 +137,7 @@ def divide(
     if not train:
         raise DataError("no row is left to train on.")
     if spec.limit is not None and spec.limit < available:
-        train = _smallest(train, spec.limit, lambda row: f"{spec.seed}\0{key(row)}")
+        train = pick_rows(train, spec.limit, lambda row: f"{spec.seed}\0{key(row)}")
     return Division(train, held_out, available, rule)
 
 
@@ -150,7 +150,7 @@ def fingerprint(splits: Mapping[str, list[Example]], key: Callable[[Example], st
     return digest.hexdigest()
 
 
-def _smallest(rows: Sequence[Example], count: int, key: Callable[[Example], str]) -> list[Example]:
+def pick_rows(rows: Sequence[Example], count: int, key: Callable[[Example], str]) -> list[Example]:
     """`count` rows with distinct keys and the smallest hashes, stratified by label; in input order."""
     shares = _shares(Counter(row.get("label") for row in rows), count)
     hashes: dict[Any, dict[str, int]] = defaultdict(dict)
@@ -169,6 +169,11 @@ def _smallest(rows: Sequence[Example], count: int, key: Callable[[Example], str]
     return [rows[index] for index in sorted(chosen)]
 
 
+def picked(rows: Sequence[Example], of: Sequence[Example]) -> str:
+    """Says how `pick_rows` chose `rows`."""
+    return f"{len(rows):,} of {len(of):,} rows by smallest SHA-256, stratified"
+
+
 def _shares(counts: Counter, total: int) -> dict[Any, int]:
     """Divide `total` in proportion to the counts, by largest remainder."""
     whole = sum(counts.values())
@@ -185,11 +190,11 @@ def _read_splits(folder: Path, files: Sequence[Path]) -> dict[str, DataFrame]:
 
     parts: dict[str, list[Path]] = defaultdict(list)
     for file in files:
-        split = _split_of(file)
+        split = _split_of(file) or ("train" if len(files) == 1 else None)
         if split is None:
             raise DataError(
                 f"{file} is not named after its split.",
-                "name the files train.csv and test.csv, or give one of them",
+                "name the files train.csv and test.csv, or give one of them instead of the folder",
             )
         if parts[split] and not (_SHARD.fullmatch(file.stem) and _SHARD.fullmatch(parts[split][0].stem)):
             raise DataError(f"{folder} holds two files of the {split} split, {file.name} among them.")

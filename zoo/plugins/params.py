@@ -7,7 +7,7 @@ import operator
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import msgspec
 
@@ -22,6 +22,16 @@ _BOUNDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "most": ("at most", operator.le),
     "below": ("below", operator.lt),
 }
+
+
+class Parameter(TypedDict):
+    """A parameter of a method, in text."""
+
+    type: str
+    default: str
+    range: str
+    """`at least 1`; empty where any value of the type will do."""
+    help: str
 
 
 def param(
@@ -82,8 +92,8 @@ def parse(params_type: type, given: Mapping[str, Any], owner: str) -> Any:
         raise OptionError(f"{owner}: {error}") from error
 
 
-def describe(params_type: type) -> dict[str, dict[str, str]]:
-    """Name -> the `type`, `default`, `range` (`at least 1`) and `help` of each parameter, as text."""
+def describe(params_type: type) -> dict[str, Parameter]:
+    """Every parameter by name."""
     hints = typing.get_type_hints(params_type)
     return {
         field.name: {

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import re
+import shlex
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -182,10 +184,11 @@ class Registry:
         """The record and the folder of an adapter of this registry, or of a folder that holds one anywhere.
 
         Raises:
-            NotFoundError: neither is called that.
+            NotFoundError: neither is called that, or a folder holds no record.
         """
-        if (Path(name) / RECORD_FILE).is_file() and name not in self:
-            return read_record(Path(name) / RECORD_FILE), Path(name)
+        folder = Path(name)
+        if folder.is_dir() and name not in self and (name != folder.name or (folder / RECORD_FILE).is_file()):
+            return read_record(folder / RECORD_FILE), folder
         return self.get(name), self.adapter_folder(name)
 
     def __contains__(self, name: str) -> bool:
@@ -258,8 +261,6 @@ class Registry:
         Raises:
             NotFoundError: no adapter has that name.
         """
-        import shutil
-
         with self._writing():
             found = self._read()
             _check_has(found.adapters, name)
@@ -356,7 +357,9 @@ def read_record(path: Path) -> AdapterRecord:
     try:
         return _decode(path.parent.name, path.read_bytes(), AdapterRecord)
     except FileNotFoundError:
-        raise NotFoundError(f"{path.parent} holds no {RECORD_FILE}: it is no adapter of the zoo.") from None
+        command = shlex.join(["zoo", "import", str(path.parent)])
+        hint = command if (path.parent / "adapter_config.json").is_file() else None
+        raise NotFoundError(f"{path.parent} holds no {RECORD_FILE}: no adapter of the zoo.", hint) from None
 
 
 def _check_has(adapters: dict[str, msgspec.Raw], name: str) -> None:

@@ -6,10 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from msgspec import Struct
 
-OK, WARNING, FAILED, SKIPPED = "ok", "warning", "failed", "skipped"
+Status = Literal["ok", "warning", "failed", "skipped"]
+OK: Status = "ok"
+WARNING: Status = "warning"
+FAILED: Status = "failed"
+SKIPPED: Status = "skipped"
 _SHOWN = 3
 
 
@@ -18,8 +23,8 @@ class CheckResult(Struct, frozen=True):
 
     name: str
     """Which check, or what was checked."""
-    status: str
-    """`ok`, `warning`, `failed`, or `skipped` where something that the check needs is missing."""
+    status: Status
+    """`skipped` where something that the check needs is missing."""
     detail: str
     fix: str = ""
     """The command that fixes it, to type as it is."""

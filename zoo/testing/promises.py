@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from zoo.plugins.method import one_line
-from zoo.runtime.checks import FAILED, OK, SKIPPED, CheckResult, failures
+from zoo.runtime.checks import FAILED, OK, SKIPPED, CheckResult, Status, failures
 
 
 class BrokenError(Exception):
@@ -38,7 +38,7 @@ class Promises(list[CheckResult]):
         else:
             self.note(promise, OK)
 
-    def note(self, promise: str, status: str, detail: str = "") -> None:
+    def note(self, promise: str, status: Status, detail: str = "") -> None:
         self.append(CheckResult(f"{self.task}: {promise}" if self.task else promise, status, detail))
 
 

@@ -543,7 +543,7 @@ def test_an_adapter_predicts_and_is_measured_again_to_the_same_loss(
     monkeypatch.setenv("ZOO_REGISTRY", str(shared.path))
     again = zoo("evaluate", record.name, "--json")
     assert again.code == 0, again.err
-    assert again.json["metrics"][0]["value"] == pytest.approx(record.metrics[0].value, abs=1e-4)
+    assert again.json[0]["metrics"][0]["value"] == pytest.approx(record.metrics[0].value, abs=1e-4)
     said = zoo("predict", record.name, "what is 3 and 3")
     assert said.code == 0, said.err
     assert said.out.strip()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from zoo.adapters.compat.base_shapes import Base, Sides, depths_of, layer_of, read_base, stack_of
 from zoo.adapters.compat.peft_shapes import (
@@ -30,7 +31,11 @@ from zoo.models.fingerprint import LocalWeights
 from zoo.models.safetensors_header import Shape, named, shape_words
 from zoo.registry.schema import UNKNOWN, AdapterRecord
 
-EXACT, FITS, DOES_NOT_FIT, CANNOT_TELL = "exact", "fits", "does not fit", "unknown"
+State = Literal["exact", "fits", "does not fit", "unknown"]
+EXACT: State = "exact"
+FITS: State = "fits"
+DOES_NOT_FIT: State = "does not fit"
+CANNOT_TELL: State = "unknown"
 _MOST_NAMES = 8
 _READ_HIDDEN = {"q_proj", "k_proj", "v_proj", "query_key_value", "qkv_proj", "Wqkv", "gate_proj", "up_proj"}
 """Matrices that read the hidden state in every decoder that has them."""
@@ -87,8 +92,7 @@ class Compatibility:
         """Modules of the base that the adapter changes."""
 
     @property
-    def state(self) -> str:
-        """`exact`, `fits`, `does not fit` or `unknown`."""
+    def state(self) -> State:
         if self.wrong:
             return DOES_NOT_FIT
         if self.unknown:

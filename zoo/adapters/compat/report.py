@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from zoo.adapters import find_base
-from zoo.adapters.compat.check import CANNOT_TELL, DOES_NOT_FIT, EXACT, FITS, check
+from zoo.adapters.compat.check import CANNOT_TELL, DOES_NOT_FIT, EXACT, FITS, State, check
 from zoo.adapters.formats import read_adapter
 from zoo.errors import IncompatibleError, NotFoundError, ZooError
 from zoo.plugins.source import Resolved, local_offers
@@ -27,8 +27,8 @@ class Fit(CheckResult, frozen=True, kw_only=True):
 
     base: str
     """Empty where nobody recorded one."""
-    fit: str
-    """`exact`, `fits`, `does not fit` or `unknown`."""
+    fit: State
+    """`exact`: the base holds the weights that the adapter was made on; `fits`: in shape."""
     is_own: bool
     """Is it the base that the adapter was made on, or was asked for?"""
 
@@ -143,7 +143,7 @@ def _from_error(one: Subject, name: str, error: ZooError, *, is_own: bool = True
     return _fit(one, name, state, [str(error).rstrip(".")], is_own=is_own)
 
 
-def _fit(one: Subject, base: str, fit: str, reasons: Iterable[str], *, is_own: bool = True) -> Fit:
+def _fit(one: Subject, base: str, fit: State, reasons: Iterable[str], *, is_own: bool = True) -> Fit:
     detail = "; ".join(dict.fromkeys(reasons))
     return Fit(one.name, _STATUS[fit], detail, base=base, fit=fit, is_own=is_own)
 

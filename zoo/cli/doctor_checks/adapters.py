@@ -21,7 +21,7 @@ from zoo.models.safetensors_header import named, read_header
 from zoo.plugins import manager
 from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId
 from zoo.registry.store import Registry
-from zoo.runtime.checks import FAILED, WARNING, CheckResult, some
+from zoo.runtime.checks import FAILED, WARNING, CheckResult, Status, some
 from zoo.runtime.console import Report
 from zoo.security.safe_read import read_object
 
@@ -59,7 +59,7 @@ def _adapter(registry: Registry, folder: Path, record: AdapterRecord, fast: bool
         yield CheckResult(str(folder), status, detail, again(registry, record))
 
 
-def _missing_head(folder: Path, record: AdapterRecord) -> Iterator[tuple[str, str]]:
+def _missing_head(folder: Path, record: AdapterRecord) -> Iterator[tuple[Status, str]]:
     """The status and what is missing, from the header of the weights and the adapter's own config."""
     files = [name for name in record.files if name in WEIGHTS]
     if not files:

@@ -77,9 +77,7 @@ def _compare(
     elif not folder.is_dir():
         detail, fix = "in registry.json, and its folder is gone", again(registry, known)
     elif own is None:
-        # what is shown of a record as JSON is, byte for byte, its file
-        path = shlex.quote(str(folder / RECORD_FILE))
-        detail, fix = _unreadable(folder), f"{zoo_command(registry, 'show', name, '--json')} > {path}"
+        detail, fix = _unreadable(folder), zoo_command(registry, "registry", "restore", name)
     elif own != known:
         differ = [one for one in known.__struct_fields__ if getattr(own, one) != getattr(known, one)]
         detail, fix = f"{RECORD_FILE} and registry.json differ in {', '.join(differ)}", rebuild
