@@ -45,7 +45,7 @@ class Default(TypedDict):
     key: str
     value: str | bool | None
     origin: str
-    """Where it comes from: an environment variable, the config file, the nearest registry.json, or `default`."""
+    """Where it comes from: an environment variable, the config file, the nearest registry.json, `default`."""
 
 
 class Evaluated(TypedDict):
