@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,13 +18,12 @@ from zoo.adapters.formats import PICKLED, WEIGHTS, check_has_weights, read_adapt
 from zoo.errors import IncompatibleError, NotFoundError, UsageError, ZooError
 from zoo.hub.infer_record import Asserted, apply_asserted, infer_record
 from zoo.hub.trust_record import recorded_files, trusted_record
+from zoo.registry.names import check_name, plain_name
 from zoo.registry.schema import AdapterRecord, HubId
-from zoo.registry.store import RECORD_FILE, Registry, check_name
+from zoo.registry.store import RECORD_FILE, Registry
 from zoo.runtime.console import Report
 from zoo.security.adapter_config import check_config, without_unknown
 from zoo.security.gates import CONFIG_FILE, check_file, check_incoming, incoming
-
-_LONGEST_NAME = 80
 
 
 @contextmanager
@@ -119,7 +117,7 @@ def register(
         raise _as_of(error, made, where) from None
     record = msgspec.structs.replace(
         record,
-        name=name or _plain_name(Path(where).name),
+        name=name or plain_name(Path(where).name),
         origin=f"hub:{hub.repo}@{hub.revision}" if hub else f"path:{where}",
         hub=hub,
         files=recorded_files(made),
@@ -132,15 +130,6 @@ def register(
 def check_new_name(name: str | None, registry: Registry) -> None:
     if name is not None and (check_name(name) in registry or registry.adapter_folder(name).exists()):
         raise UsageError(f"an adapter is already called '{name}'.", f"--name {registry.free_name(name)}")
-
-
-def _plain_name(text: str) -> str:
-    """An adapter's name made from an untrusted one: `my adapter (final)` -> `my-adapter-final`."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:_LONGEST_NAME].rstrip("-._")
-    try:
-        return check_name(plain)
-    except UsageError:
-        return f"adapter-{plain}".rstrip("-")
 
 
 def _own_record(made: Path, report: Report) -> AdapterRecord | None:
