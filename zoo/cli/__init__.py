@@ -12,6 +12,7 @@ import click
 from zoo import __version__
 from zoo.errors import Interrupted, ZooError, did_you_mean
 from zoo.runtime import signals
+from zoo.runtime.terminal import say
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -114,7 +115,9 @@ def _fail(message: str, hint: str | None, code: int) -> None:
 
     # untrusted text and URLs with tokens get into messages
     line = " ".join(clean(redact(message)).split())
-    print(f"Error: {line}" + (f"\nNext: {clean(redact(hint))}" if hint else ""), file=sys.stderr)
+    say(line, "Error:")
+    if hint:
+        say(clean(redact(hint)), "Next:")
     sys.exit(code)
 
 
