@@ -10,12 +10,14 @@ from typing import Any
 
 import click
 
-from zoo.cli.common import json_option, number, print_facts, print_json, print_rows, registry_option
+from zoo.cli.common import json_option, number, print_json, registry_option
+from zoo.cli.tables import Column, Command, print_facts, print_rows, wide_option
 from zoo.errors import OptionError, UsageError, ZooError
 from zoo.plugins.params import split_pairs
 from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId, ListedRecord
 from zoo.registry.store import Registry, without_gc
 from zoo.runtime.console import clock
+from zoo.runtime.terminal import say
 
 _SORTS = {
     "name": "name",
@@ -25,10 +27,11 @@ _SORTS = {
     "seconds": "cost.train_seconds",
 }
 """--sort -> the field of a record; of equals, the name decides."""
-_SHORT_HEADER = ("name", "method", "task", "base", "metric", "trainable", "warning")
-_HEADER = (
-    *("name", "method", "task", "base", "metric", "value", "low", "high", "n"),
-    *("trainable", "parameters", "bytes", "created", "warning"),
+_COLUMNS = (
+    *(Column("name"), Column("method", rank=4), Column("task", rank=5), Column("base", rank=7)),
+    *(Column("metric"), Column("value"), Column("low", rank=3), Column("high", rank=3), Column("n", rank=8)),
+    *(Column("trainable", rank=6), Column("parameters", rank=11), Column("bytes", rank=10)),
+    *(Column("created", rank=9), Column("warning", rank=2, least=12, cut=True)),
 )
 
 
@@ -52,6 +55,7 @@ _HEADER = (
     help="name, created, parameters, bytes, seconds, or a metric (best first).",
 )
 @registry_option
+@wide_option
 @json_option
 @without_gc()
 def list_command(
@@ -87,10 +91,9 @@ def list_command(
     if as_json:
         print_json(registry.pick(key for key, *_ in found))
         return
-    header, row = (_SHORT_HEADER, _short_row) if sys.stdout.isatty() else (_HEADER, _row)
-    print_rows(header, [row(record, on.id) for _, record, on in found])
+    print_rows(_COLUMNS, [_row(record, on.id) for _, record, on in found])
     if not found:
-        click.echo(f"no adapter fits; looked in {registry.path}", err=True)
+        say(f"no adapter fits; looked in {registry.path}")
 
 
 def _is_trained_on(name: str, recorded: BaseId, base: str, registry: Registry) -> bool:
@@ -159,7 +162,7 @@ def _facts(record: AdapterRecord) -> Iterator[tuple[str, object]]:
     else:
         yield "precision", record.training.precision
         yield "seed", spec.seed
-        yield "again", record.command
+        yield "again", Command(record.command)
     if record.origin:
         yield "origin", record.origin
     if record.hub:
@@ -181,7 +184,7 @@ def rm_command(registry: Registry, names: tuple[str, ...], yes: bool) -> None:
         click.confirm(f"Remove {', '.join(names)} and their files?", abort=True, err=True)
     for name in names:
         registry.remove(name)
-        click.echo(f"removed '{name}'", err=True)
+        say(f"removed '{name}'")
 
 
 def _is_within(record: ListedRecord, bounds: Sequence[tuple[str, int, float]]) -> bool:
@@ -219,15 +222,6 @@ def _sort_key(sort: str, found: list[ListedRecord]) -> Callable[[ListedRecord], 
     return best_first
 
 
-def _short_row(one: ListedRecord, base: str) -> tuple[object, ...]:
-    """What fits a screen; a pipe gets every column."""
-    first = one.metrics[0] if one.metrics else None
-    metric = f"{first.name} {first.value:.3f} ({first.low:.3f} to {first.high:.3f})" if first else ""
-    warning = "yes" if one.flags else ""
-    trainable = f"{one.cost.trainable_parameters:,}"
-    return (one.name, one.spec.method, one.spec.task, base, metric, trainable, warning)
-
-
 def _row(one: ListedRecord, base: str) -> tuple[object, ...]:
     first = one.metrics[0] if one.metrics else None
     metric = (first.name, *map(number, (first.value, first.low, first.high)), first.n) if first else ("",) * 5
@@ -248,8 +242,8 @@ def rebuild_command(registry: Registry) -> None:
     """Make registry.json anew from the zoo.json in each adapter's folder."""
     count, trouble = registry.rebuild()
     for line in trouble:
-        click.echo(f"Warning: left out {line}", err=True)
-    click.echo(f"{registry.path}: {count} adapters", err=True)
+        say(f"left out {line}", "Warning:")
+    say(f"{registry.path}: {count} adapters")
 
 
 @registry_command.command(name="schema")

@@ -7,16 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.common import (
-    DATA_HELP,
-    column_options,
-    json_option,
-    print_checks,
-    print_facts,
-    print_json,
-    print_metrics,
-    registry_option,
-)
+from zoo.cli.common import DATA_HELP, column_options, json_option, print_json, registry_option
+from zoo.cli.tables import page, print_checks, print_facts, print_metrics, wide_option
 from zoo.errors import DataError, NotFoundError
 from zoo.plugins import manager, source
 from zoo.plugins.params import split_pairs
@@ -89,6 +81,7 @@ if TYPE_CHECKING:
 @click.option("--strict", is_flag=True, help="Rows that cannot be used are an error, not left out.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen, from the config alone.")
 @registry_option
+@wide_option
 @json_option
 def train_command(
     registry: Registry,
@@ -180,6 +173,7 @@ def data_command() -> None:
 @click.option("--eval-data", metavar="ID|PATH", help="Held-out rows from elsewhere.")
 @click.option("--max-length", type=int, metavar="N", help="Count what would be cut at N tokens.")
 @column_options
+@wide_option
 @json_option
 def check_command(data: str | None, task_name: str, as_json: bool, **settings: Any) -> None:
     """Say how a task understands rows: columns, lengths, labels, copies, leaks; and what is wrong with them.
@@ -208,9 +202,9 @@ def check_command(data: str | None, task_name: str, as_json: bool, **settings: A
     if as_json:
         print_json(found)
     else:
-        print_facts(_facts(found))
-        click.echo()
-        print_checks(found.results)
+        with page():
+            print_facts(_facts(found))
+            print_checks(found.results)
     if failed := failures(found.results):
         raise DataError(failed[0].detail, failed[0].fix)
 
