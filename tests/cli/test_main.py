@@ -5,12 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -411,37 +409,6 @@ def test_terminal_escapes_do_not_reach_stdout(zoo: Zoo, tiny_bert: Path, tmp_pat
         assert output.code == 0, output.err
         assert not set(output.out) & {"\x1b", "\x07", "\r"}
     assert len(rows_of(outputs[1])) == 2
-
-
-@pytest.mark.skipif(os.name == "nt", reason="a POSIX terminal")
-def test_a_long_list_on_a_terminal_is_in_columns_like_a_short_one(have: Path) -> None:
-    """Made without rich, which takes seconds for thousands of rows."""
-
-    def on_a_terminal() -> list[str]:
-        main, terminal = os.openpty()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "zoo", "list"],
-            env={**os.environ, "ZOO_REGISTRY": str(have), "TERM": "xterm"},
-            stdout=terminal,
-        )
-        os.close(terminal)
-        printed = b""
-        with suppress(OSError):  # what Linux says at the end of a terminal
-            while block := os.read(main, 65536):
-                printed += block
-        os.close(main)
-        assert process.wait(timeout=60) == 0
-        lines = re.sub(r"\x1b\[\d+m", "", printed.decode()).splitlines()
-        return [line.rstrip() for line in lines]
-
-    add_copies(have, wide={"base": {"id": "somebody/模型"}})
-    add_copies(have, flagged={"flags": ["a warning"]})
-    short = on_a_terminal()
-    add_copies(have, **{f"z{number:03}": {} for number in range(300)})
-    long = on_a_terminal()
-    assert short[0].split() == ["name", "method", "task", "base", "metric", "trainable", "warning"]
-    assert long[: len(short)] == short
-    assert len(long) == len(short) + 300
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a POSIX shell")

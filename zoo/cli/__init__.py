@@ -13,6 +13,7 @@ from zoo import __version__
 from zoo.cli.help import Group
 from zoo.errors import Interrupted, UsageError, ZooError
 from zoo.runtime import signals
+from zoo.runtime.terminal import say
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -135,12 +136,12 @@ def _fail(message: str, hint: str | None, code: int) -> None:
 
     # untrusted text and URLs with tokens get into messages
     line = " ".join(clean(redact(message)).split())
-    print(f"Error: {line}", file=sys.stderr)
+    say(line, "Error:")
     if hint:
         from zoo.cli.next_steps import is_command, next_step
 
         step = clean(redact(next_step(hint)))
-        print(f"{'Next' if is_command(step) else 'Hint'}: {step}", file=sys.stderr)
+        say(step, "Next:" if is_command(step) else "Hint:")
     sys.exit(code)
 
 

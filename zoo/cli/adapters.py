@@ -9,15 +9,17 @@ from typing import Any
 
 import click
 
-from zoo.cli.common import confirm, json_option, number, print_facts, print_json, print_rows, registry_option
+from zoo.cli.common import confirm, json_option, number, print_json, registry_option
 from zoo.cli.filters import Listed, filters_of, narrow
 from zoo.cli.help import Command, Group
 from zoo.cli.outputs import Rebuilt
+from zoo.cli.tables import Column, Typed, print_facts, print_rows, wide_option
 from zoo.errors import UsageError
 from zoo.registry.schema import UNKNOWN, AdapterRecord, ListedRecord
 from zoo.registry.store import RECORD_FILE, Registry, without_gc
 from zoo.runtime.console import clock
 from zoo.runtime.suggest import did_you_mean
+from zoo.runtime.terminal import say
 
 _SORTS = {
     "name": "name",
@@ -27,10 +29,11 @@ _SORTS = {
     "seconds": "cost.train_seconds",
 }
 """--sort -> the field of a record; of equals, the name decides."""
-_SHORT_HEADER = ("name", "method", "task", "base", "metric", "trainable", "warning")
-_HEADER = (
-    *("name", "method", "task", "base", "metric", "value", "low", "high", "n"),
-    *("trainable", "parameters", "bytes", "created", "warning"),
+_COLUMNS = (
+    *(Column("name"), Column("method", rank=4), Column("task", rank=5), Column("base", rank=7)),
+    *(Column("metric"), Column("value"), Column("low", rank=3), Column("high", rank=3), Column("n", rank=8)),
+    *(Column("trainable", rank=6), Column("parameters", rank=11), Column("bytes", rank=10)),
+    *(Column("created", rank=9), Column("warning", rank=2, least=12, cut=True)),
 )
 
 
@@ -62,6 +65,7 @@ _HEADER = (
     help="name, created, parameters, bytes, seconds, or a metric (best first).",
 )
 @registry_option
+@wide_option
 @json_option(list[AdapterRecord])
 @without_gc()
 def list_command(
@@ -83,16 +87,15 @@ def list_command(
     if as_json:
         print_json(registry.pick(key for key, *_ in found))
         return
-    header, row = (_SHORT_HEADER, _short_row) if sys.stdout.isatty() else (_HEADER, _row)
     if found or not sys.stdout.isatty():
-        print_rows(header, [row(record, on.id) for _, record, on in found])
+        print_rows(_COLUMNS, [_row(record, on.id) for _, record, on in found])
     if reasons:
-        click.echo(f"no adapter fits: {'; '.join(reasons)}; looked in {registry.path}", err=True)
+        say(f"no adapter fits: {'; '.join(reasons)}; looked in {registry.path}")
     elif not adapters:
         from zoo.cli.first_adapter import first_command
 
-        click.echo(f"{registry.path} holds no adapter yet", err=True)
-        click.echo(f"Next: {first_command(registry) or 'zoo tasks'}", err=True)
+        say(f"{registry.path} holds no adapter yet")
+        say(first_command(registry) or "zoo tasks", "Next:")
 
 
 @click.command(
@@ -156,7 +159,7 @@ def _facts(record: AdapterRecord) -> Iterator[tuple[str, object]]:
     else:
         yield "precision", record.training.precision
         yield "seed", spec.seed
-        yield "again", record.command
+        yield "again", Typed(record.command)
     if record.origin:
         yield "origin", record.origin
     if record.hub:
@@ -185,7 +188,7 @@ def rm_command(registry: Registry, names: tuple[str, ...], yes: bool) -> None:
         confirm(f"Remove {', '.join(names)} and their files?", "nothing was removed")
     for name in names:
         registry.remove(name)
-        click.echo(f"removed '{name}'", err=True)
+        say(f"removed '{name}'")
 
 
 def _sort_key(sort: str, adapters: Sequence[Listed]) -> Callable[[ListedRecord], Any]:
@@ -204,15 +207,6 @@ def _sort_key(sort: str, adapters: Sequence[Listed]) -> Callable[[ListedRecord],
         return metric.value if metric.lower_is_better else -metric.value, one.name
 
     return best_first
-
-
-def _short_row(one: ListedRecord, base: str) -> tuple[object, ...]:
-    """What fits a screen; a pipe gets every column."""
-    first = one.metrics[0] if one.metrics else None
-    metric = f"{first.name} {first.value:.3f} ({first.low:.3f} to {first.high:.3f})" if first else ""
-    warning = "yes" if one.flags else ""
-    trainable = f"{one.cost.trainable_parameters:,}"
-    return (one.name, one.spec.method, one.spec.task, base, metric, trainable, warning)
 
 
 def _row(one: ListedRecord, base: str) -> tuple[object, ...]:
@@ -242,8 +236,8 @@ def rebuild_command(registry: Registry, as_json: bool) -> None:
     """Make registry.json anew from the zoo.json of each adapter."""
     count, trouble = registry.rebuild()
     for line in trouble:
-        click.echo(f"Warning: left out {line}", err=True)
-    click.echo(f"{registry.path}: {count} adapters", err=True)
+        say(f"left out {line}", "Warning:")
+    say(f"{registry.path}: {count} adapters")
     if as_json:
         print_json(Rebuilt(registry=str(registry.path), adapters=count, left_out=trouble))
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
-from zoo.cli.common import json_option, print_json, printable, registry_option
+from zoo.cli.common import json_option, print_json, registry_option
 from zoo.cli.help import Command
 from zoo.cli.outputs import Card
 from zoo.errors import UsageError
 from zoo.registry.store import Registry
+from zoo.runtime.terminal import printable, say
 
 _OLD = "README.old.md"
 """Where a card goes that is replaced and not carried over; it is never published."""
@@ -45,16 +46,16 @@ def card_command(registry: Registry, name: str, write: bool, force: bool, as_jso
     new = text if there is None or force else keep_prose(there, text)
     written = write and new != there
     for line in validate(new):
-        click.echo(f"the Hub would refuse it: {printable(line)}", err=True)
+        say(f"the Hub would refuse it: {printable(line)}")
     for line in differences:
-        click.echo(f"{path}: {printable(line)}", err=True)
+        say(f"{path}: {printable(line)}")
     if written:
         if there is not None and (differences or force):
             path.replace(folder / _OLD)
-            click.echo(f"the card that was there is now {folder / _OLD}", err=True)
+            say(f"the card that was there is now {folder / _OLD}")
         path.write_text(new, encoding="utf-8")
     if write:
-        click.echo(f"{path} {'written' if written else 'is up to date'}", err=True)
+        say(f"{path} {'written' if written else 'is up to date'}")
     if as_json:
         print_json(
             Card(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import click
 from msgspec.structs import replace
 
-from zoo.cli.common import base_option, json_option, print_checks, print_json, registry_option
+from zoo.cli.common import base_option, json_option, print_json, registry_option
 from zoo.cli.help import Command
 from zoo.cli.outputs import Verified, fits
+from zoo.cli.tables import Column, print_checks, wide_option
 from zoo.errors import IncompatibleError
 from zoo.registry.store import Registry
 from zoo.runtime.checks import failures
 from zoo.runtime.console import StderrReport
+from zoo.runtime.terminal import say
 
 
 @click.command(
@@ -25,6 +27,7 @@ from zoo.runtime.console import StderrReport
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 @click.option("--base", metavar="ID|PATH", help="On this base; it is never fetched.")
 @registry_option
+@wide_option
 @json_option(fits)
 @click.pass_context
 def check_command(
@@ -56,9 +59,9 @@ def check_command(
     if as_json:
         print_json(results)
     else:
-        print_checks(results, "base", "fit")
+        print_checks(results, Column("base", rank=1 if names else 2), Column("fit"))
     if not results:
-        click.echo(f"no adapter to check; looked in {registry.path}", err=True)
+        say(f"no adapter to check; looked in {registry.path}")
     ctx.exit(report.exit_code(results))
 
 
@@ -74,6 +77,7 @@ def check_command(
 @base_option
 @click.option("--metrics", is_flag=True, help="Measure again, and compare with the recorded intervals.")
 @registry_option
+@wide_option
 @json_option(list[Verified])
 def verify_command(
     registry: Registry, names: tuple[str, ...], base: str | None, metrics: bool, as_json: bool

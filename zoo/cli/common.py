@@ -1,10 +1,9 @@
-"""Declares the options that commands share, and prints data: a table, tab-separated lines, or JSON."""
+"""Declares the options that commands share, and prints JSON."""
 
 from __future__ import annotations
 
 import functools
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -13,13 +12,9 @@ import click
 
 from zoo.errors import Interrupted, NotFoundError
 from zoo.plugins.params import split_pairs
-from zoo.registry.schema import Metric
 from zoo.registry.store import Registry, locate
-from zoo.runtime.checks import CheckResult
 
 DATA_HELP = "Rows: a csv, tsv, jsonl, json or parquet file, a folder, or a Hub id (hub:ID:CONFIG@REVISION)."
-_MANY = 200
-"""Rows of a table on a terminal that are worth folding into columns: rich lays out 3,000 a second."""
 
 
 def _registry_option(may_be_new: bool) -> Callable[..., Any]:
@@ -139,101 +134,5 @@ def print_json(value: Any) -> None:
     click.echo(dump(value).decode(), nl=False)
 
 
-def print_table(
-    rows: Sequence[Mapping[str, Any]],
-    columns: Iterable[str | tuple[str, str | Callable[[Any], object]]],
-    as_json: bool = False,
-) -> None:
-    """Print rows whole as JSON, or some of their columns as a table.
-
-    Args:
-        columns: a key of the rows, or a header and what is below it: a key, or a function of the row.
-    """
-    if as_json:
-        print_json(rows)
-        return
-    named = [(one, one) if isinstance(one, str) else one for one in columns]
-    cells = [[row.get(of, "") if isinstance(of, str) else of(row) for _, of in named] for row in rows]
-    print_rows([header for header, _ in named], cells)
-
-
-def print_rows(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table on a terminal; elsewhere tab-separated lines under a header, with nothing cut."""
-    if not sys.stdout.isatty():
-        click.echo("\n".join("\t".join(map(_cell, row)) for row in (header, *rows)))
-        return
-    if len(rows) > _MANY:
-        _print_aligned(header, rows)
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in header:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row))
-    Console().print(table)
-
-
-def _print_aligned(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    from rich.cells import cell_len
-
-    lines = [[_cell(value) for value in row] for row in (header, *rows)]
-    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
-    padded = [
-        "  ".join([text + " " * (width - cell_len(text)) for text, width in zip(line, widths, strict=True)])
-        for line in lines
-    ]
-    head, *body = [line.rstrip() for line in padded]
-    click.echo("\n".join([click.style(head, bold=True), *body]))
-
-
-def print_checks(results: Iterable[CheckResult], *columns: str) -> None:
-    """A row for each result; `columns` are further fields of it, shown after its name."""
-    header = ("name", *columns, "status", "detail", "fix")
-    print_rows(header, [[getattr(one, column) for column in header] for one in results])
-
-
-def print_metrics(measured: Sequence[tuple[str, Sequence[Metric], Mapping[str, Sequence[Metric]]]]) -> None:
-    """One table of (name, metrics, baselines); baselines in common come once, below the last of these."""
-    rows = []
-    for index, (name, metrics, baselines) in enumerate(measured):
-        again = any(baselines == later for _, _, later in measured[index + 1 :])
-        rows += [
-            (model, m.name, number(m.value), number(m.low), number(m.high), m.n)
-            for model, found in ((name, metrics), *(() if again else baselines.items()))
-            for m in found
-        ]
-    print_rows(("model", "metric", "value", "low", "high", "n"), rows)
-
-
-def print_facts(facts: Mapping[str, object] | Iterable[tuple[str, object]]) -> None:
-    """`name  value` lines, aligned on a terminal and tab-separated elsewhere."""
-    facts = list(facts.items() if isinstance(facts, Mapping) else facts)
-    width = max(len(name) for name, _ in facts)
-    for name, value in facts:
-        padded = f"{name:{width}}  " if sys.stdout.isatty() else f"{name}\t"
-        click.echo(padded + _cell(value))
-
-
-def printable(text: str) -> str:
-    """Untrusted text, with its lines and tabs and without what moves a cursor."""
-    return "".join(c if c.isprintable() or c in "\n\t" else " " for c in text)
-
-
 def number(value: float) -> str:
     return f"{value:.4f}"
-
-
-def _cell(value: object) -> str:
-    """Untrusted text may hold tabs, newlines and terminal escapes: none may break a line or a screen."""
-    text = value if isinstance(value, str) else _text(value)
-    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
-
-
-def _text(value: object) -> str:
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(str, value))
-    return "" if value is None else str(value)

@@ -7,11 +7,13 @@ from typing import Any
 
 import click
 
-from zoo.cli.common import json_option, print_table
+from zoo.cli.common import json_option
 from zoo.cli.help import Group
 from zoo.cli.outputs import Default
+from zoo.cli.tables import Column, print_table, wide_option
 from zoo.registry import store
 from zoo.runtime import config
+from zoo.runtime.terminal import say
 
 
 class _Group(Group):
@@ -33,6 +35,7 @@ def config_command() -> None:
 
 
 @config_command.command(name="list", examples=["zoo config list"])
+@wide_option
 @json_option(list[Default])
 def list_command(as_json: bool) -> None:
     """Each setting, its value, and where that comes from."""
@@ -40,7 +43,9 @@ def list_command(as_json: bool) -> None:
     for key in config.SETTINGS:
         value, origin = _current(key)
         rows.append(Default(key=key, value=value, origin=origin))
-    print_table(rows, ("key", ("value", lambda row: _shown(row["value"])), ("from", "origin")), as_json)
+    print_table(
+        rows, ("key", Column("value", lambda row: _shown(row["value"])), Column("from", "origin")), as_json
+    )
 
 
 @config_command.command(name="get", examples=["zoo config get registry"])
@@ -68,10 +73,10 @@ def set_command(key: str, value: str) -> None:
         value = str(Path(value).expanduser().absolute())
     wanted = config.check(key, value, "", f"zoo config set {key} {config.SETTINGS[key].example}")
     config.write(key, wanted)
-    click.echo(f"{key} is {_shown(wanted)}, in {config.path()}", err=True)
+    say(f"{key} is {_shown(wanted)}, in {config.path()}")
     used, origin = _current(key)
     if origin != config.IN_FILE:
-        click.echo(f"Warning: here the {origin} comes first: {_shown(used)}", err=True)
+        say(f"here the {origin} comes first: {_shown(used)}", "Warning:")
 
 
 @config_command.command(name="unset", examples=["zoo config unset registry"])
@@ -80,7 +85,7 @@ def unset_command(key: str) -> None:
     """Take KEY out of the config file."""
     if not config.write(key, None):
         config.check_key(key)
-        click.echo(f"{key} is not set in {config.path()}", err=True)
+        say(f"{key} is not set in {config.path()}")
 
 
 @config_command.command(name="path", examples=["zoo config path"])

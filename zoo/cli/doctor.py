@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
-from zoo.cli.common import json_option, print_checks, print_facts, print_json, registry_option
+from zoo.cli.common import json_option, print_json, registry_option
 from zoo.cli.doctor_checks import adapters, bases, environment, housekeeping
 from zoo.cli.help import Command
 from zoo.cli.outputs import Diagnosed
+from zoo.cli.tables import page, print_checks, print_facts, wide_option
 from zoo.errors import IncompatibleError, UsageError
 from zoo.plugins import manager
 from zoo.registry.store import Registry
 from zoo.runtime import config
 from zoo.runtime.checks import FAILED, CheckResult, failures
 from zoo.runtime.console import Report, StderrReport
+from zoo.runtime.terminal import say
 
 _BYTES = "_bytes"
 _UNITS = (("GB", 1e9), ("MB", 1e6))
@@ -32,6 +36,7 @@ _UNITS = (("GB", 1e9), ("MB", 1e6))
 )
 @click.option("--fast", is_flag=True, help="Take no hashes, start no torch, ask no Hub.")
 @registry_option
+@wide_option
 @json_option(Diagnosed)
 def doctor_command(registry: Registry, fast: bool, as_json: bool) -> None:
     """This machine, its plugins, adapters, bases and caches: what is wrong, and how to fix it.
@@ -43,18 +48,20 @@ def doctor_command(registry: Registry, fast: bool, as_json: bool) -> None:
     if as_json:
         print_json(Diagnosed(facts=found.facts, results=found.results, sound=not failed))
     else:
-        print_facts([_fact(name, value) for name, value in found.facts.items()])
-        if found.results:
-            click.echo()
-            print_checks(found.results)
+        with page():
+            print_facts([_fact(name, value) for name, value in found.facts.items()])
+            if found.results:
+                print_checks(found.results)
     if failed:
         count = "1 check" if len(failed) == 1 else f"{len(failed)} checks"
         raise IncompatibleError(f"{count} failed.", failed[0].fix)
-    click.echo("every check passed" + (", with warnings" if found.results else ""), err=True)
+    say("every check passed" + (", with warnings" if found.results else ""))
 
 
 def _fact(name: str, value: str | int) -> tuple[str, object]:
-    if not name.endswith(_BYTES) or isinstance(value, str):
+    if isinstance(value, str):
+        return name, Path(value) if os.path.isabs(value) else value
+    if not name.endswith(_BYTES):
         return name, value
     unit, size = next(((unit, size) for unit, size in _UNITS if value >= size), ("kB", 1e3))
     return name.removesuffix(_BYTES), f"{value / size:,.1f} {unit}"

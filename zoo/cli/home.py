@@ -16,13 +16,13 @@ import click
 from huggingface_hub import constants
 
 from zoo import __version__
-from zoo.cli.common import printable
 from zoo.cli.first_adapter import find_start, preferred, train_command
 from zoo.errors import ZooError
 from zoo.plugins import manager
 from zoo.plugins.source import Offer, local_offers
 from zoo.registry.schema import UNKNOWN, BaseId, ListedRecord
 from zoo.registry.store import Registry, without_gc
+from zoo.runtime.terminal import printable
 
 _WIDTH = 78
 _FACTS_AT = 15

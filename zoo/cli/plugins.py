@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.common import json_option, print_checks, print_facts, print_json, print_table
+from zoo.cli.common import json_option, print_json
 from zoo.cli.help import Command, Group
 from zoo.cli.outputs import MethodFacts, NewPlugin, Offered, PluginFacts, SourceFacts, TaskFacts
+from zoo.cli.tables import Column, page, print_checks, print_facts, print_table, wide_option
 from zoo.errors import IncompatibleError, NotFoundError, PluginError, UsageError
 from zoo.plugins import manager
 from zoo.plugins.method import one_line
@@ -18,6 +19,7 @@ from zoo.plugins.params import describe, parse, split_pairs
 from zoo.runtime.checks import CheckResult, failures
 from zoo.runtime.console import StderrReport
 from zoo.runtime.suggest import did_you_mean
+from zoo.runtime.terminal import say
 from zoo.training.parameter_counts import Counted, count_methods, kept
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 @click.argument("name", required=False)
 @click.option("--task", metavar="TASK", help="Also count what each trains on this task's base.")
 @click.option("--base", metavar="ID|FOLDER", help="Count on this base instead; needs --task.")
+@wide_option
 @json_option(list[MethodFacts])
 def methods_command(name: str | None, task: str | None, base: str | None, as_json: bool) -> None:
     """List the training methods, or describe one of them.
@@ -59,21 +62,21 @@ def methods_command(name: str | None, task: str | None, base: str | None, as_jso
         try:
             rows.append(_method(plugin, method, tasks, counted))
         except Exception as error:  # a third-party `refuses` or Params may raise anything
-            message = f"{plugin} fails: {type(error).__name__}: {one_line(error)}"
+            failure = f"{plugin} fails: {type(error).__name__}: {one_line(error)}"
             if name:
-                raise PluginError(message) from error
-            click.echo(f"Warning: {message}", err=True)
+                raise PluginError(failure) from error
+            say(failure, "Warning:")
     if name and not as_json:
         _explain(rows[0])
     else:
         columns = (
             "name",
-            ("what it does", "summary"),
-            ("tasks", lambda row: row["tasks"] if row["refused"] else "all"),
-            ("merges", lambda row: "no" if row["unmergeable"] else "yes"),
-            ("trainable", lambda row: _trainable(row, task)),
-            "paper",
-            "package",
+            Column("what it does", "summary", least=66 if task is None else 30, cut=True),
+            Column("tasks", lambda row: row["tasks"] if row["refused"] else "all", rank=3),
+            Column("merges", lambda row: "no" if row["unmergeable"] else "yes", rank=2),
+            Column("trainable", lambda row: _trainable(row, task), rank=1 if task else 6, least=20, cut=True),
+            Column("paper", rank=4),
+            Column("package", rank=5),
         )
         print_table(rows, columns, as_json)
 
@@ -111,23 +114,26 @@ def _trainable(row: MethodFacts, task: str | None) -> str:
 
 
 def _explain(row: MethodFacts) -> None:
-    print_facts(
-        [
-            ("method", row["name"]),
-            ("what it does", row["summary"]),
-            ("paper", row["paper"]),
-            ("learning rate", f"{row['learning_rate']:g}"),
-            ("merges", f"no: {row['unmergeable']}" if row["unmergeable"] else "yes"),
-            ("saved as", row["format"]),
-            ("package", row["package"]),
-            *((f"fits {task}", _fits(row["trainable"].get(task))) for task in row["tasks"]),
-            *((f"not {task}", reason) for task, reason in row["refused"].items()),
-        ]
-    )
-    if row["params"]:
-        click.echo()
-        params = [{"name": name, **one} for name, one in row["params"].items()]
-        print_table(params, (("-s", "name"), "type", "default", "range", ("what it is", "help")))
+    params = [{"name": name, **one} for name, one in row["params"].items()]
+    columns = (Column("-s", "name"), "type", "default", Column("range", rank=2))
+    with page():
+        print_facts(_method_facts(row))
+        if params:
+            print_table(params, (*columns, Column("what it is", "help", least=20)))
+
+
+def _method_facts(row: MethodFacts) -> list[tuple[str, object]]:
+    return [
+        ("method", row["name"]),
+        ("what it does", row["summary"]),
+        ("paper", row["paper"]),
+        ("learning rate", f"{row['learning_rate']:g}"),
+        ("merges", f"no: {row['unmergeable']}" if row["unmergeable"] else "yes"),
+        ("saved as", row["format"]),
+        ("package", row["package"]),
+        *((f"fits {task}", _fits(row["trainable"].get(task))) for task in row["tasks"]),
+        *((f"not {task}", reason) for task, reason in row["refused"].items()),
+    ]
 
 
 def _fits(trainable: int | None) -> str:
@@ -135,6 +141,7 @@ def _fits(trainable: int | None) -> str:
 
 
 @click.command(name="tasks", cls=Command, examples=["zoo tasks"])
+@wide_option
 @json_option(list[TaskFacts])
 def tasks_command(as_json: bool) -> None:
     """List the tasks, with their default bases and data in order of preference."""
@@ -150,11 +157,20 @@ def tasks_command(as_json: bool) -> None:
         )
         for plugin, task in _working("task")
     ]
-    columns = ("name", ("what is learned", "summary"), "bases", "data", "columns", "metric", "package")
+    columns = (
+        *("name", Column("what is learned", "summary", least=40)),
+        *(
+            Column("bases", rank=3, least=1),
+            Column("data", rank=4, least=1),
+            Column("columns", rank=5, least=20),
+        ),
+        *(Column("metric", rank=2), Column("package", rank=6)),
+    )
     print_table(rows, columns, as_json)
 
 
 @click.command(name="sources", cls=Command, examples=["zoo sources"])
+@wide_option
 @json_option(list[SourceFacts])
 def sources_command(as_json: bool) -> None:
     """Where bases and data come from, in the order in which they are asked, and what is here now."""
@@ -179,10 +195,12 @@ def sources_command(as_json: bool) -> None:
     lines: list[dict[str, Any]] = []
     for row in rows:
         lines += [{**row, **offer} for offer in row["offers"]] or [{**row, "note": row["summary"]}]
-    print_table(lines, (("source", "name"), "scheme", "kind", ("here now", "reference"), "note"))
+    columns = (Column("source", "name"), Column("scheme", rank=2), "kind", Column("here now", "reference"))
+    print_table(lines, (*columns, Column("note", least=20)))
 
 
 @click.command(name="plugins", cls=Command, examples=["zoo plugins"])
+@wide_option
 @json_option(list[PluginFacts])
 def plugins_command(as_json: bool) -> None:
     """Every installed plugin, the package it came with, and why it does not work if it does not."""
@@ -197,7 +215,8 @@ def plugins_command(as_json: bool) -> None:
         for kind in manager.KINDS
         for plugin, _, trouble in manager.load_all(kind)
     ]
-    print_table(rows, ("kind", "name", "package", "module", "state"), as_json)
+    columns = ("kind", "name", Column("package", rank=3), Column("module", rank=2), Column("state", least=20))
+    print_table(rows, columns, as_json)
 
 
 def _working(kind: str) -> Iterator[tuple[manager.Plugin, Any]]:
@@ -206,7 +225,7 @@ def _working(kind: str) -> Iterator[tuple[manager.Plugin, Any]]:
         if error is None:
             yield plugin, made
         else:
-            click.echo(f"Warning: {error}", err=True)
+            say(str(error), "Warning:")
 
 
 @click.group(name="plugin", cls=Group, examples=["zoo plugin new method my-method"])
@@ -241,7 +260,7 @@ def new_command(kind: str, name: str, into: Path, as_json: bool) -> None:
         print_json(NewPlugin(folder=str(folder), files=files))
     else:
         click.echo("\n".join(files))
-    click.echo(f"Next: pip install -e {folder} && zoo plugin check {name}", err=True)
+    say(f"pip install -e {folder} && zoo plugin check {name}", "Next:")
 
 
 @plugin_command.command(name="check", examples=["zoo plugin check lora --task bert-imdb -s r=4"])
@@ -255,6 +274,7 @@ def new_command(kind: str, name: str, into: Path, as_json: bool) -> None:
 @click.option(
     "--data", type=click.Path(path_type=Path, exists=True), help="Small data in place of the kit's."
 )
+@wide_option
 @json_option(list[CheckResult])
 def check_command(name: str, kind: str | None, pairs: tuple[str, ...], as_json: bool, **samples: Any) -> None:
     """Run an installed plugin on tiny models and say which promises it keeps.

@@ -7,17 +7,10 @@ from typing import Any
 
 import click
 
-from zoo.cli.common import (
-    confirm,
-    json_option,
-    print_checks,
-    print_facts,
-    print_json,
-    print_rows,
-    registry_option,
-)
+from zoo.cli.common import confirm, json_option, print_json, registry_option
 from zoo.cli.help import Command
 from zoo.cli.outputs import Published
+from zoo.cli.tables import Column, page, print_checks, print_facts, print_rows, wide_option
 from zoo.errors import UsageError
 from zoo.hub.publish import prepared, send
 from zoo.hub.stage import PublishOptions, Staged
@@ -25,6 +18,7 @@ from zoo.registry.schema import HubId
 from zoo.registry.store import Registry
 from zoo.runtime.checks import WARNING
 from zoo.runtime.console import StderrReport
+from zoo.runtime.terminal import say
 
 
 @click.command(
@@ -47,6 +41,7 @@ from zoo.runtime.console import StderrReport
 @click.option("--message", metavar="TEXT", help="Of the commit.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @registry_option
+@wide_option
 @json_option(Published)
 def publish_command(
     registry: Registry,
@@ -113,9 +108,10 @@ def _published(repository: str, staged: Staged, public: bool, hub: HubId | None,
 
 
 def _print_trial(repo: str, staged: Staged, public: bool) -> None:
-    print_checks(staged.checks)
-    click.echo()
     files = [(name, "yes", f"{size:,} bytes") for name, size in staged.files.items()]
-    print_rows(("file", "sent", "detail"), [*files, *((name, "no", why) for name, why in staged.left_out)])
+    columns = ("file", "sent", Column("detail", least=20))
+    with page():
+        print_checks(staged.checks)
+        print_rows(columns, [*files, *((name, "no", why) for name, why in staged.left_out)])
     visible = "everybody" if public else "you"
-    click.echo(f"nothing was sent; it would go to {repo}, for {visible} to see", err=True)
+    say(f"nothing was sent; it would go to {repo}, for {visible} to see")

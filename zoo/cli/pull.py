@@ -10,22 +10,17 @@ from typing import Any
 import click
 import msgspec
 
-from zoo.cli.common import (
-    json_option,
-    new_registry_option,
-    number,
-    print_facts,
-    print_json,
-    print_table,
-)
+from zoo.cli.common import json_option, new_registry_option, number, print_json
 from zoo.cli.help import Command
 from zoo.cli.outputs import found_repos
+from zoo.cli.tables import Column, print_facts, print_table, wide_option
 from zoo.errors import IncompatibleError
 from zoo.plugins import manager
 from zoo.registry.schema import AdapterRecord
 from zoo.registry.store import Registry
 from zoo.runtime.checks import failures
 from zoo.runtime.console import Report, StderrReport
+from zoo.runtime.terminal import say
 
 
 def _name_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -111,7 +106,7 @@ def _is_path(source: str) -> bool:
 
 def _print(record: AdapterRecord, is_new: bool, registry: Registry, as_json: bool) -> None:
     if not is_new:
-        click.echo(f"'{record.name}' is this commit already; nothing was fetched", err=True)
+        say(f"'{record.name}' is this commit already; nothing was fetched")
     if as_json:
         print_json(record)
         return
@@ -159,6 +154,7 @@ def _verify(record: AdapterRecord, is_new: bool, registry: Registry, report: Rep
 @click.option(
     "--limit", type=click.IntRange(min=1), default=30, show_default=True, metavar="N", help="At most N."
 )
+@wide_option
 @json_option(found_repos)
 def search_command(query: str | None, limit: int, as_json: bool, **filters: str | None) -> None:
     """Find adapters on the Hub, the most downloaded first.
@@ -177,14 +173,17 @@ def search_command(query: str | None, limit: int, as_json: bool, **filters: str 
     remarks = [check_on_hub(kind, name, names()) for kind, name, names in asked]
     found = search(StderrReport(), query=query, limit=limit, **filters)
     columns = (
-        *("repo", "base", "method", "task", "metric"),
-        ("value", lambda row: "" if row["value"] is None else number(row["value"])),
-        *("downloads", "updated"),
+        *("repo", Column("base", rank=5), Column("method", rank=2), Column("task", rank=6)),
+        Column("metric", rank=4),
+        Column("value", lambda row: "" if row["value"] is None else number(row["value"]), rank=4),
+        *(Column("downloads", rank=3), Column("updated", rank=7)),
     )
     print_table([msgspec.to_builtins(row) for row in found], columns, as_json)
     if as_json:
         return
     if not found:
-        click.echo("\n".join(["no adapter on the Hub fits", *filter(None, remarks)]), err=True)
+        say("no adapter on the Hub fits")
+        for remark in filter(None, remarks):
+            say(remark)
     elif len(found) == limit:
-        click.echo(f"the first {limit}; --limit N shows more", err=True)
+        say(f"the first {limit}; --limit N shows more")

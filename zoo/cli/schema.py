@@ -12,9 +12,10 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import click
 
-from zoo.cli.common import JsonOption, json_option, print_json, print_table
+from zoo.cli.common import JsonOption, json_option, print_json
 from zoo.cli.help import Command
 from zoo.cli.outputs import Printing
+from zoo.cli.tables import print_table, wide_option
 from zoo.errors import UsageError
 from zoo.runtime.suggest import did_you_mean
 
@@ -23,6 +24,7 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 @click.command(name="schema", cls=Command, examples=["zoo schema list", "zoo schema data check"])
 @click.argument("words", nargs=-1, metavar="[COMMAND]")
+@wide_option
 @json_option(list[Printing], dict[str, Any])
 @click.pass_context
 def schema_command(ctx: click.Context, words: tuple[str, ...], as_json: bool) -> None:

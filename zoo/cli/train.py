@@ -8,18 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.common import (
-    DATA_HELP,
-    column_options,
-    json_option,
-    new_registry_option,
-    print_checks,
-    print_facts,
-    print_json,
-    print_metrics,
-)
+from zoo.cli.common import DATA_HELP, column_options, json_option, new_registry_option, print_json
 from zoo.cli.help import Command, Group
 from zoo.cli.outputs import DryRun, checked_rows
+from zoo.cli.tables import page, print_checks, print_facts, print_metrics, wide_option
 from zoo.errors import DataError, NotFoundError
 from zoo.plugins import manager, source
 from zoo.plugins.params import split_pairs
@@ -115,6 +107,7 @@ if TYPE_CHECKING:
     help="Report the training to tensorboard, trackio, wandb, mlflow...",
 )
 @new_registry_option
+@wide_option
 @json_option(AdapterRecord, DryRun)
 def train_command(
     registry: Registry,
@@ -207,6 +200,7 @@ def data_command() -> None:
 @click.option("--eval-data", metavar="ID|PATH", help="Held-out rows from elsewhere.")
 @click.option("--max-length", type=int, metavar="N", help="Count what would be cut at N tokens.")
 @column_options
+@wide_option
 @json_option(checked_rows)
 def check_command(data: str | None, task_name: str, as_json: bool, **settings: Any) -> None:
     """Say how a task understands rows: columns, lengths, labels, copies, leaks; and what is wrong with them.
@@ -232,9 +226,9 @@ def check_command(data: str | None, task_name: str, as_json: bool, **settings: A
     if as_json:
         print_json(found)
     else:
-        print_facts(_facts(found))
-        click.echo()
-        print_checks(found.results)
+        with page():
+            print_facts(_facts(found))
+            print_checks(found.results)
     if failed := failures(found.results):
         raise DataError(failed[0].detail, failed[0].fix)
 

@@ -11,24 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.common import (
-    base_options,
-    column_options,
-    json_option,
-    number,
-    print_facts,
-    print_json,
-    print_metrics,
-    print_table,
-    printable,
-    registry_option,
-)
+from zoo.cli.common import base_options, column_options, json_option, number, print_json, registry_option
 from zoo.cli.help import Command
 from zoo.cli.outputs import Evaluated, Merged, Prediction, Ranking
+from zoo.cli.tables import Column, print_facts, print_metrics, print_table, wide_option
 from zoo.errors import DataError, NotFoundError, UsageError
 from zoo.plugins.params import split_pairs
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report, StderrReport
+from zoo.runtime.terminal import printable, say
 
 if TYPE_CHECKING:
     from zoo.adapters.chat import Chat
@@ -73,6 +64,7 @@ _CHAT_HELP = "/base turns the adapter off and on, /reset forgets the conversatio
 )
 @base_options
 @registry_option
+@wide_option
 @json_option(list[Prediction], list[Ranking])
 def predict_command(
     registry: Registry,
@@ -109,8 +101,9 @@ def predict_command(
             for one in ranked
             for rank, match in enumerate(one["matches"], 1)
         ]
-        similarity = ("similarity", lambda match: number(match["similarity"]))
-        print_table(matches, ("query", "rank", "match", similarity))
+        query, match = Column("query", least=20), Column("match", least=20)
+        similarity = Column("similarity", lambda match: number(match["similarity"]))
+        print_table(matches, (query, "rank", match, similarity))
         return
     _check_inputs(task, inputs, name)
     report = StderrReport() if len(inputs) > _WORTH_A_BAR else Report()
@@ -124,12 +117,13 @@ def predict_command(
         if len(rows) == 1 and not as_json:
             click.echo(printable(rows[0]["answer"]))
             return
-        shown: list[Any] = ["answer"]
+        shown = [Column("answer", least=30)]
     elif len(roles) == 1:
-        shown = ["label", ("probability", lambda row: number(row["probability"]))]
+        shown = [Column("label"), Column("probability", lambda row: number(row["probability"]))]
     else:
-        shown = ["label", *((one, partial(_share, one)) for one in rows[0]["probabilities"])]
-    print_table(rows, [*shown, *roles], as_json)
+        shares = (Column(one, partial(_share, one), rank=2) for one in rows[0]["probabilities"])
+        shown = [Column("label"), *shares]
+    print_table(rows, [*shown, *(Column(role, least=15, cut=True) for role in roles)], as_json)
 
 
 def _share(label: str, row: dict[str, Any]) -> str:
@@ -158,6 +152,7 @@ def _share(label: str, row: dict[str, Any]) -> str:
 @click.option("--precision", metavar="auto|bf16|fp32", help="Default: that of the training.")
 @base_options
 @registry_option
+@wide_option
 @json_option(list[Evaluated])
 def evaluate_command(registry: Registry, names: tuple[str, ...], as_json: bool, **settings: Any) -> None:
     """Measure each adapter NAME again on its held-out rows, or on other data.
@@ -308,17 +303,17 @@ def chat_command(
         _answer(chat, prompt)
         return
     if sys.stdin.isatty():
-        click.echo(f"{name} on its base. {_CHAT_HELP}.", err=True)
+        say(f"{name} on its base. {_CHAT_HELP}.")
     for line in _typed_lines(name):
         if line == "/quit":
             return
         if line == "/reset":
             chat.reset()
-            click.echo("the conversation is forgotten", err=True)
+            say("the conversation is forgotten")
         elif line == "/base":
-            click.echo(f"the adapter is {'on' if chat.toggle() else 'off: the base answers'}", err=True)
+            say(f"the adapter is {'on' if chat.toggle() else 'off: the base answers'}")
         elif line.startswith("/"):
-            click.echo(f"no command is called '{line.split()[0]}'. {_CHAT_HELP}.", err=True)
+            say(f"no command is called '{line.split()[0]}'. {_CHAT_HELP}.")
         elif line:
             _answer(chat, line)
 

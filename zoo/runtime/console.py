@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from zoo.errors import DataError
+from zoo.runtime.terminal import say
 
 _LOG_EVERY = 10.0
 """Seconds between two progress lines where there is no terminal."""
@@ -70,10 +71,10 @@ class StderrReport(Report):
     """Prints for the command line. rich is imported only when a bar is drawn on a terminal."""
 
     def say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        say(line)
 
     def warn(self, line: str) -> None:
-        print(f"Warning: {line}", file=sys.stderr, flush=True)
+        say(line, "Warning:")
 
     @contextmanager
     def progress(self, title: str, total: int) -> Iterator[Progress]:
@@ -82,10 +83,11 @@ class StderrReport(Report):
             return
         from rich import progress
         from rich.console import Console
+        from rich.table import Column
 
         with progress.Progress(
             progress.TextColumn("{task.description}"),
-            progress.BarColumn(bar_width=24),
+            progress.BarColumn(bar_width=None, table_column=Column(max_width=24)),  # shrinks first
             progress.MofNCompleteColumn(),
             progress.TimeElapsedColumn(),
             progress.TextColumn("ETA"),
