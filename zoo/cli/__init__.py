@@ -11,7 +11,7 @@ import click
 
 from zoo import __version__
 from zoo.errors import Interrupted, ZooError, did_you_mean
-from zoo.runtime import signals
+from zoo.runtime import console, signals
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -76,6 +76,7 @@ def cli(debug: bool) -> None:
 def main() -> None:
     """The console script."""
     signals.listen()
+    console.speak_through(console.StderrReport())
     debug = "--debug" in sys.argv[1:2] or os.environ.get("ZOO_DEBUG", "0") not in ("", "0")
     sys.excepthook = _print_traceback
     try:
