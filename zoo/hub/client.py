@@ -56,7 +56,7 @@ def to_zoo_error(repo: str, error: BaseException) -> ZooError:
     what = f"'{repo}'" if repo else "this"
     status = status_of(error)
     if isinstance(error, ZooError):
-        return error
+        return type(error)(str(error), error.hint)  # another one, which can be raised from this one
     if isinstance(error, errors.GatedRepoError):
         return AuthError(
             f"{what} is gated: its owner must grant access first.",

@@ -89,7 +89,8 @@ def _listed(tags: list[str], query: str | None, author: str | None, limit: int) 
         )
         return list(models)
     except Exception as error:
-        raise to_zoo_error("", error) from error
+        found = to_zoo_error("", error)
+        raise type(found)(str(found), found.hint or "zoo list") from error
 
 
 def _row(info: ModelInfo, asked: str | None, methods: frozenset[str], tasks: frozenset[str]) -> Found:
