@@ -247,11 +247,11 @@ def test_a_command_speaks_within_four_seconds_and_ends_within_seventy(
         code, seconds, lines = timed(COMMANDS[name], here, **env)
     print(f"\n{server}, {name}: exit {code} after {seconds:.1f} s; {lines}")
     assert code == 3
-    assert seconds < 70
-    asked = lines[0][0]  # starting Python and the first words are not part of the wait
+    asked = lines[0][0]  # starting Python is not part of the wait
+    assert seconds - asked < 70
     host = url.removeprefix("http://")
     if server in SILENT:
-        assert any(f"waiting for {host}" in line and when < asked + 6 for when, line in lines), lines
+        assert any(f"waiting for {host}" in line and when < asked + 4.5 for when, line in lines), lines
     assert len([line for _, line in lines if line.startswith("Error:")]) == 1
     assert lines[-1][1].startswith(("Next:", "Error:"))
 

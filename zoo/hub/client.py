@@ -163,6 +163,8 @@ def was_refused(error: BaseException) -> bool:
 @contextmanager
 def log_client_warnings(report: Report) -> Iterator[None]:
     """Report what the client logs of its own retries, without URLs: some are signed."""
+    import huggingface_hub.utils  # noqa: F401  which puts its own handler there
+
     logger = logging.getLogger("huggingface_hub")
     before, propagate = logger.handlers[:], logger.propagate
     logger.handlers, logger.propagate = [_WarningHandler(report)], False

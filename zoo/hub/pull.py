@@ -51,6 +51,7 @@ def pull(
     if here is not None:  # a commit never changes: no need to ask
         return here, False
     check_new_name(name, registry)
+    report.say(f"looking for {repo} on the Hub")
     with log_client_warnings(report):
         model = find_model(repo, revision, report)
         repo, commit = model.repo, model.commit or ""

@@ -57,6 +57,7 @@ def search(
     Raises:
         UnreachableError: the Hub cannot be asked.
     """
+    report.say("searching the Hub")
     from huggingface_hub.constants import HF_HUB_OFFLINE
 
     if HF_HUB_OFFLINE:

@@ -122,7 +122,7 @@ class _Flight:
 
     def __init__(self, url: Any):
         self.host = str(url.netloc.decode()).rpartition("@")[2]
-        self.start = time.monotonic()
+        self.start = self.silent_since = time.monotonic()
         self.sent = self.marked = 0
         self.response: Any = None
 
@@ -171,7 +171,7 @@ class _Clock:
                 raise self._error()
             if not self._flights and flight.start - self._last > _BACKOFF + 1:  # not another attempt
                 self._since, self._reason = flight.start, ""
-            self._host = flight.host
+            self._host, flight.silent_since = flight.host, self._since
             self._flights.append(flight)
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._watch, name="zoo-hub-waits", daemon=True)
@@ -187,7 +187,7 @@ class _Clock:
         """
         with self._changed:
             if response.status_code not in TRANSIENT:
-                flight.response, self._since = response, time.monotonic()
+                flight.response = response
                 return
             self._end(flight)
             self._reason = f"HTTP {response.status_code}"
@@ -206,6 +206,8 @@ class _Clock:
         """
         with self._changed:
             self._end(flight)
+            if flight.sent < _SOME:  # a part of an answer was in vain
+                self._since = min(self._since, flight.silent_since)
             took = time.monotonic() - flight.start if type(error).__name__.startswith("Connect") else 0.0
             if time.monotonic() < self._shut_until:
                 raise self._error() from error
