@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import DataError, Kind, NotFoundError, Offer, Resolved, Source, UsageError, ZooError
 from zoo.data.files import CLASS_NAMES
+from zoo.hub import waits
 from zoo.hub.client import HUB_TIMEOUT, client, to_zoo_error
 from zoo.models.fingerprint import canonical, has_weights
 from zoo.security.gates import PROCESSOR_FILES
@@ -101,12 +102,12 @@ class Hub(Source):
                     f"base '{repo}' has no safetensors weights on the Hub (pickled weights are not read)."
                 )
             wanted = [*_CONFIG_FILES, *(tensors if weights else [])]
-            folder = client().snapshot_download(info.id, revision=asked, allow_patterns=wanted)
+            folder = _snapshot(info.id, "model", asked, wanted)
         except ZooError:
             raise
         except Exception as error:
             raise to_zoo_error(repo, error) from error
-        return self._resolved("base", info.id, Path(folder))
+        return self._resolved("base", info.id, folder)
 
     def _data(self, repo: str, config: str | None, asked: str | None, rows: bool) -> Resolved:
         """The Hub is asked even if the cache has it: a cut-off download looks like a smaller data set."""
@@ -114,10 +115,11 @@ class Hub(Source):
 
         try:
             repo = client().dataset_info(repo, revision=asked, timeout=HUB_TIMEOUT).id
-            folder = _download(repo, asked, ["README.md"])  # this also notes which commit `main` is
+            # this also notes which commit `main` is
+            folder = _snapshot(repo, "dataset", asked, ["README.md"])
             wanted = _wanted(repo, folder, config)
             if rows:
-                folder = _download(repo, folder.name, wanted)
+                folder = _snapshot(repo, "dataset", folder.name, wanted)
         except ZooError:
             raise
         except Exception as error:
@@ -146,8 +148,11 @@ class Hub(Source):
         )
 
 
-def _download(repo: str, revision: str | None, patterns: list[str]) -> Path:
-    found = client().snapshot_download(repo, repo_type="dataset", revision=revision, allow_patterns=patterns)
+def _snapshot(repo: str, repo_type: str, revision: str | None, patterns: list[str]) -> Path:
+    with waits.transfers():
+        found = client().snapshot_download(
+            repo, repo_type=repo_type, revision=revision, allow_patterns=patterns, tqdm_class=waits.bar()
+        )
     return Path(found)
 
 

@@ -108,3 +108,20 @@ def _drip(client: socket.socket) -> None:
     while True:
         client.sendall(b" ")
         time.sleep(_DRIP)
+
+
+def hub_of_storage(storage: str) -> Behaviour:
+    """A Hub whose files are in the Xet storage at that address."""
+
+    def answer(client: socket.socket, request: bytes) -> None:
+        host = request.partition(b"Host: ")[2].partition(b"\r\n")[0].decode()
+        if b"/xet-read-token/" in request.splitlines()[0]:
+            end = f"X-Xet-Token-Expiration: {int(time.time()) + 3600}"
+            told = (f"X-Xet-Cas-Url: {storage}", "X-Xet-Access-Token: t", end)
+            client.sendall(_head("200 OK", 2, *told) + b"{}")
+            return
+        refresh = f"X-Xet-Refresh-Route: http://{host}/api/models/org/model/xet-read-token/main"
+        tags = (f"X-Xet-Hash: {'a' * 64}", refresh, f"X-Repo-Commit: {'0' * 40}", f'ETag: "{"1" * 64}"')
+        client.sendall(_head("200 OK", 1000, *tags))
+
+    return answer

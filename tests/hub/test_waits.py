@@ -18,7 +18,7 @@ from tests.hub import bad_servers
 from tests.hub.test_publish import add_adapter
 from zoo.errors import UnreachableError, UsageError
 from zoo.hub import waits
-from zoo.hub.client import client
+from zoo.hub.client import client, to_zoo_error
 from zoo.registry.store import Registry
 from zoo.runtime import console
 from zoo.runtime.console import RecordingReport
@@ -150,6 +150,27 @@ def test_a_large_file_that_keeps_arriving_is_fetched_however_long_it_takes(
     assert time.monotonic() - start > 1.5 * waits.patience()
     assert Path(path).stat().st_size == 3 << 20
     assert heard.messages == []
+
+
+def test_storage_with_connections_of_its_own_is_waited_for_no_longer(
+    hurry: None, point: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("hf_xet")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)
+    heard = RecordingReport()
+    console.speak_through(heard)
+    with (
+        bad_servers.served(bad_servers.silent) as storage,
+        bad_servers.served(bad_servers.hub_of_storage(storage)) as url,
+    ):
+        point(url)
+        start = time.monotonic()
+        with waits.transfers(), pytest.raises(RuntimeError) as failed:
+            client().hf_hub_download("org/model", "weights", tqdm_class=waits.bar())
+        assert time.monotonic() - start < 10
+    host = storage.removeprefix("http://")
+    assert heard.messages == [f"waiting for {host} ... (Ctrl-C stops)"]
+    assert str(to_zoo_error("org/model", failed.value)).startswith(f"{host} gave no whole answer in ")
 
 
 def test_a_large_file_that_keeps_leaving_is_sent_however_long_it_takes(

@@ -57,6 +57,8 @@ def to_zoo_error(repo: str, error: BaseException) -> ZooError:
     status = status_of(error)
     if isinstance(error, ZooError):
         return type(error)(str(error), error.hint)  # another one, which can be raised from this one
+    if type(error) is RuntimeError:
+        return waits.storage_error(error)
     if isinstance(error, errors.GatedRepoError):
         return AuthError(
             f"{what} is gated: its owner must grant access first.",

@@ -10,6 +10,7 @@ from zoo.adapters import find_base
 from zoo.adapters.formats import PICKLED, WEIGHTS, check_has_weights
 from zoo.cards.redact import is_hub_id
 from zoo.errors import IncompatibleError, NotFoundError, UsageError, ZooError
+from zoo.hub import waits
 from zoo.hub.client import client, log_client_warnings, to_zoo_error
 from zoo.hub.import_adapter import check_new_name, register, staging
 from zoo.hub.infer_record import Asserted
@@ -66,8 +67,9 @@ def pull(
         with staging(registry) as made:
             if shutil.disk_usage(made).free < total * _ROOM:
                 raise ZooError(f"{registry.folder} has no room for {total:,} bytes.", "zoo rm NAME")
-            for file in wanted:
-                _fetch(repo, commit, file, made)
+            with waits.transfers():
+                for file in wanted:
+                    _fetch(repo, commit, file, made)
             pickled = (made / PICKLED).rename(made.parent / PICKLED) if convert else None
             hub = HubId(repo=repo, revision=commit, url=f"{client().endpoint}/{repo}")
             record = register(
@@ -146,7 +148,7 @@ def _fetch(repo: str, commit: str, file: HubFile, made: Path) -> None:
     again = "the same command again; if it stays, tell its owner"
     try:
         fetched = client().hf_hub_download(
-            repo, file.name, revision=commit, local_dir=made.parent / "fetched"
+            repo, file.name, revision=commit, local_dir=made.parent / "fetched", tqdm_class=waits.bar()
         )
     except Exception as error:
         if isinstance(error, OSError) and "onsistency check" in str(error):  # the client compares sizes too

@@ -13,11 +13,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from functools import partial
+from contextlib import contextmanager, suppress
+from functools import cache, partial
 from typing import Any
 from weakref import WeakSet
 
+from zoo.cards.markdown import single_line
 from zoo.errors import UnreachableError, UsageError
 from zoo.runtime import console, signals
 
@@ -38,6 +39,10 @@ _BACKOFF = 8.0
 _SOME = 1024
 """Bytes that are progress."""
 _LOOK = 0.1
+_LONGEST = 200
+"""Characters of a message of hf_xet."""
+_STORAGE = {"HF_XET_CLIENT_RETRY_MAX_DURATION": "30s", "HF_XET_CLIENT_CONNECT_TIMEOUT": "5s"}
+"""Bounds of hf_xet: it would try for six minutes."""
 _PIECE = 1 << 16
 
 
@@ -60,6 +65,8 @@ def install() -> None:
     """Let the client make its connections here; once is enough."""
     from huggingface_hub import get_session, set_client_factory
 
+    for name, value in _STORAGE.items():
+        os.environ.setdefault(name, value)
     session: Any = get_session()
     if "send" in vars(session):
         return
@@ -106,7 +113,36 @@ def _send(send: Any, http: Any, request: Any, *, stream: bool = False, **options
         raise
     if not stream:
         _clock.end(flight, well=response.status_code not in TRANSIENT)
+    storage = response.headers.get("X-Xet-Cas-Url")
+    if storage and "/xet-read-token/" in request.url.path:
+        _clock.begin_storage(http.URL(storage))
     return response
+
+
+@contextmanager
+def transfers() -> Iterator[None]:
+    """Measure what hf_xet, which has its own connections, fetches within; `bar` tells of its progress."""
+    try:
+        yield
+    finally:
+        _clock.end_storage()
+
+
+@cache
+def bar() -> Any:
+    """The client's progress bar, as `tqdm_class`."""
+    from huggingface_hub.utils.tqdm import tqdm
+
+    def update(self: Any, n: float | None = 1) -> Any:
+        _clock.stored(int(n or 0))
+        return tqdm.update(self, n)
+
+    return type("Bar", (tqdm,), {"update": update})
+
+
+def storage_error(error: RuntimeError) -> UnreachableError:
+    """hf_xet has no finer exceptions."""
+    return _clock.storage_error(str(error))
 
 
 def _keep_socket(event: str, info: dict[str, Any]) -> None:
@@ -153,6 +189,7 @@ class _Clock:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._flights: list[_Flight] = []
+        self._storage: _Flight | None = None
         self._since = 0.0
         """When the silence began, if anything is waited for."""
         self._last = self._spoke = float("-inf")
@@ -221,6 +258,24 @@ class _Clock:
                 self._since, self._reason = self._last, ""
                 self._last = self._last if self._flights else float("-inf")
 
+    def begin_storage(self, url: Any) -> None:
+        if self._storage is None:
+            self._storage = self.begin(url)
+
+    def stored(self, size: int) -> None:
+        if self._storage is not None:
+            self._storage.sent += size
+
+    def end_storage(self) -> None:
+        if self._storage is not None:
+            self.end(self._storage, well=True)
+        self._storage = None
+
+    def storage_error(self, message: str) -> UnreachableError:
+        if time.monotonic() < self._shut_until:
+            return self._error()
+        return UnreachableError(f"the Hub's storage failed: {single_line(message)[:_LONGEST]}.")
+
     def _end(self, flight: _Flight) -> None:
         if flight in self._flights:
             self._flights.remove(flight)
@@ -244,6 +299,11 @@ class _Clock:
         for one in list(self.sockets):
             with suppress(OSError):  # the plain one, which wakes who reads in another thread
                 socket.socket.shutdown(one, socket.SHUT_RDWR)
+        if self._storage is not None:
+            with suppress(ImportError):  # it is no public name
+                from huggingface_hub.utils._xet import abort_xet_session
+
+                abort_xet_session()
         return self._error()
 
     def _watch(self) -> None:
