@@ -57,8 +57,6 @@ def to_zoo_error(repo: str, error: BaseException) -> ZooError:
     status = status_of(error)
     if isinstance(error, ZooError):
         return type(error)(str(error), error.hint)  # another one, which can be raised from this one
-    if type(error) is RuntimeError:
-        return waits.storage_error(error)
     if isinstance(error, errors.GatedRepoError):
         return AuthError(
             f"{what} is gated: its owner must grant access first.",
@@ -97,6 +95,8 @@ def to_zoo_error(repo: str, error: BaseException) -> ZooError:
         return AuthError("the token has characters that no token has.", "hf auth login, or set HF_TOKEN")
     if _is_cut(error):
         return UnreachableError(f"the Hub cannot be reached ({type(root).__name__}).")
+    if type(root) is RuntimeError:
+        return waits.storage_error(root)
     return ZooError(f"the Hub's client failed: {type(root).__name__}: {_line(str(root))}.")
 
 

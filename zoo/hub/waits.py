@@ -36,6 +36,8 @@ _REST = 60.0
 """Seconds in which a silent Hub is not asked again: a command often wants two things of it."""
 _BACKOFF = 8.0
 """Seconds, at most, that the client sleeps between two attempts."""
+_APART = 15.0
+"""Seconds between two requests after which they are not attempts at one thing."""
 _SOME = 1024
 """Bytes that are progress."""
 _LOOK = 0.1
@@ -206,7 +208,7 @@ class _Clock:
         with self._changed:
             if flight.start < self._shut_until:
                 raise self._error()
-            if not self._flights and flight.start - self._last > _BACKOFF + 1:  # not another attempt
+            if not self._flights and flight.start - self._last > _APART:  # not another attempt
                 self._since, self._reason = flight.start, ""
             self._host, flight.silent_since = flight.host, self._since
             self._flights.append(flight)
