@@ -28,7 +28,8 @@ from zoo import (
     ZooError,
 )
 from zoo.data.files import CLASS_NAMES
-from zoo.hub.client import HUB_TIMEOUT, to_zoo_error
+from zoo.hub import waits
+from zoo.hub.client import HUB_TIMEOUT, client, to_zoo_error
 from zoo.models.fingerprint import canonical, has_weights
 from zoo.security.gates import PROCESSOR_FILES
 
@@ -102,10 +103,8 @@ class Hub(Source):
         # an interrupted download leaves a snapshot without its weights: the Hub is asked again then
         if cached and (cached / "config.json").is_file() and (not weights or has_weights(cached)):
             return self._resolved("base", repo, cached)
-        from huggingface_hub import HfApi, snapshot_download
-
         try:
-            info = HfApi().model_info(repo, revision=asked, timeout=HUB_TIMEOUT)
+            info = client().model_info(repo, revision=asked, timeout=HUB_TIMEOUT)
             names = [file.rfilename for file in info.siblings or [] if "/" not in file.rfilename]
             tensors = [name for name in names if name.endswith((".safetensors", ".safetensors.index.json"))]
             # some repositories hold the same weights again under other names (consolidated.safetensors)
@@ -115,24 +114,24 @@ class Hub(Source):
                     f"base '{repo}' has no safetensors weights on the Hub (pickled weights are not read)."
                 )
             wanted = [*_CONFIG_FILES, *(tensors if weights else [])]
-            folder = snapshot_download(info.id, revision=asked, allow_patterns=wanted)
+            folder = _snapshot(info.id, "model", asked, wanted)
         except ZooError:
             raise
         except Exception as error:
             raise to_zoo_error(repo, error) from error
-        return self._resolved("base", info.id, Path(folder))
+        return self._resolved("base", info.id, folder)
 
     def _data(self, repo: str, config: str | None, asked: str | None, rows: bool) -> Resolved:
         """The Hub is asked even if the cache has it: a cut-off download looks like a smaller data set."""
-        from huggingface_hub import HfApi
         from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
         try:
-            repo = HfApi().dataset_info(repo, revision=asked, timeout=HUB_TIMEOUT).id
-            folder = _download(repo, asked, ["README.md"])  # this also notes which commit `main` is
+            repo = client().dataset_info(repo, revision=asked, timeout=HUB_TIMEOUT).id
+            # this also notes which commit `main` is
+            folder = _snapshot(repo, "dataset", asked, ["README.md"])
             wanted = _wanted(repo, folder, config)
             if rows:
-                folder = _download(repo, folder.name, wanted)
+                folder = _snapshot(repo, "dataset", folder.name, wanted)
         except ZooError:
             raise
         except Exception as error:
@@ -161,10 +160,12 @@ class Hub(Source):
         )
 
 
-def _download(repo: str, revision: str | None, patterns: list[str]) -> Path:
-    from huggingface_hub import snapshot_download
-
-    return Path(snapshot_download(repo, repo_type="dataset", revision=revision, allow_patterns=patterns))
+def _snapshot(repo: str, repo_type: str, revision: str | None, patterns: list[str]) -> Path:
+    with waits.transfers():
+        found = client().snapshot_download(
+            repo, repo_type=repo_type, revision=revision, allow_patterns=patterns, tqdm_class=waits.bar()
+        )
+    return Path(found)
 
 
 def _wanted(repo: str, folder: Path, config: str | None) -> list[str]:

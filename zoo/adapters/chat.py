@@ -47,9 +47,10 @@ class Chat:
             raise UsageError(
                 f"'{name}' is an adapter for {task.name}, which does not chat.", "predict instead of chat"
             )
+        self._loaded = load(name, registry, base, allow_other, report)
+
         from transformers import set_seed
 
-        self._loaded = load(name, registry, base, allow_other, report)
         self._asked = base
         self._precision = choose_precision(self._loaded.record.precision)
         self._base: nn.Module | None = None

@@ -21,7 +21,8 @@ from zoo.plugins.run import Run
 from zoo.registry.schema import AdapterRecord, Metric
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
-from zoo.runtime.device import choose_precision
+from zoo.runtime.device import PRECISIONS, choose_precision
+from zoo.runtime.logging import quiet_libraries
 from zoo.tasks.base import Task
 
 T = TypeVar("T")
@@ -85,13 +86,14 @@ def evaluate_all(
         ZooError: what `load` and `evaluate` raise, before the first is measured wherever it can be known.
     """
     report = report or Report()
+    if precision not in (None, *PRECISIONS):
+        choose_precision(precision)  # raises; that of the others may need torch
     adapters = Adapters(names, registry, base, allow_other, report)
     held_out = HeldOut(report, data, columns, limit)
-    settled = {}
     for name in names:
-        record = adapters[name].record
-        settled[name] = choose_precision(precision or record.precision)
-        held_out.rows(record, adapters[name].task)
+        held_out.rows(adapters[name].record, adapters[name].task)
+    quiet_libraries(report)
+    settled = {name: choose_precision(precision or adapters[name].record.precision) for name in names}
     for name in settled:
         yield name, _measure(adapters.load(name), held_out, settled[name], report)
 
@@ -126,6 +128,7 @@ class HeldOut:
         key = (task.name, location, spec.split, spec.eval_data, tuple(sorted(spec.columns.items())))
 
         def read() -> tuple[Any, str, Any]:
+            self._report.say(f"reading the held-out rows of {location}")
             found = source.resolve(location, (), "data", Report())
             eval_data = source.resolve_eval_data(spec.eval_data, Report())
             splits, _ = read_splits(task, found, spec, self._report, eval_data)
@@ -163,7 +166,11 @@ class HeldOut:
         key = (id(loaded.processor), loaded.max_length, tuple(map(id, rows)))
         # the processor is kept beside, so that its id stays its own
         return self._once(
-            key, lambda: (loaded.processor, encode(loaded.task, rows, loaded.processor, loaded.max_length))
+            key,
+            lambda: (
+                loaded.processor,
+                encode(loaded.task, rows, loaded.processor, loaded.max_length, self._report),
+            ),
         )[1]
 
     def _once(self, key: Any, make: Callable[[], T]) -> T:

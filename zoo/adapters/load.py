@@ -22,6 +22,7 @@ from zoo.plugins.run import RunConfig
 from zoo.plugins.source import Resolved
 from zoo.registry.schema import AdapterRecord, BaseId
 from zoo.registry.store import RECORD_FILE, Registry, read_record
+from zoo.runtime.checks import some
 from zoo.runtime.console import Report
 from zoo.runtime.logging import quiet_libraries
 from zoo.tasks.base import Task
@@ -94,6 +95,7 @@ class Adapters:
         self._identified: dict[str, BaseId] = {}
         self._processors: dict[Hashable, Any] = {}
         located = {name: registry.locate(name) for name in names}
+        self._report.say(f"checking the files of {some(list(located))}")
         self._checked = {name: self._check(record, folder) for name, (record, folder) in located.items()}
 
     def __getitem__(self, name: str) -> CheckedAdapter:
@@ -110,10 +112,11 @@ class Adapters:
             quantised: where the method has its base so; else the base is loaded as it was published.
         """
         one = self._checked[name]
-        quiet_libraries()
+        quiet_libraries(self._report)
         options = one.method.load_options(one.params) if quantised and one.base else {}
 
         def read() -> tuple[nn.Module, list[str]]:
+            self._report.say(f"loading {one.base_id.id}")
             return one.task.load_model(one.weights, one.record.labels, **options)
 
         return self._bases.take(one.base_key, read) if quantised and one.base else read()

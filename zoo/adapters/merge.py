@@ -53,8 +53,6 @@ def merge(
         UsageError: the folder holds something already, or an unknown dtype.
         IncompatibleError: the method does not merge, or the merged model's outputs differ.
     """
-    import torch
-
     report = report or Report()
     if dtype not in (None, *MERGE_TOLERANCES):
         raise UsageError(f"--dtype is {', '.join(MERGE_TOLERANCES)}, got '{dtype}'.")
@@ -72,6 +70,8 @@ def merge(
     loaded = adapters.put_on(name, model, head)
     del model, backbone
     before = probe.ask(loaded.model, inputs, whole=True)
+    import torch
+
     kind = dtype or _published_dtype(one.weights)
     report.say(f"merging '{name}' into {one.base_id.id}")
     merged = method.merge(loaded.model).to(getattr(torch, kind))

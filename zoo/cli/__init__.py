@@ -12,7 +12,7 @@ import click
 from zoo import __version__
 from zoo.cli.help import Group
 from zoo.errors import Interrupted, UsageError, ZooError
-from zoo.runtime import signals
+from zoo.runtime import console, signals
 from zoo.runtime.terminal import say
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
 def main() -> None:
     """The console script."""
     signals.listen()
+    console.speak_through(console.StderrReport())
     debug = "--debug" in sys.argv[1:2] or os.environ.get("ZOO_DEBUG", "0") not in ("", "0")
     sys.excepthook = _print_traceback
     try:

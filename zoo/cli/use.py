@@ -200,6 +200,7 @@ def _read_inputs(task: Task, file: str, columns: Sequence[str]) -> list[Any]:
         if not path.is_file():
             raise NotFoundError(f"there is no file '{file}'.")
         named = split_pairs((one if "=" in one else f"{roles[0]}={one}" for one in columns), "--column")
+        click.echo(f"reading {file}", err=True)
         inputs = task.inputs_of(read_frames(path)["train"], named, file)
     else:
         try:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from zoo.data.files import Example
+    from zoo.runtime.console import Report
     from zoo.tasks.base import Task
 
 BLOCK = 1000
@@ -70,7 +71,7 @@ class Rows(Sequence[dict[str, Any]]):
 
 
 def encode(
-    task: Task, examples: Sequence[Example], processor: Any, max_length: int
+    task: Task, examples: Sequence[Example], processor: Any, max_length: int, report: Report | None = None
 ) -> Sequence[dict[str, Any]]:
     """`task.encode`, or its cached result for the same examples, tokenizer, length and code."""
     from safetensors.numpy import load_file, save_file
@@ -81,6 +82,8 @@ def encode(
     if kept is not None and len(kept.get("length", ())) == len(examples):
         _forget_the_last_call(processor)
         return Rows(kept)
+    if report is not None and len(examples) > BLOCK:
+        report.say(f"tokenizing {len(examples):,} rows")
     blocks: list[Any] = []
     for start in range(0, len(examples), BLOCK):
         rows = task.encode(examples[start : start + BLOCK], processor, max_length)

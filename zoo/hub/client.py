@@ -15,6 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.errors import AuthError, IncompatibleError, NotFoundError, UnreachableError, UsageError, ZooError
+from zoo.hub import waits
 from zoo.runtime.console import Report
 from zoo.security.secrets import clean, redact
 
@@ -26,11 +27,6 @@ HUB_TIMEOUT = 10.0
 ATTEMPTS = 5
 WAIT = 1.0
 """Seconds before the second attempt; twice as many before each further one."""
-LONGEST_WAIT = 120.0
-"""Seconds that a Retry-After header may ask for; above, there is no further attempt."""
-_ANSWER_TIMEOUT = 300.0
-"""Seconds for a whole answer: a commit of many large files takes the Hub minutes."""
-_TRANSIENT = (408, 429, 500, 502, 503, 504)
 _PERMANENT = ("LocalProtocolError", "UnsupportedProtocol", "TooManyRedirects", "DecodingError")
 """Exceptions of the HTTP library for requests that no attempt will make valid."""
 _CONNECTING = ("ConnectError", "ConnectTimeout")
@@ -42,15 +38,13 @@ T = TypeVar("T")
 
 
 def client() -> HfApi:
-    """The Hub's client, with timeouts: by default it waits for an answer without end."""
-    from huggingface_hub import HfApi, get_session
+    """The Hub's client, which says what it waits for and gives up: by default it waits without end."""
+    from huggingface_hub import HfApi
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     if not sys.stderr.isatty():
         disable_progress_bars()
-    session: Any = get_session()
-    if session.timeout.read is None:
-        session.timeout = (HUB_TIMEOUT, _ANSWER_TIMEOUT, _ANSWER_TIMEOUT, HUB_TIMEOUT)
+    waits.install()
     return HfApi(library_name="adapter-zoo")
 
 
@@ -62,7 +56,7 @@ def to_zoo_error(repo: str, error: BaseException) -> ZooError:
     what = f"'{repo}'" if repo else "this"
     status = status_of(error)
     if isinstance(error, ZooError):
-        return error
+        return type(error)(str(error), error.hint)  # another one, which can be raised from this one
     if isinstance(error, errors.GatedRepoError):
         return AuthError(
             f"{what} is gated: its owner must grant access first.",
@@ -99,6 +93,8 @@ def to_zoo_error(repo: str, error: BaseException) -> ZooError:
         return AuthError("the token has characters that no token has.", "hf auth login")
     if _is_cut(error):
         return UnreachableError(f"the Hub cannot be reached ({type(root).__name__}).")
+    if type(root) is RuntimeError:
+        return waits.storage_error(root)
     return ZooError(f"the Hub's client failed: {type(root).__name__}: {_line(str(root))}.")
 
 
@@ -113,12 +109,13 @@ def retrying(
     """The result of `call`, repeated after transient failures: 429, a failing server, a lost connection.
 
     `landed` is asked before each repetition, and after the last: it returns the result of an attempt that
-    succeeded although its answer was lost. Unless `patient`, a connection that fails is not tried again.
+    succeeded although its answer was lost. Unless `patient`, a connection that fails is not tried again. All
+    sleeps together take no longer than the silence of a host may.
 
     Raises:
         Exception: the client's own, of the last attempt; `to_zoo_error` turns it into a ZooError.
     """
-    from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+    from tenacity import RetryCallState, Retrying, retry_if_exception
 
     def error_of(state: RetryCallState) -> BaseException:
         assert state.outcome is not None
@@ -139,7 +136,9 @@ def retrying(
         raise error_of(state)
 
     retry = Retrying(
-        stop=stop_after_attempt(ATTEMPTS),
+        stop=lambda state: (
+            state.attempt_number >= ATTEMPTS or state.idle_for + state.upcoming_sleep > waits.patience()
+        ),
         retry=retry_if_exception(
             lambda error: _wait(error, 1) is not None and (patient or not _names(error, _CONNECTING))
         ),
@@ -164,6 +163,8 @@ def was_refused(error: BaseException) -> bool:
 @contextmanager
 def log_client_warnings(report: Report) -> Iterator[None]:
     """Report what the client logs of its own retries, without URLs: some are signed."""
+    import huggingface_hub.utils  # noqa: F401  which puts its own handler there
+
     logger = logging.getLogger("huggingface_hub")
     before, propagate = logger.handlers[:], logger.propagate
     logger.handlers, logger.propagate = [_WarningHandler(report)], False
@@ -193,11 +194,11 @@ def _wait(error: BaseException, attempt: int) -> float | None:
     if any(isinstance(one, ZooError | errors.OfflineModeIsEnabled) for one in _causes(error)):
         return None
     status = status_of(error)
-    if status not in _TRANSIENT and not (status is None and _is_cut(error)):
+    if status not in waits.TRANSIENT and not (status is None and _is_cut(error)):
         return None
     asked = _retry_after(error)
     if asked is not None:
-        return asked if asked <= LONGEST_WAIT else None
+        return asked if asked <= waits.patience() else None
     return WAIT * 2.0 ** (attempt - 1) * random.uniform(0.75, 1.25)
 
 

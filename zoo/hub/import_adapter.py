@@ -71,6 +71,7 @@ def import_folder(
     if RECORD_FILE not in names:
         check_config(read_adapter_config(path / CONFIG_FILE), str(path / CONFIG_FILE))
         check_has_weights(str(path), names, convert=convert, remedy=f"zoo import {path} --convert-bin")
+    report.say(f"copying and checking {path}")
     with staging(registry) as made:
         for one in incoming(names):
             check_file(path / one)

@@ -42,6 +42,7 @@ def prepared(
     """
     record, source = registry.locate(name)
     whole = _repository(repo or record.name, report, trial)
+    report.say(f"checking '{record.name}' before anything is sent")
     with tempfile.TemporaryDirectory(prefix="zoo-publish-") as folder:
         yield whole, stage(record, source, Path(folder), whole, options, report)
 
@@ -75,6 +76,7 @@ def send(
 def _repository(asked: str, report: Report, trial: bool) -> str:
     """OWNER/NAME; the owner is the configured namespace, else who publishes, unless another one is named."""
     if "/" not in asked:
+        report.say("signing in")
         try:
             owner = setting("namespace") or account(report)
         except ZooError as error:

@@ -10,6 +10,7 @@ from zoo.adapters import find_base
 from zoo.adapters.formats import PICKLED, WEIGHTS, check_has_weights
 from zoo.cards.redact import is_hub_id
 from zoo.errors import IncompatibleError, NotFoundError, UsageError, ZooError
+from zoo.hub import waits
 from zoo.hub.client import client, log_client_warnings, to_zoo_error
 from zoo.hub.import_adapter import check_new_name, register, staging
 from zoo.hub.infer_record import Asserted
@@ -51,6 +52,7 @@ def pull(
     if here is not None:  # a commit never changes: no need to ask
         return here, False
     check_new_name(name, registry)
+    report.say(f"looking for {repo} on the Hub")
     with log_client_warnings(report):
         model = find_model(repo, revision, report)
         repo, commit = model.repo, model.commit or ""
@@ -65,8 +67,9 @@ def pull(
         with staging(registry) as made:
             if shutil.disk_usage(made).free < total * _ROOM:
                 raise ZooError(f"{registry.folder} has no room for {total:,} bytes.", "zoo list --sort bytes")
-            for file in wanted:
-                _fetch(repo, commit, file, made)
+            with waits.transfers():
+                for file in wanted:
+                    _fetch(repo, commit, file, made)
             pickled = (made / PICKLED).rename(made.parent / PICKLED) if convert else None
             hub = HubId(repo=repo, revision=commit, url=f"{client().endpoint}/{repo}")
             record = register(
@@ -145,7 +148,7 @@ def _fetch(repo: str, commit: str, file: HubFile, made: Path) -> None:
     again = "the same command again; if it stays, tell its owner"
     try:
         fetched = client().hf_hub_download(
-            repo, file.name, revision=commit, local_dir=made.parent / "fetched"
+            repo, file.name, revision=commit, local_dir=made.parent / "fetched", tqdm_class=waits.bar()
         )
     except Exception as error:
         if isinstance(error, OSError) and "onsistency check" in str(error):  # the client compares sizes too

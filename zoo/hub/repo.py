@@ -73,7 +73,8 @@ def find_model(repo: str, revision: str | None, report: Report) -> HubModel:
     try:
         return retrying(lambda: model_at(repo, revision), f"looking for '{repo}'", report, patient=False)
     except Exception as error:
-        raise to_zoo_error(repo, error) from error
+        found = to_zoo_error(repo, error)
+        raise type(found)(str(found), found.hint or "zoo list") from error
 
 
 class Remote:

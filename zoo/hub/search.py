@@ -57,6 +57,7 @@ def search(
     Raises:
         UnreachableError: the Hub cannot be asked.
     """
+    report.say("searching the Hub")
     from huggingface_hub.constants import HF_HUB_OFFLINE
 
     if HF_HUB_OFFLINE:
@@ -91,7 +92,8 @@ def _listed(tags: list[str], query: str | None, author: str | None, limit: int) 
         )
         return list(models)
     except Exception as error:
-        raise to_zoo_error("", error) from error
+        found = to_zoo_error("", error)
+        raise type(found)(str(found), found.hint or "zoo list") from error
 
 
 def _row(info: ModelInfo, asked: str | None, methods: frozenset[str], tasks: frozenset[str]) -> Found:

@@ -34,7 +34,8 @@ def account(report: Report) -> str:
     except OfflineModeIsEnabled as error:
         raise UnreachableError("HF_HUB_OFFLINE forbids asking the Hub.", "unset HF_HUB_OFFLINE") from error
     except Exception as error:
-        raise to_zoo_error("your token", error) from error
+        found = to_zoo_error("your token", error)
+        raise type(found)(str(found), found.hint or _AGAIN) from error
 
 
 class Upload:

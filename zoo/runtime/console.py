@@ -98,6 +98,20 @@ class StderrReport(Report):
             yield _Bar(bars, bars.add_task(title, total=total, note=""))
 
 
+_process = Report()
+
+
+def current() -> Report:
+    """Who hears of what no caller knows of, such as a wait for the network deep in a library."""
+    return _process
+
+
+def speak_through(report: Report) -> None:
+    """Make `report` the process's own; the command line calls it once."""
+    global _process
+    _process = report
+
+
 class _Bar(Progress):
     def __init__(self, bars: Any, task: Any):
         self._bars, self._task = bars, task

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
 
+from zoo.runtime.console import Report
 
-def quiet_libraries() -> None:
+
+def quiet_libraries(report: Report | None = None) -> None:
+    """Import them, which takes seconds, and say so where that is still to be done."""
+    if report is not None and "transformers" not in sys.modules:
+        report.say("loading torch and transformers")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     # peft reads an attribute that transformers is renaming; nobody who trains an adapter can act on it
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")

@@ -26,6 +26,11 @@ def check() -> None:
         raise KeyboardInterrupt
 
 
+def asked() -> bool:
+    """Has the user asked to stop? For threads, in which nothing is raised."""
+    return _asked
+
+
 def _stop(signum: int, frame: FrameType | None) -> None:
     global _asked
     _asked = True

@@ -126,6 +126,7 @@ def _load(
     length = prepared.config.max_length
     _seed(prepared.config)  # before the head is initialised
     options = method.load_options(prepared.params)
+    report.say(f"loading the base {prepared.base.id}")
     model, head = task.load_model(prepared.base.folder, dataset.labels, **options)
     run = Run(
         spec=prepared.config,
@@ -135,8 +136,8 @@ def _load(
         model=model,
         processor=prepared.processor,
         labels=dataset.labels,
-        train=encode(task, dataset.train, prepared.processor, length),
-        held_out=encode(task, dataset.held_out, prepared.processor, length),
+        train=encode(task, dataset.train, prepared.processor, length, report),
+        held_out=encode(task, dataset.held_out, prepared.processor, length, report),
         folder=checkpoints.folder(work),
         report=report,
         precision=prepared.precision,

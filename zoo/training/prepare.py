@@ -120,6 +120,7 @@ def prepare(
     if spec.name is None and not resume:  # a name that was not asked for is numbered rather than refused
         config = msgspec.structs.replace(config, name=registry.free_name(config.name))
     _check_name(config.name, registry, resume)
+    report.say(f"preparing '{config.name}': {method.name} on {task.name}")
     data, missing = _find_data(spec, task, fetch)
     base = source.resolve(spec.base, task.bases, "base", Report(), weights=False)
     if base.location.startswith("path:"):
@@ -129,8 +130,8 @@ def prepare(
     if data is not None and data.path is not None:
         data, dataset = _read(config, task, report)
 
+    quiet_libraries(report)
     precision = choose_precision(spec.precision)
-    quiet_libraries()
     labels = dataset.labels if dataset else task.labels or ("0", "1")
     model = attach_without_weights(method, params, task, base.folder, labels)
     length = fitting_length(method, params, task, model.config.get_text_config(), config.max_length)

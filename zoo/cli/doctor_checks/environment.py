@@ -221,6 +221,9 @@ def _answers(endpoint: str) -> bool:
     """Any answer will do, a refusal too."""
     from huggingface_hub import get_session
 
+    from zoo.hub import waits
+
+    waits.install()
     try:
         get_session().get(f"{endpoint}/api/models", params={"limit": 1}, timeout=_HUB_SECONDS)
     except Exception:  # of requests, of httpx, of a proxy
