@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
 from zoo.cli.common import json_option, print_checks, print_facts, print_json, registry_option
-from zoo.cli.doctor_checks import adapters, bases, environment, housekeeping
 from zoo.cli.help import Command
 from zoo.cli.outputs import Diagnosed
 from zoo.errors import IncompatibleError, UsageError
@@ -17,6 +17,9 @@ from zoo.registry.store import Registry
 from zoo.runtime import config
 from zoo.runtime.checks import FAILED, CheckResult, failures
 from zoo.runtime.console import Report, StderrReport
+
+if TYPE_CHECKING:
+    from zoo.cli.doctor_checks.environment import Facts
 
 _BYTES = "_bytes"
 _UNITS = (("GB", 1e9), ("MB", 1e6))
@@ -74,6 +77,8 @@ def examine(registry: Registry, report: Report | None = None, *, fast: bool = Fa
     Args:
         fast: no hash is taken, no card read, torch is not started and the Hub is not asked.
     """
+    from zoo.cli.doctor_checks import adapters, bases, environment, housekeeping
+
     report = report or Report()
     probe = None if fast else environment.probe()
     facts = environment.machine()
