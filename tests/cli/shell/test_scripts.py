@@ -20,7 +20,6 @@ BASH_COMPLETION = Path("/usr/share/bash-completion/bash_completion")
 MINI = "sentence-transformers/all-MiniLM-L6-v2"
 TYPED = {
     "zoo tr": "zoo train ",
-    "zoo registry reb": "zoo registry rebuild ",
     "zoo train --bat": "zoo train --batch-tokens ",
     "zoo show lora-b": "zoo show lora-bert-imdb ",
     "zoo show --registry other els": "zoo show --registry other elsewhere ",
