@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from zoo.cli.help import Command
 from zoo.cli.shell.answer import script
 from zoo.errors import UsageError
 
@@ -16,7 +17,11 @@ _SHELLS = ("bash", "zsh", "fish")
 _OURS = "# Completion of `zoo`, written by "
 
 
-@click.command(name="completion")
+@click.command(
+    name="completion",
+    cls=Command,
+    examples=["zoo completion --install", "zoo completion zsh --install", "zoo completion --uninstall"],
+)
 @click.argument("shell", required=False, type=click.Choice(_SHELLS), metavar=f"[{'|'.join(_SHELLS)}]")
 @click.option("--install", is_flag=True, help="Write it where the shell looks for it.")
 @click.option("--uninstall", is_flag=True, help="Remove what --install wrote; without a shell, for all.")
@@ -24,10 +29,6 @@ def completion_command(shell: str | None, install: bool, uninstall: bool) -> Non
     """Complete commands, options, adapters, methods, tasks, bases and parameters in your shell.
 
     Prints the script of a shell: of yours ($SHELL), if none is named. No file of yours is changed.
-
-    \b
-    zoo completion --install
-    source <(zoo completion bash)
     """
     if install and uninstall:
         raise UsageError("--install and --uninstall exclude each other.", "zoo completion --install")

@@ -77,6 +77,12 @@ def test_subcommands_and_options_of_both_levels(complete: Complete) -> None:
     assert {*complete("zoo data check --ta")} == {"--task"}
 
 
+def test_help_knows_the_commands_and_those_below_them(complete: Complete) -> None:
+    assert complete("zoo help ") == complete("zoo ")
+    assert {*complete("zoo help registry ")} == {*complete("zoo registry ")}
+    assert complete("zoo help train ") == complete("zoo help nosuch ") == {}
+
+
 def test_an_option_is_offered_once_unless_it_may_be_repeated(complete: Complete) -> None:
     assert "--json" not in complete("zoo list --json --")
     assert "--set" in complete("zoo train lora bert-imdb --set r=8 --")

@@ -34,6 +34,14 @@ def _words(*known: str | CompletionItem) -> Callable[[click.Context, str], Value
     return lambda ctx, typed: known
 
 
+def _commands(ctx: click.Context, typed: str) -> Values:
+    """Those of `zoo`, or of the group that is on the line."""
+    command: click.Command | None = ctx.find_root().command
+    for word in ctx.params.get("words") or ():
+        command = command.get_command(ctx, word) if isinstance(command, click.Group) else None
+    return command.shell_complete(click.Context(command), typed) if command else []
+
+
 def _methods(ctx: click.Context, typed: str) -> Values:
     return _plugin_names("method")
 
@@ -121,6 +129,7 @@ BY_NAME: dict[str, Callable[[click.Context, str], Values]] = {
     **dict.fromkeys(("--min", "--max"), _bounds),
     **dict.fromkeys(("--registry", "--file"), _words(_FILES)),
     **dict.fromkeys(("--output", "source"), _words(_FOLDERS)),
+    "words": _commands,
     "--base": _bases,
     "--set": _params,
     "--column": _columns,
