@@ -189,6 +189,15 @@ def test_choices_are_offered(complete: Complete) -> None:
     assert {*complete("zoo plugin new ")} == {"method", "task"}
 
 
+def test_settings_have_the_values_of_their_options(complete: Complete) -> None:
+    assert "what zoo train computes in" in complete("zoo config get ")["precision"]
+    assert {*complete("zoo config set precision ")} == {"auto", "bf16", "fp32"}
+    assert {*complete("zoo config set wide ")} == {"true", "false"}
+    assert {*complete("zoo config set tracker wa")} == {*complete("zoo train --tracker wa")} == {"wandb"}
+    assert {*complete("zoo config set registry ")} == {"<file>"}
+    assert {*complete("zoo config set namespace ")} == set()
+
+
 def test_paths_are_left_to_the_shell(complete: Complete) -> None:
     assert {*complete("zoo train lora bert-imdb --data ./r")} == {"<file>"}
     assert {*complete("zoo merge x -o ")} == {"<dir>"}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
+from zoo.runtime import trackers
 from zoo.runtime.device import PRECISIONS
 
 if TYPE_CHECKING:
@@ -91,6 +92,18 @@ def _sorts(ctx: click.Context, typed: str) -> Values:
     return [*_SORTS, *_metrics(ctx)]
 
 
+def _settings(ctx: click.Context, typed: str) -> Values:
+    from zoo.runtime.config import SETTINGS
+
+    return [CompletionItem(key, help=one.summary) for key, one in SETTINGS.items()]
+
+
+def _values_of_setting(ctx: click.Context, typed: str) -> Values:
+    """As of the option that the setting is the default of."""
+    key = ctx.params["key"]
+    return ("true", "false") if key == "wide" else BY_NAME.get(f"--{key}", _words())(ctx, typed)
+
+
 def _params(ctx: click.Context, typed: str) -> Values:
     """`r=` and others of METHOD that are not on the line yet; after `=` the values, where they are few."""
     from zoo.plugins import manager
@@ -136,6 +149,9 @@ BY_NAME: dict[str, Callable[[click.Context, str], Values]] = {
     "--sort": _sorts,
     "--precision": _words(*PRECISIONS),
     "--base-dropout": _words("off", "keep"),
+    "--tracker": _words(trackers.NONE, *trackers.TRACKERS),
+    "key": _settings,
+    "value": _values_of_setting,
     "--dtype": _words("float32", "float16", "bfloat16"),
     "zoo list --base": _recorded_bases,
     "zoo methods name": _methods,
