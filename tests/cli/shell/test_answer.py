@@ -293,7 +293,8 @@ print(json.dumps(sorted(sys.modules)), file=sys.stderr)
     [
         ("zoo t", {"zoo.cli.train", "zoo.cli.plugins", "zoo.plugins.manager", "zoo.registry.store"}),
         ("zoo show l", {"zoo.plugins.source", "huggingface_hub"}),
-        ("zoo train l", {"zoo_methods", "huggingface_hub"}),
+        ("zoo train --", {"zoo.plugins.manager", "zoo.plugins.source"}),
+        ("zoo train l", {"zoo_methods", "zoo.plugins.source", "huggingface_hub"}),
         ("zoo train lora bert-imdb -s ", {"huggingface_hub"}),
         ("zoo train lora bert-imdb --base ", {"huggingface_hub.errors", "httpx", "httpx2"}),
         ("zoo doctor --", {"zoo.adapters", "zoo.hub", "huggingface_hub"}),
