@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import click
 
@@ -17,9 +16,6 @@ from zoo.registry.store import Registry
 from zoo.runtime import config
 from zoo.runtime.checks import FAILED, CheckResult, failures
 from zoo.runtime.console import Report, StderrReport
-
-if TYPE_CHECKING:
-    from zoo.cli.doctor_checks.environment import Facts
 
 _BYTES = "_bytes"
 _UNITS = (("GB", 1e9), ("MB", 1e6))

@@ -241,6 +241,7 @@ def test_bash_gets_what_follows_the_last_of_its_word_breaks(complete: Complete) 
 
 
 def test_a_damaged_registry_and_wrong_words_give_nothing(complete: Complete, have: Registry) -> None:
+    assert complete("zoo show --registry nowhere/registry.json ") == {}
     have.path.write_text("{", encoding="utf-8")
     for line in (
         "zoo show ",

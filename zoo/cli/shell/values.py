@@ -130,7 +130,7 @@ def _columns(ctx: click.Context, typed: str) -> Values:
     task = ctx.params.get("task") or ctx.params.get("task_name")
     if task is None:
         name = ctx.params.get("name") or ctx.params["names"][0]
-        task = _registry(ctx).locate(name)[0].spec.task
+        task = ctx.params["registry"].locate(name)[0].spec.task
     return [f"{role}=" for role in manager.load_task(task).columns]
 
 
@@ -187,11 +187,6 @@ def _metrics(ctx: click.Context) -> list[str]:
 
 
 def _listed(ctx: click.Context) -> list[tuple[str, ListedRecord, BaseId]]:
-    return _registry(ctx).listed()
-
-
-def _registry(ctx: click.Context) -> Registry:
-    """Of the `--registry` on the line, or else the one that the command would use."""
-    from zoo.registry.store import Registry
-
-    return ctx.params.get("registry") or Registry()
+    """Of the registry that the command would use; an error, and so nothing, where it refuses that."""
+    found: Registry = ctx.params["registry"]
+    return found.listed()
