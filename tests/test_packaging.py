@@ -70,6 +70,11 @@ def test_the_wheel_carries_every_plugin_and_nothing_else(
     assert tops == {"zoo", "zoo_methods", "zoo_tasks", "zoo_sources", "zoo_bitfit.py", "bin"}
 
 
+def test_the_wheel_carries_the_scripts_of_the_shells(zoo_installed: Callable[..., Result]) -> None:
+    for shell in ("bash", "zsh", "fish"):
+        assert "_ZOO_COMPLETE" in zoo_installed("completion", shell).out
+
+
 def test_a_third_party_method_is_listed_with_its_package(zoo_installed: Callable[..., Result]) -> None:
     line = next(
         line for line in zoo_installed("methods").out.splitlines() if line.startswith("strangers-bitfit")

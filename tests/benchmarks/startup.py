@@ -26,6 +26,18 @@ from zoo.registry.schema import AdapterRecord
 from zoo.registry.store import dump
 
 OTHERS = ("hf", "llm")
+TYPED = (
+    *(
+        "zoo tr",
+        "zoo train --ba",
+        "zoo publish --p",
+        "zoo show adapter-00010",
+        "zoo train lo",
+        "zoo train lora b",
+    ),
+    *("zoo train lora bert-imdb --base ", "zoo train lora bert-imdb --data ", "zoo train lora bert-imdb -s "),
+)
+"""Lines that are completed: a command, options, an adapter, a method, a task, bases, data, parameters."""
 IDS = (
     "google-bert/bert-base-cased",
     "FacebookAI/roberta-base",
@@ -71,6 +83,11 @@ def others() -> dict[str, list[str]]:
     return commands
 
 
+def asking(line: str) -> tuple[str, str]:
+    """What the script of zsh sets to ask for the words after a line."""
+    return "_ZOO_COMPLETE=zsh_complete", f"_ZOO_LINE={line}"
+
+
 def main() -> None:
     arguments = parser(__doc__, rounds=5)
     arguments.add_argument("--adapters", type=int, nargs="+", default=[200, 10_000, 100_000])
@@ -87,6 +104,7 @@ def main() -> None:
                 "zoo list --base X": [ZOO, "list", "--base", "bert-base-cased"],
                 "zoo show NAME": [ZOO, "show", f"adapter-{adapters // 2:06}"],
                 "zoo methods": [ZOO, "methods"],
+                **{f"{line}<TAB>": ["env", *asking(line), ZOO] for line in TYPED},
                 **peers,
             }
             print(f"\n{adapters:,} adapters, median of {asked.rounds} rounds")

@@ -18,6 +18,8 @@ from zoo.runtime.terminal import say
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from click.shell_completion import CompletionItem
+
 _COMMANDS = {
     "train": ("Train", "zoo.cli.train", "Train an adapter: zoo train METHOD TASK."),
     "methods": ("Train", "zoo.cli.plugins", "List the training methods."),
@@ -44,6 +46,7 @@ _COMMANDS = {
     "plugin": ("Extend", "zoo.cli.plugins", "Create and check plugins."),
     "schema": ("Extend", "zoo.cli.schema", "Print the JSON Schema of a command's --json."),
     "doctor": ("Help", "zoo.cli.doctor", "Check this installation, and say how to fix it."),
+    "completion": ("Help", "zoo.cli.completion", "Complete words of zoo in bash, zsh and fish."),
     "help": ("Help", "zoo.cli.help", "Explain a command: zoo help COMMAND."),
     "version": ("Help", "zoo.cli.help", "Print the version."),
 }
@@ -68,6 +71,12 @@ class LazyGroup(Group):
 
             raise UsageError(*explain_command(args[0], _COMMANDS))
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        commands = [CompletionItem(name, help=line) for name, (*_, line) in _COMMANDS.items()]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         width = max(map(len, _COMMANDS))
@@ -96,6 +105,10 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 def main() -> None:
     """The console script."""
+    if "_ZOO_COMPLETE" in os.environ:
+        from zoo.cli.shell.answer import answer
+
+        sys.exit(answer(cli, os.environ["_ZOO_COMPLETE"]))
     signals.listen()
     console.speak_through(console.StderrReport())
     debug = "--debug" in sys.argv[1:2] or os.environ.get("ZOO_DEBUG", "0") not in ("", "0")

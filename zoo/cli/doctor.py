@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from zoo.cli.common import json_option, print_json, registry_option
+from zoo.cli.common import json_option, print_checks, print_facts, print_json, registry_option
 from zoo.cli.doctor_checks import adapters, bases, environment, housekeeping
 from zoo.cli.help import Command
 from zoo.cli.outputs import Diagnosed
@@ -81,6 +81,7 @@ def examine(registry: Registry, report: Report | None = None, *, fast: bool = Fa
     Args:
         fast: no hash is taken, no card read, torch is not started and the Hub is not asked.
     """
+
     report = report or Report()
     probe = None if fast else environment.probe()
     facts = environment.machine()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,13 +12,14 @@ from zoo.cli.help import Command
 from zoo.cli.outputs import Published
 from zoo.cli.tables import Column, page, print_checks, print_facts, print_rows, wide_option
 from zoo.errors import UsageError
-from zoo.hub.publish import prepared, send
-from zoo.hub.stage import PublishOptions, Staged
 from zoo.registry.schema import HubId
 from zoo.registry.store import Registry
 from zoo.runtime.checks import WARNING
 from zoo.runtime.console import StderrReport
 from zoo.runtime.terminal import say
+
+if TYPE_CHECKING:
+    from zoo.hub.stage import Staged
 
 
 @click.command(
@@ -59,6 +60,9 @@ def publish_command(
     """
     if not (dry_run or yes or sys.stdin.isatty()):
         raise UsageError("there is no terminal to ask on.", "--yes")
+    from zoo.hub.publish import prepared, send
+    from zoo.hub.stage import PublishOptions
+
     report = StderrReport()
     options = PublishOptions(**settings)
     with prepared(name, repo, registry, options, report, trial=dry_run) as (whole, staged):

@@ -13,7 +13,6 @@ from zoo.cli.help import Command, Group
 from zoo.cli.outputs import DryRun, checked_rows
 from zoo.cli.tables import page, print_checks, print_facts, print_metrics, wide_option
 from zoo.errors import DataError, NotFoundError
-from zoo.plugins import manager, source
 from zoo.plugins.params import split_pairs
 from zoo.registry.schema import AdapterRecord, AdapterSpec
 from zoo.registry.store import Registry
@@ -209,6 +208,7 @@ def check_command(data: str | None, task_name: str, as_json: bool, **settings: A
     on them.
     """
     from zoo.data import inspect
+    from zoo.plugins import manager, source
 
     task = manager.load_task(task_name)
     spec = AdapterSpec(method="", task=task_name, data=data, **settings)
