@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from zoo.errors import NotFoundError
+from zoo.errors import NotFoundError, UnreachableError
 from zoo.hub.client import HUB_TIMEOUT, client, retrying, to_zoo_error
 from zoo.models.hash_cache import sha256
 from zoo.registry.schema import FileId
@@ -73,7 +73,10 @@ def find_model(repo: str, revision: str | None, report: Report) -> HubModel:
     try:
         return retrying(lambda: model_at(repo, revision), f"looking for '{repo}'", report, patient=False)
     except Exception as error:
-        raise to_zoo_error(repo, error) from error
+        found = to_zoo_error(repo, error)
+        if isinstance(found, UnreachableError):
+            found = UnreachableError(f"'{repo}': {found}", found.hint)
+        raise found from error
 
 
 class Remote:

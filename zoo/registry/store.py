@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,7 +15,7 @@ import msgspec
 
 from zoo.errors import LockedError, NotFoundError, RegistryError, UsageError, ZooError
 from zoo.registry.schema import SCHEMA, AdapterRecord, BaseId, ListedRecord
-from zoo.runtime.suggest import did_you_mean
+from zoo.runtime import suggest
 
 FILE = "registry.json"
 RECORD_FILE = "zoo.json"
@@ -256,6 +257,7 @@ class Registry:
         """
         adapters: dict[str, msgspec.Raw] = {}
         trouble = []
+        self._check_ours()
         with self._writing():
             if self.path.is_file():
                 _refuse_newer(self.path.read_bytes(), str(self.path))
@@ -272,6 +274,14 @@ class Registry:
             self._write(_File(adapters=adapters, schema=SCHEMA))
         return len(adapters), trouble
 
+    def _check_ours(self) -> None:
+        """Raises UsageError: the file is somebody's own, a table perhaps, and must never be written over."""
+        if self.path.name != FILE and self.path.is_file() and b'"adapters"' not in self.path.read_bytes():
+            raise UsageError(
+                f"{self.path} is not a registry: that is a {FILE}, or the folder of one.",
+                f"--registry {shlex.quote(str(self.path.parent))}",
+            )
+
     def _read(self) -> _File:
         try:
             content = self.path.read_bytes()
@@ -282,6 +292,7 @@ class Registry:
         try:
             found = msgspec.json.decode(content, type=_File)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            self._check_ours()
             _refuse_newer(content, str(self.path))
             remedy = "zoo registry rebuild"
             if _CONFLICT.search(content):
@@ -336,7 +347,8 @@ def read_record(path: Path) -> AdapterRecord:
 
 def _check_has(adapters: dict[str, msgspec.Raw], name: str) -> None:
     if name not in adapters:
-        raise NotFoundError(f"no adapter is called '{name}'.{did_you_mean(name, adapters)}", "zoo list")
+        near, hint = suggest.unknown(name, adapters, "zoo list")
+        raise NotFoundError(f"no adapter is called '{name}'.{near}", hint)
 
 
 def _decode(name: str, raw: bytes | msgspec.Raw, form: type[_T]) -> _T:
