@@ -237,7 +237,8 @@ def _replace(typed: Sequence[str], replaced: Mapping[str, str]) -> list[str]:
 
 def _same_path(path: str, word: str) -> bool:
     """Are they one file, the word perhaps relative?"""
-    return os.sep in path and os.path.realpath(os.path.expanduser(word.removeprefix("path:"))) == path
+    whole = os.path.realpath(os.path.expanduser(word.removeprefix("path:")))
+    return os.sep in path and whole == path.removeprefix("path:")
 
 
 def _typed(typed: Sequence[str] | None) -> list[str]:

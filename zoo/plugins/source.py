@@ -124,7 +124,7 @@ def resolve(
         what = f"this task has no default {kind}: it learns from your own."
         raise NotFoundError(what, _OWN[kind])
     reasons: list[str] = []
-    installs: list[str] = []
+    hints: list[str] = []
     for one in preferences if ref is None else [ref]:
         try:
             found = _resolve_one(one, kind, weights=weights)
@@ -134,16 +134,17 @@ def resolve(
                     error.hint = _local_preference(ref, preferences, kind) or error.hint
                 raise
             reasons.append(str(error))
-            installs += [error.hint] if error.hint and error.hint.startswith("pip install ") else []
+            hints += [error.hint or _SOURCES]
             continue
         for reason in reasons:
             report.warn(f"the task's preferred {kind} is not available: {reason}")
         default = "next choice of the task" if reasons else "the default of the task"
         report.say(f"{kind}: {found} ({default if ref is None else f'asked for with --{kind}'})")
         return source_of(found.source).prepare(found, report, weights=weights)
+    useful = [one for one in hints if one.startswith("pip install ") or one == GO_ONLINE]
     raise UnreachableError(
         f"the task's default {kind} is not available: {' '.join(reasons)}",
-        installs[0] if installs else _OWN[kind],
+        min(useful, default=_OWN[kind]),
     )
 
 

@@ -288,7 +288,8 @@ class Registry:
         except FileNotFoundError:
             return _File(adapters={}, schema=SCHEMA)
         except OSError as error:
-            raise RegistryError(f"{self.path} cannot be read: {error.strerror}.") from None
+            told = f"{self.path} cannot be read: {error.strerror}."
+            raise RegistryError(told, "--registry FOLDER") from None
         try:
             found = msgspec.json.decode(content, type=_File)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
