@@ -1,4 +1,4 @@
-"""What newcomers type: each mistake is one `Error:` line, and a `Next:` line with the command to type instead.
+"""What newcomers type: a mistake is one `Error:` line, and a `Next:` line with the command to type instead.
 
 Nothing is loaded to find out, and nothing that was there is changed. Exit codes: 2 wrong words, 3 not found,
 4 no token. `zoo` runs offline, without a token, in a folder with an adapter `mine` and the files below.
@@ -270,16 +270,17 @@ def zoo_in(folder: Path) -> Iterator[Callable[[str], Done]]:
     pipe: Any = subprocess.PIPE
     command = [sys.executable, "-c", FORKS]
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=folder, env=env | own) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
+        asked, answers = process.stdin, process.stdout
+        assert asked is not None
+        assert answers is not None
 
         def run(typed: str) -> Done:
-            process.stdin.write(json.dumps(shlex.split(typed)) + "\n")
-            process.stdin.flush()
-            return Done(**json.loads(process.stdout.readline()))
+            asked.write(json.dumps(shlex.split(typed)) + "\n")
+            asked.flush()
+            return Done(**json.loads(answers.readline()))
 
         yield run
-        process.stdin.close()
+        asked.close()
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -236,8 +236,8 @@ def closest(word: str, known: Iterable[str], synonyms: Mapping[str, str] | None 
     if folded in words or meant in words.values():
         return words.get(folded, meant)
     parts = [one for one in words if folded in one.split("-")]
-    if len(parts) == 1:
-        return words[parts[0]]
+    if parts:  # of several, none is likelier
+        return words[parts[0]] if len(parts) == 1 else None
     near = difflib.get_close_matches(folded, words, n=3, cutoff=0.6)
     return words[max(near, key=lambda one: _likeness(folded, one))] if near else None
 
