@@ -67,10 +67,11 @@ def test_a_pair_without_key_or_equals_sign_is_refused(pair: str, hint: str) -> N
     assert caught.value.hint == hint
 
 
-def test_the_hint_names_the_option_that_was_used() -> None:
-    with pytest.raises(OptionError) as caught:
-        params.split_pairs(("label",), "--column")
-    assert caught.value.hint == "--column key=value"
+def test_the_hint_completes_what_was_given_or_leaves_out_the_option_that_was_used() -> None:
+    for pair, hint in (("label", "label=VALUE instead of label"), ("=stars", "without --column")):
+        with pytest.raises(OptionError) as caught:
+            params.split_pairs((pair,), "--column")
+        assert caught.value.hint == hint
 
 
 def test_without_pairs_every_default_holds() -> None:

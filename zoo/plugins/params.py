@@ -59,7 +59,7 @@ def split_pairs(pairs: Iterable[str], flag: str = "-s") -> dict[str, str]:
 def _as_pair(pair: str, flag: str) -> str:
     """The hint: `r=8 instead of r:8`, or the key with a value to fill in."""
     key, colon, value = pair.partition(":")
-    if not key.strip("=").isidentifier():
+    if not key.strip().replace("-", "_").isidentifier():
         return f"without {flag}"
     return suggest.instead(f"{key}={value}" if colon and value else f"{key}=VALUE", pair)
 
