@@ -20,8 +20,9 @@ from tests.conftest import ROOT
 from tests.records import add_record, make_base, make_folder, make_metric, make_record
 from zoo.errors import LockedError, NotFoundError, RegistryError, UsageError, ZooError
 from zoo.registry import store as module
+from zoo.registry.names import check_name
 from zoo.registry.schema import SCHEMA, AdapterRecord, ListedRecord
-from zoo.registry.store import Registry, check_name, dump, locate
+from zoo.registry.store import Registry, dump, locate
 
 posix = pytest.mark.skipif(os.name == "nt", reason="signals and fork")
 NEWER = SCHEMA + 1

@@ -20,8 +20,9 @@ from zoo.adapters.formats import PICKLED, WEIGHTS, check_has_weights, read_adapt
 from zoo.errors import IncompatibleError, NotFoundError, UsageError, ZooError
 from zoo.hub.infer_record import Asserted, apply_asserted, infer_record
 from zoo.hub.trust_record import recorded_files, trusted_record
+from zoo.registry.names import check_name
 from zoo.registry.schema import AdapterRecord, HubId
-from zoo.registry.store import RECORD_FILE, Registry, check_name
+from zoo.registry.store import RECORD_FILE, Registry
 from zoo.runtime.console import Report
 from zoo.security.adapter_config import check_config, without_unknown
 from zoo.security.gates import CONFIG_FILE, check_file, check_incoming, incoming

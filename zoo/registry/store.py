@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from zoo.errors import LockedError, NotFoundError, RegistryError, UsageError, ZooError
+from zoo.registry.names import LONGEST_NAME, check_name
 from zoo.registry.schema import SCHEMA, AdapterRecord, BaseId, ListedRecord
 from zoo.runtime import suggest
 
@@ -25,11 +26,7 @@ WORK = ".work"
 SPEC_FILE = "spec.json"
 """Beside the checkpoints of a run, its settings."""
 LOCK_SECONDS = 10.0
-_LONGEST = 96
-_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{_LONGEST - 1}}}")
 _CONFLICT = re.compile(rb"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
-RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
-"""Names that Windows gives to devices, with any suffix."""
 
 
 class _File(msgspec.Struct):
@@ -62,25 +59,6 @@ def locate(given: str | None = None) -> Path:
     import platformdirs
 
     return Path(platformdirs.user_data_dir("adapter-zoo", appauthor=False)) / FILE
-
-
-def check_name(name: str) -> str:
-    """An adapter's name is one plain path component on every system.
-
-    Raises:
-        UsageError: it is not.
-    """
-    if not _is_name(name):
-        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:_LONGEST]
-        raise UsageError(
-            f"'{name}' cannot name an adapter: letters and digits, then '.', '_' and '-' too.",
-            f"--name {plain if _is_name(plain) else 'my-adapter'}",
-        )
-    return name
-
-
-def _is_name(name: str) -> bool:
-    return bool(_NAME.fullmatch(name)) and not name.endswith(".") and not RESERVED.fullmatch(name)
 
 
 @contextmanager
@@ -180,7 +158,7 @@ class Registry:
         while candidate in adapters or self.adapter_folder(candidate).exists():
             number += 1
             suffix = f"-{number}"
-            candidate = name[: _LONGEST - len(suffix)] + suffix
+            candidate = name[: LONGEST_NAME - len(suffix)] + suffix
         return candidate
 
     def check_writable(self) -> None:

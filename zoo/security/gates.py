@@ -11,7 +11,7 @@ from typing import Any
 from zoo.errors import IncompatibleError
 from zoo.models.fingerprint import read_index
 from zoo.models.safetensors_header import check_finite, named, read_header
-from zoo.registry.store import RESERVED
+from zoo.registry.names import RESERVED
 from zoo.security.adapter_config import check_config, without_unknown
 from zoo.security.remote_code import check_json, check_template
 from zoo.security.safe_read import read_object, read_text

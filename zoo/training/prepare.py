@@ -20,8 +20,9 @@ from zoo.plugins.method import Method
 from zoo.plugins.params import parse
 from zoo.plugins.run import RunConfig
 from zoo.plugins.source import Resolved
+from zoo.registry.names import check_name
 from zoo.registry.schema import AdapterSpec
-from zoo.registry.store import Registry, check_name
+from zoo.registry.store import Registry
 from zoo.runtime.console import Report
 from zoo.runtime.device import PRECISIONS, choose_precision
 from zoo.runtime.logging import quiet_libraries
