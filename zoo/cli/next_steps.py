@@ -140,12 +140,13 @@ def _explain_option(option: str, path: str, command: click.Command, typed: list[
         value, after = after[0], after[1:]
 
     folded = suggest.fold(option)
-    if path == "zoo train" and (method := _known_method(folded.lstrip("-"))):
-        now = next((one for one in typed if suggest.fold(one) in manager.find("method")), None)
-        words = [method if one == now else one for i, one in enumerate(typed) if i != at]
-        if now is None:
-            words = [*typed[:at], method, *typed[at + 1 :]]
-        return f"{message} {suggest.METHOD_FIRST}", _zoo(words)
+    if path == "zoo train" and (method := _as_method(folded.lstrip("-"), value)):
+        others = [*typed[:at], *(after if suggest.fold(value) == "true" else typed[at + 1 :])]
+        now = next((one for one in others if suggest.fold(one) in manager.find("method")), None)
+        words = [method if one == now else one for one in others]
+        return f"{message} {suggest.METHOD_FIRST}", _zoo(
+            words if now else [*typed[:at], method, *others[at:]]
+        )
     parameter = _parameter(folded.lstrip("-"), typed) if "-s" in known else None
     theirs = suggest.OPTIONS.get(folded, "").split()
     near = theirs if theirs and theirs[0] in known else None
@@ -166,9 +167,12 @@ def _explain_option(option: str, path: str, command: click.Command, typed: list[
     return f"{message} Did you mean '{shown}'?", _zoo([*typed[:at], *words, *after])
 
 
-def _known_method(word: str) -> str | None:
-    methods = manager.find("method")
-    return word if word in methods else suggest.METHODS.get(word)
+def _as_method(word: str, value: str) -> str | None:
+    """The method that a switch of another tool asks for: `--lora`, `--use-dora True`, `--load-in-4bit`."""
+    if value and suggest.fold(value) not in ("true", *manager.find("task")):
+        return None
+    is_switch = word.startswith(("use-", "load-"))
+    return word if word in manager.find("method") else suggest.METHODS.get(word) if is_switch else None
 
 
 def _takes(option: click.Parameter, value: str) -> bool:
