@@ -1,5 +1,6 @@
 """`path:`: a model folder or a data file on this disk."""
 
+import shlex
 from pathlib import Path
 
 from zoo import Kind, NotFoundError, Resolved, Source
@@ -20,9 +21,18 @@ class Local(Source):
         path = path.resolve()
         if kind == "base":
             if not path.is_dir():
-                raise NotFoundError(f"base '{ref}' is a file; a base is a folder with a config.json.")
+                what = "a GGUF, which is not read" if path.suffix.lower() == ".gguf" else "a file"
+                raise NotFoundError(
+                    f"base '{ref}' is {what}; a base is a folder with a config.json.", "zoo sources"
+                )
             if not (path / "config.json").is_file():
-                raise NotFoundError(f"base '{ref}' has no config.json, so it is not a model folder.")
+                if (path / "adapter_config.json").is_file():
+                    raise NotFoundError(
+                        f"'{ref}' is an adapter, not a base.", f"zoo import {shlex.quote(str(path))}"
+                    )
+                raise NotFoundError(
+                    f"base '{ref}' has no config.json, so it is not a model folder.", "zoo sources"
+                )
             if weights and not any(path.glob("*.safetensors")):
                 raise NotFoundError(
                     f"base '{ref}' has a config but no *.safetensors weights (pickled ones are not read).",

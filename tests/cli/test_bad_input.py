@@ -116,7 +116,7 @@ def refused(result: Result, code: int, *words: str, then: str | None = None) -> 
         ),
         ("trian lora", 2, ("'trian'", "Did you mean 'train'?"), "zoo train lora"),
         ("train lora bert-imdb --lmit 3", 2, ("--lmit",), "--limit 3"),
-        ("show mime", 3, ("Did you mean 'mine'?",), "zoo list"),
+        ("show mime", 3, ("Did you mean 'mine'?",), "zoo show mine"),
         ("evaluate mine --precision half", 2, ("'half'",), None),
         ("predict mine", 2, ("give texts",), "zoo predict mine"),
         ("rm mine", 2, ("no terminal",), "--yes"),

@@ -147,7 +147,7 @@ def test_an_unknown_name_is_not_found_and_the_nearest_is_suggested(
     add_record(registry, "lora-bert-imdb")
     with pytest.raises(NotFoundError, match="Did you mean 'lora-bert-imdb'") as caught:
         getattr(registry, operation)("lora-bert-imbd")
-    assert caught.value.hint == "zoo list"
+    assert caught.value.hint == "lora-bert-imdb instead of lora-bert-imbd"
     assert list(registry.records()) == ["lora-bert-imdb"]
 
 
@@ -653,7 +653,29 @@ def test_a_folder_that_cannot_be_made_is_said_before_training(tmp_path: Path) ->
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ZooError, match="cannot be written to") as caught:
         Registry(tmp_path / "file" / "registry.json").check_writable()
-    assert "ZOO_REGISTRY" in (caught.value.hint or "")
+    assert caught.value.hint == "--registry FOLDER"
+
+
+@pytest.mark.parametrize("content", ["a,b\n1,2\n", '{"name": "app"}', ""])
+def test_a_file_of_somebody_else_is_not_a_registry_and_is_never_written(content: str, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text(content)
+    registry = Registry(table)
+    for attempt in (registry.rebuild, registry.listed, lambda: registry.get("one"), registry.check_writable):
+        with pytest.raises(UsageError, match="is not a registry") as caught:
+            attempt()
+        assert caught.value.hint == f"--registry {tmp_path}"
+    assert table.read_text() == content
+
+
+def test_a_damaged_registry_of_any_name_can_be_rebuilt(registry: Registry, tmp_path: Path) -> None:
+    add_record(registry, "one")
+    other = Registry(registry.path.rename(registry.path.with_name("mine.json")))
+    other.path.write_bytes(other.path.read_bytes()[:200])
+    with pytest.raises(RegistryError, match="is damaged") as caught:
+        other.get("one")
+    assert caught.value.hint == "zoo registry rebuild"
+    assert other.rebuild() == (1, [])
 
 
 def test_the_lock_is_given_back_after_a_failure(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:

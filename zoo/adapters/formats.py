@@ -5,6 +5,7 @@ Nothing here reads weights, and no torch is needed.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from zoo.errors import IncompatibleError, NotFoundError
 from zoo.models.fingerprint import has_weights, weight_files
 from zoo.models.safetensors_header import Shape, named, read_headers
+from zoo.runtime.suggest import instead
 from zoo.security.gates import CONFIG_FILE, check_not_pickled
 from zoo.security.safe_read import read_object
 
@@ -89,8 +91,14 @@ def read_adapter_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         # published folders may hold several adapters, or checkpoints
         inner = sorted(one.parent.name for one in path.parent.glob(f"*/{CONFIG_FILE}"))
-        more = f" There are some in {', '.join(map(named, inner[:3]))}." if inner else ""
-        raise NotFoundError(f"{path.parent} holds no {CONFIG_FILE}: it is not a PEFT adapter.{more}")
+        folder, more, hint = path.parent, "", "zoo search"
+        if inner:
+            more = f" There are some in {', '.join(map(named, inner[:3]))}."
+            hint = instead(str(folder / inner[0]), str(folder))
+        elif (folder / "config.json").is_file():
+            more = " It is a whole model, which an adapter can be trained on."
+            hint = f"zoo train lora bert-imdb --base {shlex.quote(str(folder))}"
+        raise NotFoundError(f"{folder} holds no {CONFIG_FILE}: it is not a PEFT adapter.{more}", hint)
     if path.stat().st_size > _LARGEST_CONFIG:
         raise IncompatibleError(f"{path} has more than {_LARGEST_CONFIG:,} bytes: it is no adapter's config.")
     config = read_object(path)

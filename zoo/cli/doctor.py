@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from zoo.cli.common import json_option, print_checks, print_facts, print_json, registry_option
+from zoo.cli.common import json_option, print_json, registry_option
 from zoo.cli.doctor_checks import adapters, bases, environment, housekeeping
 from zoo.cli.help import Command
 from zoo.cli.outputs import Diagnosed

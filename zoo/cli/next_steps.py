@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import click
 
@@ -25,14 +25,19 @@ _EXTRA = re.compile(r"pip install 'adapter-zoo\[(\w+)\]'")
 _KEYED = ("-s", "--set", "--column", "--min", "--max")
 """Options that are given several times, as KEY=VALUE: setting one leaves those of other keys."""
 _PROGRAMS = ("zoo", "pip", "hf", "git", "iconv", "export", "unset", "mv", "rm", "fuser", "python")
-_LISTS = {
+_MISSING = {
     "name": "zoo list",
     "names": "zoo list",
     "method": "zoo methods",
     "task": "zoo tasks",
-    "repo": "zoo search",
+    "task_name": "zoo tasks",
+    "reference": "zoo search",
+    "output": "-o merged",
+    "zoo plugin check name": "zoo plugins",
+    "zoo plugin new kind": "zoo plugin new method my-method",
+    "zoo plugin new name": "zoo plugin new method my-method",
 }
-"""A missing argument -> what lists its values."""
+"""A missing argument or option -> the hint: what lists its values, or one of them."""
 
 
 def next_step(hint: str, typed: Sequence[str] | None = None) -> str:
@@ -42,18 +47,24 @@ def next_step(hint: str, typed: Sequence[str] | None = None) -> str:
         typed: the arguments of the command that failed; those of this process by default.
     """
     words = _typed(typed)
-    return " && ".join(_step(one, words) for one in hint.split(" && "))
+    steps = " && ".join(_step(one, words) for one in hint.split(" && "))
+    # what lies in this folder is named as it would be typed; pip tells a folder from a package by its slash
+    return steps if steps.startswith("pip ") else steps.replace(f"{os.getcwd()}{os.sep}", "")
 
 
 def _step(hint: str, typed: list[str]) -> str:
     if hint.startswith("-"):
+        arguments = [one.name for one in _command(typed)[1].params if isinstance(one, click.Argument)]
+        flag, _, value = hint.partition(" ")
+        if flag.removeprefix("--") in arguments:  # of data check, DATA has no flag
+            return _zoo([*typed, *shlex.split(value)])
         return _zoo(_set(typed, shlex.split(hint)))
     if hint.startswith("without -"):
         return _zoo(_drop(typed, hint.split()[1:]))
     changes = [_REPLACED.fullmatch(one) for one in hint.split(", ")]
     if all(changes):
         replaced = {old: new for one in changes if one for new, old in [map(_unquoted, one.groups())]}
-        return _zoo([replaced.get(word, replaced.get(os.path.normpath(word), word)) for word in typed])
+        return _zoo(_replace(_drop(typed, ["--yes"]), replaced))  # what was guessed is asked about
     extra = _EXTRA.fullmatch(hint)
     return install_extra(extra[1]) if extra else _with_registry(hint, typed)
 
@@ -67,10 +78,18 @@ def explain_command(word: str, known: Collection[str], typed: Sequence[str] | No
     """The message and the hint where `word` is no command."""
     typed = _typed(typed)
     message = f"no command is called '{word}'."
-    named = {suggest.fold(one) for one in typed[:2]} & {*manager.find("method"), *manager.find("task")}
+    at = typed.index(word) if word in typed else 0
+    methods, tasks = manager.find("method"), manager.find("task")
+    found = {suggest.fold(one) for one in typed[at : at + 2]}
+    method, task = next(iter(found & {*methods}), None), next(iter(found & {*tasks}), None)
+    if method and task:
+        words = [method, task, *typed[at + 2 :]]
+        return f"{message} Did you mean 'train {method} {task}'?", _zoo([*typed[:at], "train", *words])
+    if suggest.fold(word) in (method, task):
+        return f"{message} It is a {'method' if method else 'task'}: zoo train METHOD TASK.", (
+            f"zoo methods {method}" if method else "zoo tasks"
+        )
     near = suggest.closest(word, known, suggest.COMMANDS)
-    if named and suggest.fold(word) in named:
-        return f"{message} Did you mean 'train {word}'?", _zoo(["train", *typed])
     if near is None:
         return message, "zoo --help"
     return f"{message} Did you mean '{near}'?", suggest.instead(near, word)
@@ -78,40 +97,119 @@ def explain_command(word: str, known: Collection[str], typed: Sequence[str] | No
 
 def explain(error: click.UsageError, typed: Sequence[str] | None = None) -> tuple[str, str]:
     """The message and the hint for arguments that click refused."""
-    path = error.ctx.command_path if error.ctx else "zoo"
-    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
-        return _explain_option(error.option_name, error.ctx, _typed(typed))
-    missing = error.param.name if isinstance(error, click.MissingParameter) and error.param else None
-    return error.format_message(), _LISTS.get(missing or "", f"{path} --help")
+    typed = _typed(typed)
+    path, command = _command(typed)
+    if isinstance(error, click.NoSuchOption):
+        return _explain_option(error.option_name, path, command, typed)
+    if isinstance(error, click.MissingParameter) and error.param:
+        name = error.param.name or ""
+        return error.format_message(), _MISSING.get(f"{path} {name}", _MISSING.get(name, f"{path} --help"))
+    rest = [one for one in typed[_start(path, typed) :] if not one.startswith("-")]
+    if isinstance(command, click.Group) and rest:
+        near, hint = suggest.unknown(rest[0], command.commands, f"{path} --help", suggest.COMMANDS)
+        return f"{path} has no command '{rest[0]}'.{near}", hint
+    if type(error) is click.UsageError and error.message.startswith("Got unexpected extra argument"):
+        return _explain_extra(path, command, typed)
+    return error.format_message(), f"{path} --help"
 
 
-def _explain_option(option: str, ctx: click.Context, typed: list[str]) -> tuple[str, str]:
-    message = f"{ctx.command_path} has no option '{option}'."
-    known = {name: one for one in ctx.command.params for name in (*one.opts, *one.secondary_opts)}
+def _explain_extra(path: str, command: click.Command, typed: list[str]) -> tuple[str, str]:
+    words = typed[_start(path, typed) :]
+    extra = command.make_parser(click.Context(command)).parse_args(list(words))[1]
+    message = f"{path} has no argument for '{' '.join(extra)}'."
+    at = len(typed) - 1 - typed[::-1].index(extra[0])
+    before, after = typed[:at], typed[at + 1 :]
+    options = [name for one in command.params for name in one.opts]
+    if before[-2:-1] in (["-s"], ["--set"]) and "=" not in before[-1]:  # -s r 8
+        return message, _zoo([*before[:-1], f"{before[-1]}={extra[0]}", *after])
+    if "--data" in options and "--data" not in typed and os.path.exists(extra[0]):
+        return f"{message} Did you mean '--data {extra[0]}'?", _zoo([*before, "--data", extra[0], *after])
+    takes_some = any(isinstance(one, click.Argument) for one in command.params)
+    return message, f"{path} --help" if takes_some else path
+
+
+def _explain_option(option: str, path: str, command: click.Command, typed: list[str]) -> tuple[str, str]:
+    message = f"{path} has no option '{option}'."
+    known = {name: one for one in command.params for name in (*one.opts, *one.secondary_opts)}
     at = next((i for i, word in enumerate(typed) if word.partition("=")[0] == option), None)
     if at is None:  # one letter of several after one dash
-        return message, f"{ctx.command_path} --help"
+        return message, f"{path} --help"
     _, equals, value = typed[at].partition("=")
     after = typed[at + 1 :]
     if not equals and after and not after[0].startswith("-"):
         value, after = after[0], after[1:]
 
     folded = suggest.fold(option)
+    if path == "zoo train" and (method := _as_method(folded.lstrip("-"), value)):
+        others = [*typed[:at], *(after if suggest.fold(value) == "true" else typed[at + 1 :])]
+        now = next((one for one in others if suggest.fold(one) in manager.find("method")), None)
+        words = [method if one == now else one for one in others]
+        return f"{message} {suggest.METHOD_FIRST}", _zoo(
+            words if now else [*typed[:at], method, *others[at:]]
+        )
     parameter = _parameter(folded.lstrip("-"), typed) if "-s" in known else None
     theirs = suggest.OPTIONS.get(folded, "").split()
     near = theirs if theirs and theirs[0] in known else None
+    advice = suggest.ADVICE.get(folded, "")
+    if any(one not in known for one in re.findall(r"--[a-z-]+", advice)):
+        advice = ""
     if parameter is not None:
         near, value = ["-s"], f"{parameter}={value or 'VALUE'}"
-    elif near is None and folded not in suggest.ADVICE:
-        meant = suggest.closest(option.lstrip("-"), [name[2:] for name in known if name.startswith("--")])
+    elif near is None and not advice:
+        fits = [name[2:] for name, one in known.items() if name.startswith("--") and _takes(one, value)]
+        meant = suggest.closest(option.lstrip("-"), fits)
         near = [f"--{meant}"] if meant else None
     if near is None:
-        advice = suggest.ADVICE.get(folded, "")
-        return f"{message} {advice}".rstrip(), f"{ctx.command_path} --help"
+        return f"{message} {advice}".rstrip(), f"{path} --help"
     takes_value = len(near) == 1 and not getattr(known[near[0]], "is_flag", False)
     words = [*near, value] if takes_value and value else near
     shown = " ".join(words if parameter else near)
     return f"{message} Did you mean '{shown}'?", _zoo([*typed[:at], *words, *after])
+
+
+def _as_method(word: str, value: str) -> str | None:
+    """The method that a switch of another tool asks for: `--lora`, `--use-dora True`, `--load-in-4bit`."""
+    if value and suggest.fold(value) not in ("true", *manager.find("task")):
+        return None
+    is_switch = word.startswith(("use-", "load-"))
+    return word if word in manager.find("method") else suggest.METHODS.get(word) if is_switch else None
+
+
+def _takes(option: click.Parameter, value: str) -> bool:
+    """Could it have been meant, with this value?"""
+    if not value or getattr(option, "is_flag", False):
+        return True
+    try:
+        option.type.convert(value, option, None)
+    except click.BadParameter:
+        return False
+    return True
+
+
+def _command(typed: Sequence[str]) -> tuple[str, click.Command]:
+    """The command of these arguments, and its path: `zoo plugin new`."""
+    from zoo.cli import cli
+
+    path = "zoo"
+    found: click.Command = cli
+    for word in typed:
+        if not isinstance(found, click.Group):
+            break
+        if word.startswith("-"):  # zoo --debug list
+            continue
+        inner = found.get_command(click.Context(found), word)
+        if inner is None:
+            break
+        path, found = f"{path} {word}", inner
+    return path, found
+
+
+def _start(path: str, typed: Sequence[str]) -> int:
+    """Where the arguments of the command begin."""
+    at = 0
+    for word in path.split()[1:]:
+        at = list(typed).index(word, at) + 1
+    return at
 
 
 def _parameter(word: str, typed: Sequence[str]) -> str | None:
@@ -125,6 +223,26 @@ def _parameter(word: str, typed: Sequence[str]) -> str | None:
         return None
     meant = suggest.PARAMETERS.get(word)
     return next((one for one in params if suggest.fold(one) == word or one == meant), None)
+
+
+def _replace(typed: Sequence[str], replaced: Mapping[str, str]) -> list[str]:
+    """The arguments with other words, also where they are the value in `--option=value` or `-svalue`."""
+    words = []
+    for word in typed:
+        flag, equals, value = word.partition("=")
+        for before, old in (("", word), (flag + equals, value), (word[:2], word[2:])):
+            new = next((replaced[one] for one in replaced if one == old or _same_path(one, old)), None)
+            if new is not None and (before in ("", "-s") or (word.startswith("--") and equals)):
+                word = before + new
+                break
+        words.append(word)
+    return words
+
+
+def _same_path(path: str, word: str) -> bool:
+    """Are they one file, the word perhaps relative?"""
+    whole = os.path.realpath(os.path.expanduser(word.removeprefix("path:")))
+    return os.sep in path and whole == path.removeprefix("path:")
 
 
 def _typed(typed: Sequence[str] | None) -> list[str]:
@@ -147,6 +265,8 @@ def _set(typed: Sequence[str], options: Sequence[str]) -> list[str]:
             continue
         value = options[at + 1] if at + 1 < len(options) and not options[at + 1].startswith("-") else None
         key = f"{value}".partition("=")[0] + "=" if flag in _KEYED else ""
+        if flag == "--column":  # the short form would win
+            words = _drop(words, [f"--{key[:-1]}-column"])
         before = _position(words, flag, key)
         if before is not None:
             del words[before : before + (1 if value is None or "=" in words[before] else 2)]
@@ -155,13 +275,20 @@ def _set(typed: Sequence[str], options: Sequence[str]) -> list[str]:
 
 
 def _drop(typed: Sequence[str], option: Sequence[str]) -> list[str]:
-    """The arguments without a flag (`--resume`), or without one key of an option (`-s init_text`)."""
+    """The arguments without an option (`--resume`, `--limit`), or without one key of it (`-s init_text`)."""
     words = list(typed)
     flag, *key = option
     at = _position(words, flag, f"{key[0]}=" if key else "")
-    if at is not None:
-        del words[at : at + 1 + len(key)]
+    if at is None:
+        return words
+    apart = words[at] == flag and (key or _has_value(typed, flag))
+    del words[at : at + (2 if apart else 1)]
     return words
+
+
+def _has_value(typed: Sequence[str], flag: str) -> bool:
+    option = next((one for one in _command(typed)[1].params if flag in one.opts), None)
+    return option is not None and not getattr(option, "is_flag", False)
 
 
 def _position(words: Sequence[str], flag: str, key: str) -> int | None:
@@ -188,11 +315,4 @@ def _with_registry(step: str, typed: Sequence[str]) -> str:
 
 
 def _takes_registry(words: Sequence[str]) -> bool:
-    from zoo.cli import cli
-
-    command: click.Command | None = cli
-    context = click.Context(cli)
-    for word in words:
-        if isinstance(command, click.Group):
-            command = command.get_command(context, word)
-    return command is not None and any("--registry" in one.opts for one in command.params)
+    return any("--registry" in one.opts for one in _command(words)[1].params)

@@ -16,9 +16,9 @@ from zoo.errors import IncompatibleError, NotFoundError, PluginError, UsageError
 from zoo.plugins import manager
 from zoo.plugins.method import one_line
 from zoo.plugins.params import describe, parse, split_pairs
+from zoo.runtime import suggest
 from zoo.runtime.checks import CheckResult, failures
 from zoo.runtime.console import StderrReport
-from zoo.runtime.suggest import did_you_mean
 from zoo.runtime.terminal import say
 from zoo.training.parameter_counts import Counted, count_methods, kept
 
@@ -296,5 +296,6 @@ def _kind_of(name: str) -> str:
         raise UsageError(f"'{name}' is a {' and a '.join(found)}.", f"--kind {found[0]}")
     if not found:
         known = [one for kind in manager.KINDS for one in manager.find(kind)]
-        raise NotFoundError(f"no plugin is called '{name}'.{did_you_mean(name, known)}", "zoo plugins")
+        near, hint = suggest.unknown(name, known, "zoo plugins", suggest.METHODS | suggest.TASKS)
+        raise NotFoundError(f"no plugin is called '{name}'.{near}", hint)
     return found[0]

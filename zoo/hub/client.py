@@ -67,7 +67,9 @@ def to_zoo_error(repo: str, error: BaseException) -> ZooError:
     if isinstance(error, errors.RepositoryNotFoundError):
         return UnreachableError("the Hub has no such repository, or it is private.")
     if any(isinstance(one, errors.OfflineModeIsEnabled) for one in _causes(error)):
-        return UnreachableError("it is not in the Hub's cache here, and HF_HUB_OFFLINE forbids asking.")
+        return UnreachableError(
+            "it is not in the Hub's cache here, and HF_HUB_OFFLINE forbids asking.", "unset HF_HUB_OFFLINE"
+        )
     if isinstance(error, errors.LocalTokenNotFoundError):
         return AuthError("the Hub wants a token, and this machine has none.", "hf auth login")
     if isinstance(error, errors.HFValidationError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -63,7 +64,8 @@ def import_folder(
     """
     check_new_name(name, registry)
     if path.is_file():
-        raise UsageError(f"{path} is a file; an adapter is a folder.", f"zoo import {path.parent}")
+        folder = shlex.quote(str(path.parent)) if (path.parent / CONFIG_FILE).is_file() else "FOLDER"
+        raise UsageError(f"{path} is a file; an adapter is a folder.", f"zoo import {folder}")
     if not path.is_dir():
         raise NotFoundError(f"there is no folder {path}.", "zoo import FOLDER")
     path = path.resolve()

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from zoo.errors import NotFoundError
+from zoo.errors import NotFoundError, UnreachableError
 from zoo.hub.client import HUB_TIMEOUT, client, retrying, to_zoo_error
 from zoo.models.hash_cache import sha256
 from zoo.registry.schema import FileId
@@ -74,7 +74,8 @@ def find_model(repo: str, revision: str | None, report: Report) -> HubModel:
         return retrying(lambda: model_at(repo, revision), f"looking for '{repo}'", report, patient=False)
     except Exception as error:
         found = to_zoo_error(repo, error)
-        raise type(found)(str(found), found.hint or "zoo list") from error
+        told = f"'{repo}': {found}" if isinstance(found, UnreachableError) else str(found)
+        raise type(found)(told, found.hint or "zoo list") from error
 
 
 class Remote:

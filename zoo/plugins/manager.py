@@ -116,10 +116,12 @@ def load_pair(method: str, task: str) -> tuple[Method, Task]:
         UsageError: each is in the other's place.
     """
     methods, tasks = find("method"), find("task")
-    if suggest.fold(method) in tasks and suggest.fold(task) in methods:
+    other = suggest.closest(method, tasks), suggest.closest(task, methods)
+    is_swapped = suggest.fold(method) in tasks or suggest.fold(task) in methods
+    if all(other) and is_swapped and not (method in methods and task in tasks):
         raise UsageError(
             f"'{method}' is a task and '{task}' a method: the method comes first.",
-            ", ".join((instead(suggest.fold(task), method), instead(suggest.fold(method), task))),
+            ", ".join((instead(str(other[1]), method), instead(str(other[0]), task))),
         )
     try:
         made = load_method(method)

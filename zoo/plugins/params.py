@@ -61,13 +61,24 @@ def split_pairs(pairs: Iterable[str], flag: str = "-s") -> dict[str, str]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key.strip():
-            raise OptionError(f"'{pair}' is not key=value.", f"{flag} key=value")
+            raise OptionError(f"'{pair}' is not key=value.", _as_pair(pair, flag))
         found[key.strip()] = value.strip()
     return found
 
 
-def parse(params_type: type, given: Mapping[str, Any], owner: str) -> Any:
+def _as_pair(pair: str, flag: str) -> str:
+    """The hint: `r=8 instead of r:8`, or the key with a value to fill in."""
+    key, colon, value = pair.partition(":")
+    if not key.strip().replace("-", "_").isidentifier():
+        return f"without {flag}"
+    return suggest.instead(f"{key}={value}" if colon and value else f"{key}=VALUE", pair)
+
+
+def parse(params_type: type, given: Mapping[str, Any], owner: str, otherwise: str | None = None) -> Any:
     """Make `params_type` (a dataclass) from text or typed values.
+
+    Args:
+        otherwise: the hint where no parameter is near: the command that lists them.
 
     Raises:
         OptionError: an unknown key, a value of the wrong type, or one that the dataclass itself refuses.
@@ -81,15 +92,19 @@ def parse(params_type: type, given: Mapping[str, Any], owner: str) -> Any:
             near = suggest.closest(key, known, suggest.PARAMETERS)
             raise OptionError(
                 f"{owner} has no parameter '{key}': {has}." + (f" Did you mean '{near}'?" if near else ""),
-                suggest.instead(f"{near}={value}", f"{key}={value}") if near else None,
+                suggest.instead(f"{near}={value}", f"{key}={value}") if near else otherwise,
             )
-        values[key] = _typed(key, value, hints[key])
-    for field in dataclasses.fields(params_type):
-        _check_range(field, values.get(field.name))
     try:
+        for key, value in given.items():
+            values[key] = _typed(key, value, hints[key])
+        for field in dataclasses.fields(params_type):
+            _check_range(field, values.get(field.name))
         return params_type(**values)
+    except OptionError as error:
+        error.hint = error.hint or otherwise
+        raise
     except (TypeError, ValueError) as error:
-        raise OptionError(f"{owner}: {error}") from error
+        raise OptionError(f"{owner}: {error}", otherwise) from error
 
 
 def describe(params_type: type) -> dict[str, Parameter]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import shlex
 from pathlib import Path
 from string import Template
 
@@ -48,10 +49,12 @@ def write_package(kind: str, name: str, into: Path) -> Path:
 
 def _check_name(kind: str, name: str) -> None:
     if not _NAME.fullmatch(name) or len(name) > _LONGEST or keyword.iskeyword(name):
+        plain = "-".join(re.findall("[a-z0-9]+", name.lower()))
+        my_name = f"my-{plain}"[:_LONGEST].rstrip("-") if plain else f"my-{kind}"
         raise UsageError(
             f"'{name}' is not a plugin name: small letters, digits and single hyphens, a letter first, "
             f"at most {_LONGEST}.",
-            f"zoo plugin new {kind} my-{kind}",
+            f"{my_name} instead of {shlex.quote(name)}",
         )
     installed = manager.find(kind).get(name)
     if installed is not None:

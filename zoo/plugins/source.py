@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 Kind = Literal["base", "data"]
 _SOURCES = "zoo sources"
-_OWN: dict[Kind, str] = {"base": "--base FOLDER", "data": "--data FILE"}
+GO_ONLINE = "unset HF_HUB_OFFLINE"
+_PLACE: dict[Kind, str] = {"base": "FOLDER", "data": "FILE"}
+_OWN: dict[Kind, str] = {kind: f"--{kind} {place}" for kind, place in _PLACE.items()}
 
 
 @dataclass(frozen=True)
@@ -124,26 +126,27 @@ def resolve(
         what = f"this task has no default {kind}: it learns from your own."
         raise NotFoundError(what, _OWN[kind])
     reasons: list[str] = []
-    installs: list[str] = []
+    hints: list[str] = []
     for one in preferences if ref is None else [ref]:
         try:
             found = _resolve_one(one, kind, weights=weights)
         except NotFoundError as error:
             if ref is not None:
-                if error.hint == _SOURCES:
-                    error.hint = _local_preference(ref, preferences, kind) or _SOURCES
+                if error.hint in (_SOURCES, GO_ONLINE, suggest.instead(_PLACE["base"], ref)):
+                    error.hint = _local_preference(ref, preferences, kind) or error.hint
                 raise
             reasons.append(str(error))
-            installs += [error.hint] if error.hint and error.hint.startswith("pip install ") else []
+            hints += [error.hint or _SOURCES]
             continue
         for reason in reasons:
             report.warn(f"the task's preferred {kind} is not available: {reason}")
         default = "next choice of the task" if reasons else "the default of the task"
         report.say(f"{kind}: {found} ({default if ref is None else f'asked for with --{kind}'})")
         return source_of(found.source).prepare(found, report, weights=weights)
+    useful = [one for one in hints if one.startswith("pip install ") or one == GO_ONLINE]
     raise UnreachableError(
-        f"none of the task's default {kind}s is available: {' '.join(reasons)}",
-        installs[0] if installs else _OWN[kind],
+        f"the task's default {kind} is not available: {' '.join(reasons)}",
+        min(useful, default=_OWN[kind]),
     )
 
 
@@ -153,7 +156,7 @@ def _local_preference(ref: str, preferences: Sequence[str], kind: Kind) -> str |
     for one in preferences:
         location = local.get(canonical(one))
         if location and canonical(one) != canonical(ref):
-            return f"--{kind} {location}"
+            return suggest.instead(location, ref)
     return None
 
 
@@ -205,6 +208,23 @@ def source_of(resolved_source: str) -> Source:
     raise NotFoundError(f"source '{resolved_source}' is not installed.", _SOURCES)
 
 
+def _no_file(ref: str, kind: Kind, near: str | None) -> NotFoundError:
+    more, hint = suggest.meant(near, ref) if near else ("", suggest.instead(_PLACE[kind], ref))
+    return NotFoundError(f"{kind} '{ref}' not found: there is no such file or folder.{more}", hint)
+
+
+def _beside(ref: str, kind: Kind) -> str | None:
+    """The file or folder that was meant, in the same folder."""
+    path = Path(ref).expanduser()
+    names = {
+        one.stem: one.name
+        for one in sorted(path.parent.glob("*"))
+        if one.is_dir() or (kind == "data" and one.suffix in SUFFIXES)
+    }
+    near = suggest.closest(path.stem, names)
+    return str(Path(ref).with_name(names[near])) if near and path.name else None
+
+
 def _resolve_one(ref: str, kind: Kind, *, weights: bool = True) -> Resolved:
     sources = manager.load_sources()
     by_scheme = {source.scheme: source for source in sources}
@@ -215,9 +235,7 @@ def _resolve_one(ref: str, kind: Kind, *, weights: bool = True) -> Resolved:
     path = Path(bare).expanduser()
     looks_local = path.suffix in SUFFIXES or bare.startswith((".", "/", "~"))  # as no id of the Hub does
     if tried is sources and looks_local and not path.exists():
-        beside = [str(Path(bare).with_name(one.name)) for one in path.parent.glob("*")]
-        near, hint = suggest.unknown(bare, beside, _OWN[kind])
-        raise NotFoundError(f"{kind} '{ref}' not found: there is no such file or folder.{near}", hint)
+        raise _no_file(ref, kind, _beside(bare, kind))
     unreachable = []
     hints = []
     for source in tried:
@@ -234,6 +252,8 @@ def _resolve_one(ref: str, kind: Kind, *, weights: bool = True) -> Resolved:
     near, hint = suggest.unknown(
         ref, {ref[: len(ref) - len(bare)] + one for one in known}, (*hints, _SOURCES)[0]
     )
+    if not near and (beside := _beside(bare, kind)):
+        raise _no_file(ref, kind, beside)
     if unreachable:
         raise UnreachableError(f"{kind} '{ref}': {' '.join(unreachable)}{near}", hint)
     raise NotFoundError(f"{kind} '{ref}' not found (tried: {names}).{near}", hint)

@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from zoo.errors import LockedError, NotFoundError, RegistryError, ZooError
+from zoo.errors import LockedError, NotFoundError, RegistryError, UsageError, ZooError
 from zoo.registry.names import LONGEST, check_name
 from zoo.registry.schema import SCHEMA, AdapterRecord, BaseId, ListedRecord
+from zoo.runtime import suggest
 from zoo.runtime.files import sync, write_whole
-from zoo.runtime.suggest import did_you_mean
 
 FILE = "registry.json"
 RECORD_FILE = "zoo.json"
@@ -260,6 +260,7 @@ class Registry:
         """
         adapters: dict[str, msgspec.Raw] = {}
         trouble = []
+        self._check_ours()
         with self._writing():
             if self.path.is_file():
                 _refuse_newer(self.path.read_bytes(), str(self.path))
@@ -276,16 +277,26 @@ class Registry:
             self._write(_File(adapters=adapters, schema=SCHEMA))
         return len(adapters), trouble
 
+    def _check_ours(self) -> None:
+        """Raises UsageError: the file is somebody's own, a table perhaps, and must never be written over."""
+        if self.path.name != FILE and self.path.is_file() and b'"adapters"' not in self.path.read_bytes():
+            raise UsageError(
+                f"{self.path} is not a registry: that is a {FILE}, or the folder of one.",
+                f"--registry {shlex.quote(str(self.path.parent))}",
+            )
+
     def _read(self) -> _File:
         try:
             content = self.path.read_bytes()
         except FileNotFoundError:
             return _File(adapters={}, schema=SCHEMA)
         except OSError as error:
-            raise RegistryError(f"{self.path} cannot be read: {error.strerror}.") from None
+            told = f"{self.path} cannot be read: {error.strerror}."
+            raise RegistryError(told, "--registry FOLDER") from None
         try:
             found = msgspec.json.decode(content, type=_File)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            self._check_ours()
             _refuse_newer(content, str(self.path))
             remedy = "zoo registry rebuild"
             if _CONFLICT.search(content):
@@ -342,7 +353,8 @@ def read_record(path: Path) -> AdapterRecord:
 
 def _check_has(adapters: dict[str, msgspec.Raw], name: str) -> None:
     if name not in adapters:
-        raise NotFoundError(f"no adapter is called '{name}'.{did_you_mean(name, adapters)}", "zoo list")
+        near, hint = suggest.unknown(name, adapters, "zoo list")
+        raise NotFoundError(f"no adapter is called '{name}'.{near}", hint)
 
 
 def _decode(name: str, raw: bytes | msgspec.Raw, form: type[_T]) -> _T:

@@ -40,7 +40,7 @@ def choose_precision(asked: str) -> str:
         UsageError: an unknown precision, or bf16 on hardware without it.
     """
     if asked not in PRECISIONS:
-        raise UsageError(f"precision '{asked}' is not one of {', '.join(PRECISIONS)}.")
+        raise UsageError(f"precision '{asked}' is not one of {', '.join(PRECISIONS)}.", "--precision auto")
     if asked == "bf16" and not has_bf16():
         raise UsageError(
             "this machine has no bf16 arithmetic (no AMX, AVX512-BF16 or CUDA bf16).", "--precision auto"

@@ -14,10 +14,12 @@ COMMANDS = {
     "fine-tune": "train",
     "fit": "train",
     "sft": "train",
+    "tune": "train",
     "eval": "evaluate",
     "test": "evaluate",
     "benchmark": "evaluate",
     "infer": "predict",
+    "classify": "predict",
     "inference": "predict",
     "generate": "predict",
     "run": "predict",
@@ -52,11 +54,16 @@ COMMANDS = {
     "compatible": "check",
     "fits": "check",
     "datasets": "data",
+    "create": "new",
+    "init": "new",
+    "validate": "check",
     "recipes": "tasks",
 }
 METHODS = {
     "4bit": "qlora",
     "lora-4bit": "qlora",
+    "load-in-4bit": "qlora",
+    "low-rank": "lora",
     "ptuning": "p-tuning",
     "ptuning-v2": "prefix",
     "prefix-tuning": "prefix",
@@ -83,6 +90,7 @@ METHODS = {
     "boft": "oft",
     "use-dora": "dora",
     "use-rslora": "rslora",
+    "pissa-init": "pissa",
 }
 TASKS = {
     "sentiment": "bert-imdb",
@@ -114,6 +122,14 @@ PARAMETERS = {
     "pre-seq-len": "num_virtual_tokens",
     "prefix-length": "num_virtual_tokens",
     "reduction-factor": "reduction",
+    "non-linearity": "activation",
+    "prompt-tuning-init": "init",
+    "prompt-tuning-init-text": "init_text",
+    "prefix-projection": "projection",
+    "encoder-reparameterization-type": "encoder",
+    "double-quantization": "double_quant",
+    "bnb-4bit-use-double-quant": "double_quant",
+    "vera-dropout": "dropout",
     "hidden-size": "encoder_hidden_size",
 }
 """Of a method: given with -s, or as an option of its own."""
@@ -124,7 +140,6 @@ OPTIONS = {
     "--model-name-or-path": "--base",
     "--pretrained-model-name-or-path": "--base",
     "--base-model": "--base",
-    "--checkpointer": "--base",
     "-m": "--base",
     "--dataset": "--data",
     "--datasets": "--data",
@@ -135,9 +150,12 @@ OPTIONS = {
     "-d": "--data",
     "--validation-file": "--eval-data",
     "--eval-dataset": "--eval-data",
+    "--val-data": "--eval-data",
     "--test-datasets": "--eval-data",
     "--test-file": "--eval-data",
     "--learning-rate": "--lr",
+    "--dataset-split": "--split",
+    "--train-split": "--split",
     "--num-train-epochs": "--epochs",
     "--num-epochs": "--epochs",
     "--epoch": "--epochs",
@@ -155,6 +173,7 @@ OPTIONS = {
     "--sample-packing": "--packing",
     "--enable-activation-checkpointing": "--gradient-checkpointing",
     "--torch-compile": "--compile",
+    "--activation-checkpointing": "--gradient-checkpointing",
     "--resume-from-checkpoint": "--resume",
     "--auto-resume-from-checkpoints": "--resume",
     "--random-seed": "--seed",
@@ -164,10 +183,9 @@ OPTIONS = {
     "-o": "--registry",
     "--run-name": "--name",
     "--adapter-name": "--name",
-    "--fp16": "--precision bf16",
+    "--fp16": "--precision auto",
     "--bf16": "--precision bf16",
     "--fp32": "--precision fp32",
-    "--no-fp16": "--precision fp32",
     "--dtype": "--precision",
     "--torch-dtype": "--precision",
     "--mixed-precision": "--precision",
@@ -178,18 +196,29 @@ OPTIONS = {
     "--force": "--yes",
 }
 """An option of another tool -> ours, with its value where theirs has none."""
+_DEVICE = "Torch chooses the device: set CUDA_VISIBLE_DEVICES."
+_BATCHES = "Batches are filled by tokens: --batch-tokens N."
+METHOD_FIRST = "The method comes first: zoo train METHOD TASK."
+_RECIPE = "It is fixed: AdamW, a short warm-up, a linear decay; --lr and --epochs can be set."
+_ONCE = "An adapter is evaluated and saved at the end of its run."
+_PUBLISH = "That is a command of its own: zoo publish NAME."
+_NO_TRACKER = "What was measured is in the adapter's record: zoo show NAME."
 ADVICE = {
-    "--device": "Torch chooses the device: set CUDA_VISIBLE_DEVICES.",
-    "--use-cpu": "Torch chooses the device: set CUDA_VISIBLE_DEVICES.",
-    "--batch-size": "Batches are filled by tokens: --batch-tokens N.",
-    "--per-device-train-batch-size": "Batches are filled by tokens: --batch-tokens N.",
-    "--micro-batch-size": "Batches are filled by tokens: --batch-tokens N.",
-    "--load-in-4bit": "A 4-bit base is a method: zoo train qlora TASK.",
-    "--quantization-bit": "A 4-bit base is a method: zoo train qlora TASK.",
-    "--peft-type": "The method comes first: zoo train METHOD TASK.",
-    "--method": "The method comes first: zoo train METHOD TASK.",
-    "--finetuning-type": "The method comes first: zoo train METHOD TASK.",
+    **dict.fromkeys(("--device", "--devices", "--use-cpu", "--cpu", "--gpu", "--gpus", "--cuda"), _DEVICE),
+    **dict.fromkeys(("--batch-size", "--micro-batch-size", "--bs", "-b"), _BATCHES),
+    **dict.fromkeys(("--per-device-train-batch-size", "--per-device-eval-batch-size"), _BATCHES),
+    **dict.fromkeys(("--peft-type", "--method", "--finetuning-type", "--adapter"), METHOD_FIRST),
     "--task": "The task comes second: zoo train METHOD TASK.",
+    "--quantization-bit": "A 4-bit base is a method: zoo train qlora TASK.",
+    "--init-lora-weights": "Another start is a method: zoo train pissa TASK, or olora.",
+    "--max-steps": "A run is counted in passes over the rows: --epochs X.",
+    "--eval-split": "Rows are held out by themselves; others are --eval-data FILE.",
+    "--val-size": "Rows are held out by themselves; others are --eval-data FILE.",
+    **dict.fromkeys(("--weight-decay", "--optim", "--optimizer"), _RECIPE),
+    **dict.fromkeys(("--warmup-steps", "--warmup-ratio", "--lr-scheduler", "--lr-scheduler-type"), _RECIPE),
+    **dict.fromkeys(("--eval-steps", "--eval-strategy", "--save-steps", "--save-strategy"), _ONCE),
+    **dict.fromkeys(("--push-to-hub", "--hub-model-id"), _PUBLISH),
+    **dict.fromkeys(("--report-to", "--wandb", "--wandb-project"), _NO_TRACKER),
 }
 """An option of another tool that is not an option here -> what is done instead."""
 
@@ -207,8 +236,8 @@ def closest(word: str, known: Iterable[str], synonyms: Mapping[str, str] | None 
     if folded in words or meant in words.values():
         return words.get(folded, meant)
     parts = [one for one in words if folded in one.split("-")]
-    if len(parts) == 1:
-        return words[parts[0]]
+    if parts:  # of several, none is likelier
+        return words[parts[0]] if len(parts) == 1 else None
     near = difflib.get_close_matches(folded, words, n=3, cutoff=0.6)
     return words[max(near, key=lambda one: _likeness(folded, one))] if near else None
 
@@ -237,4 +266,9 @@ def unknown(
     Where no known word is near, the first is empty and the hint is `otherwise`.
     """
     near = closest(word, known, synonyms)
-    return (f" Did you mean '{near}'?", instead(near, word)) if near else ("", otherwise)
+    return meant(near, word) if near else ("", otherwise)
+
+
+def meant(new: str, old: str) -> tuple[str, str]:
+    """The same, where the known word is found already."""
+    return f" Did you mean '{new}'?", instead(new, old)

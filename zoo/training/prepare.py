@@ -114,7 +114,7 @@ def prepare(
     """
     method, task = manager.load_pair(spec.method, spec.task)
     method.check_installed()
-    params = parse(method.Params, spec.params, f"method '{method.name}'")
+    params = parse(method.Params, spec.params, f"method '{method.name}'", f"zoo methods {method.name}")
     _check_settings(spec, method, task, params)
     config = RunConfig.of(spec, method, task, params=msgspec.to_builtins(asdict(params)))
     if spec.name is None and not resume:  # a name that was not asked for is numbered rather than refused
@@ -262,11 +262,15 @@ def _check_settings(spec: AdapterSpec, method: Method, task: Task, params: Any) 
     for flag in _POSITIVE:
         value = getattr(spec, _field(flag))
         if value is not None and not 0 < value < float("inf"):
-            raise UsageError(f"{flag} must be greater than 0, got {value:g}.")
+            raise UsageError(f"{flag} must be greater than 0, got {value:g}.", f"without {flag}")
     if not 0 <= spec.seed < 2**32:
-        raise UsageError(f"--seed is a whole number from 0 to {2**32 - 1}, got {spec.seed}.")
+        raise UsageError(
+            f"--seed is a whole number from 0 to {2**32 - 1}, got {spec.seed}.", "without --seed"
+        )
     if spec.base_dropout not in ("off", "keep"):
-        raise UsageError(f"--base-dropout is off or keep, got '{spec.base_dropout}'.")
+        raise UsageError(
+            f"--base-dropout is off or keep, got '{spec.base_dropout}'.", "without --base-dropout"
+        )
     if spec.precision not in PRECISIONS:
         choose_precision(spec.precision)  # raises; that of the others may need torch
     if spec.packing:
