@@ -127,6 +127,13 @@ def test_swapped_letters_are_likelier_than_other_letters() -> None:
     assert suggest.closest("abdc", ["abec", "abcd"]) == "abcd"
 
 
+def test_how_like_a_word_must_be_can_be_asked_for_but_swapped_letters_always_do() -> None:
+    assert suggest.closest("eval-delay", ["eval-data"]) == "eval-data"
+    assert suggest.closest("eval-delay", ["eval-data"], least=0.8) is None
+    assert suggest.closest("lmit", ["limit"], least=0.8) == "limit"
+    assert suggest.closest("nmae", ["name"], least=0.8) == "name"
+
+
 def test_a_part_that_several_names_have_is_not_enough() -> None:
     assert suggest.closest("bert", ["bert-imdb", "bert-mrpc"]) is None
     assert suggest.closest("imdb", ["bert-imdb", "bert-mrpc"]) == "bert-imdb"

@@ -24,6 +24,8 @@ _REPLACED = re.compile(f"{_WORD} instead of {_WORD}")
 _EXTRA = re.compile(r"pip install 'adapter-zoo\[(\w+)\]'")
 _KEYED = ("-s", "--set", "--column", "--min", "--max")
 """Options that are given several times, as KEY=VALUE: setting one leaves those of other keys."""
+_TYPO = 0.8
+"""How like an option of ours one must be to be a slip of the finger, and not another tool's."""
 _PROGRAMS = ("zoo", "pip", "hf", "git", "iconv", "export", "unset", "mv", "rm", "fuser", "python")
 _MISSING = {
     "name": "zoo list",
@@ -157,7 +159,7 @@ def _explain_option(option: str, path: str, command: click.Command, typed: list[
         near, value = ["-s"], f"{parameter}={value or 'VALUE'}"
     elif near is None and not advice:
         fits = [name[2:] for name, one in known.items() if name.startswith("--") and _takes(one, value)]
-        meant = suggest.closest(option.lstrip("-"), fits)
+        meant = suggest.closest(option.lstrip("-"), fits, least=_TYPO)
         near = [f"--{meant}"] if meant else None
     if near is None:
         return f"{message} {advice}".rstrip(), f"{path} --help"

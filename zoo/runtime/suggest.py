@@ -211,6 +211,7 @@ ADVICE = {
     "--task": "The task comes second: zoo train METHOD TASK.",
     "--quantization-bit": "A 4-bit base is a method: zoo train qlora TASK.",
     "--init-lora-weights": "Another start is a method: zoo train pissa TASK, or olora.",
+    "--bias": "Bias terms are trained by a method: zoo train bitfit TASK.",
     "--max-steps": "A run is counted in passes over the rows: --epochs X.",
     "--eval-split": "Rows are held out by themselves; others are --eval-data FILE.",
     "--val-size": "Rows are held out by themselves; others are --eval-data FILE.",
@@ -228,8 +229,14 @@ def fold(word: str) -> str:
     return word.strip().casefold().replace("_", "-")
 
 
-def closest(word: str, known: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str | None:
-    """The known word that was meant, or None where none is near."""
+def closest(
+    word: str, known: Iterable[str], synonyms: Mapping[str, str] | None = None, *, least: float = 0.6
+) -> str | None:
+    """The known word that was meant, or None where none is near.
+
+    Args:
+        least: how like it is, from 0 to 1, as difflib measures it; the same letters in other order always do.
+    """
     words = {fold(one): one for one in known}
     folded = fold(word)
     meant = (synonyms or {}).get(folded)
@@ -239,7 +246,8 @@ def closest(word: str, known: Iterable[str], synonyms: Mapping[str, str] | None 
     if parts:  # of several, none is likelier
         return words[parts[0]] if len(parts) == 1 else None
     near = difflib.get_close_matches(folded, words, n=3, cutoff=0.6)
-    return words[max(near, key=lambda one: _likeness(folded, one))] if near else None
+    best = max(near, key=lambda one: _likeness(folded, one), default=None)
+    return words[best] if best is not None and _likeness(folded, best) >= (False, least) else None
 
 
 def _likeness(word: str, other: str) -> tuple[bool, float]:
