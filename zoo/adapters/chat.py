@@ -45,7 +45,8 @@ class Chat:
         task = task_of(registry.locate(name)[0])
         if not isinstance(task, CausalLanguageModelling):
             raise UsageError(
-                f"'{name}' is an adapter for {task.name}, which does not chat.", "predict instead of chat"
+                f"'{name}' is an adapter for {task.name}, which does not chat.",
+                f"zoo predict {name} 'A fine film.'",
             )
         from transformers import set_seed
 

@@ -11,7 +11,7 @@ import click
 
 from zoo import __version__
 from zoo.errors import Interrupted, UsageError, ZooError
-from zoo.runtime import signals
+from zoo.runtime import console, signals
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -78,6 +78,7 @@ def cli(debug: bool) -> None:
 def main() -> None:
     """The console script."""
     signals.listen()
+    console.hint_line = _hint_line
     debug = "--debug" in sys.argv[1:2] or os.environ.get("ZOO_DEBUG", "0") not in ("", "0")
     sys.excepthook = _print_traceback
     try:
@@ -119,11 +120,14 @@ def _fail(message: str, hint: str | None, code: int) -> None:
     line = " ".join(clean(redact(message)).split())
     print(f"Error: {line}", file=sys.stderr)
     if hint:
-        from zoo.cli.next_steps import is_command, next_step
-
-        step = clean(redact(next_step(hint)))
-        print(f"{'Next' if is_command(step) else 'Hint'}: {step}", file=sys.stderr)
+        print(console.hint_line(hint), file=sys.stderr)
     sys.exit(code)
+
+
+def _hint_line(hint: str) -> str:
+    from zoo.cli.next_steps import hint_line
+
+    return hint_line(hint)
 
 
 def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -177,7 +177,7 @@ def rm_command(registry: Registry, names: tuple[str, ...], yes: bool) -> None:
         registry.get(name)
     if not yes:
         if not sys.stdin.isatty():
-            raise UsageError("there is no terminal to ask on.", "zoo rm --yes NAME...")
+            raise UsageError("there is no terminal to ask on.", "--yes")
         click.confirm(f"Remove {', '.join(names)} and their files?", abort=True, err=True)
     for name in names:
         registry.remove(name)

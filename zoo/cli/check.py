@@ -5,7 +5,14 @@ from __future__ import annotations
 import click
 from msgspec.structs import replace
 
-from zoo.cli.common import base_option, json_option, print_checks, print_json, registry_option
+from zoo.cli.common import (
+    base_option,
+    json_option,
+    print_checks,
+    print_json,
+    registry_option,
+    with_whole_fixes,
+)
 from zoo.errors import IncompatibleError
 from zoo.registry.store import Registry
 from zoo.runtime.checks import failures
@@ -48,7 +55,7 @@ def check_command(
             if names:
                 results += report.on_others(one, recorded)
     if as_json:
-        print_json(results)
+        print_json(with_whole_fixes(results))
     else:
         print_checks(results, "base", "fit")
     if not results:
@@ -77,7 +84,7 @@ def verify_command(
     report = StderrReport()
     found = {name: verify.verify(name, registry, report, base=base, metrics=metrics) for name in names}
     if as_json:
-        print_json([{"name": name, "results": results} for name, results in found.items()])
+        print_json([{"name": name, "results": with_whole_fixes(results)} for name, results in found.items()])
     else:
         print_checks(replace(one, name=f"{name}: {one.name}") for name in found for one in found[name])
     failed = {name: failures(results) for name, results in found.items() if failures(results)}

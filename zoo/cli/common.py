@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import click
+from msgspec.structs import replace
 
 from zoo.plugins.params import split_pairs
 from zoo.registry.schema import Metric
@@ -15,6 +16,7 @@ from zoo.registry.store import Registry, locate
 from zoo.runtime.checks import CheckResult
 
 DATA_HELP = "Rows: a csv, tsv, jsonl, json or parquet file, a folder, or a Hub id (hub:ID:CONFIG@REVISION)."
+Fixable = TypeVar("Fixable", bound=CheckResult)
 _MANY = 200
 """Rows of a table on a terminal that are worth folding into columns: rich lays out 3,000 a second."""
 
@@ -129,9 +131,17 @@ def _print_aligned(header: Sequence[str], rows: Sequence[Sequence[object]]) -> N
 
 
 def print_checks(results: Iterable[CheckResult], *columns: str) -> None:
-    """A row for each result; `columns` are further fields of it, shown after its name."""
+    """A row for each result; `columns` are further fields of it, shown after its name. Fixes are to be pasted."""
+    results = with_whole_fixes(results)
     header = ("name", *columns, "status", "detail", "fix")
     print_rows(header, [[getattr(one, column) for column in header] for one in results])
+
+
+def with_whole_fixes(results: Iterable[Fixable]) -> list[Fixable]:
+    """The results with the fix of each as the whole command."""
+    from zoo.cli.next_steps import next_step
+
+    return [replace(one, fix=next_step(one.fix)) if one.fix else one for one in results]
 
 
 def print_metrics(measured: Sequence[tuple[str, Sequence[Metric], Mapping[str, Sequence[Metric]]]]) -> None:

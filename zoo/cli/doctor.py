@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 import click
 
-from zoo.cli.common import json_option, print_checks, print_facts, print_json, registry_option
+from zoo.cli.common import (
+    json_option,
+    print_checks,
+    print_facts,
+    print_json,
+    registry_option,
+    with_whole_fixes,
+)
 from zoo.cli.doctor_checks import adapters, bases, environment, housekeeping
 from zoo.cli.doctor_checks.environment import Facts
 from zoo.errors import IncompatibleError
@@ -32,7 +39,7 @@ def doctor_command(registry: Registry, fast: bool, as_json: bool) -> None:
     found = examine(registry, StderrReport(), fast=fast)
     failed = failures(found.results)
     if as_json:
-        print_json({"facts": found.facts, "results": found.results, "sound": not failed})
+        print_json({"facts": found.facts, "results": with_whole_fixes(found.results), "sound": not failed})
     else:
         print_facts([_fact(name, value) for name, value in found.facts.items()])
         if found.results:
@@ -93,5 +100,5 @@ def _broken_plugins() -> Iterator[CheckResult]:
         for plugin, _, error in manager.load_all(kind):
             if error is not None:
                 package = plugin.distribution.partition(" ")[0]
-                fix = error.hint or f"pip install --upgrade {package}, or pip uninstall {package}"
+                fix = error.hint or f"pip install --upgrade {package}"
                 yield CheckResult(plugin.module, FAILED, str(error), fix)

@@ -1,7 +1,7 @@
 """Turns the hint of an error into the command to type next, and explains what click could not parse.
 
 A hint is a command, or says how the same command is to be changed: options to set (`--name other`,
-`-s r=8`), `without --resume`, or `lora instead of lorra`. Anything else is advice and stays as it is.
+`-s r=8`), `without --resume`, `lora instead of lorra`, or `again`. Anything else is advice and stays as it is.
 """
 
 from __future__ import annotations
@@ -14,17 +14,33 @@ from collections.abc import Collection, Sequence
 
 import click
 
-from zoo.errors import PluginError
+from zoo.errors import AGAIN, PluginError
 from zoo.plugins import manager
 from zoo.runtime import suggest
-from zoo.runtime.installation import install_extra
+from zoo.runtime.installation import install_extra, upgrade
+from zoo.security.secrets import clean, redact
 
 _WORD = r"('.*'|\S+)"
 _REPLACED = re.compile(f"{_WORD} instead of {_WORD}")
+_UPGRADE = "pip install --upgrade adapter-zoo"
 _EXTRA = re.compile(r"pip install 'adapter-zoo\[(\w+)\]'")
 _KEYED = ("-s", "--set", "--column", "--min", "--max")
 """Options that are given several times, as KEY=VALUE: setting one leaves those of other keys."""
-_PROGRAMS = ("zoo", "pip", "hf", "git", "iconv", "export", "unset", "mv", "rm", "fuser", "python")
+_PROGRAMS = (
+    "zoo",
+    "pip",
+    "hf",
+    "git",
+    "iconv",
+    "export",
+    "unset",
+    "mv",
+    "rm",
+    "rmdir",
+    "find",
+    "fuser",
+    "python",
+)
 _LISTS = {
     "name": "zoo list",
     "names": "zoo list",
@@ -46,6 +62,8 @@ def next_step(hint: str, typed: Sequence[str] | None = None) -> str:
 
 
 def _step(hint: str, typed: list[str]) -> str:
+    if hint == AGAIN:
+        return _zoo(typed)
     if hint.startswith("-"):
         return _zoo(_set(typed, shlex.split(hint)))
     if hint.startswith("without -"):
@@ -53,14 +71,32 @@ def _step(hint: str, typed: list[str]) -> str:
     changes = [_REPLACED.fullmatch(one) for one in hint.split(", ")]
     if all(changes):
         replaced = {old: new for one in changes if one for new, old in [map(_unquoted, one.groups())]}
-        return _zoo([replaced.get(word, replaced.get(os.path.normpath(word), word)) for word in typed])
+        return _zoo([_replace(word, replaced) for word in typed])
+    if hint == _UPGRADE:
+        return upgrade()
     extra = _EXTRA.fullmatch(hint)
     return install_extra(extra[1]) if extra else _with_registry(hint, typed)
+
+
+def _replace(word: str, replaced: dict[str, str]) -> str:
+    """A word, or the path that it is, however that was typed: `./reviews.csv`, `--data=reviews.csv`."""
+    flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    path = os.path.expanduser(value.removeprefix("path:"))
+    for one in (value, os.path.normpath(path), os.path.abspath(path)):
+        if one in replaced:
+            return f"{flag}{equals}{replaced[one]}"
+    return replaced.get(word, word)
 
 
 def is_command(step: str) -> bool:
     """False for advice, which is not to be pasted."""
     return step.partition(" ")[0] in _PROGRAMS
+
+
+def hint_line(hint: str) -> str:
+    """`Next: COMMAND`, or `Hint: ADVICE`."""
+    step = clean(redact(next_step(hint)))
+    return f"{'Next' if is_command(step) else 'Hint'}: {step}"
 
 
 def explain_command(word: str, known: Collection[str], typed: Sequence[str] | None = None) -> tuple[str, str]:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.common import json_option, print_checks, print_facts, print_json, print_table
+from zoo.cli.common import (
+    json_option,
+    print_checks,
+    print_facts,
+    print_json,
+    print_table,
+    with_whole_fixes,
+)
 from zoo.errors import IncompatibleError, NotFoundError, PluginError, UsageError
 from zoo.plugins import manager
 from zoo.plugins.method import one_line
@@ -34,7 +42,7 @@ def methods_command(name: str | None, task: str | None, base: str | None, as_jso
     Counts are of the default parameters; those made before on a task's default base are shown again.
     """
     if base is not None and task is None:
-        raise UsageError("--base needs --task.", "zoo methods --task TASK --base BASE")
+        raise UsageError("--base needs --task.", "--task TASK")
     if name is not None:
         manager.load_method(name)  # not found, or broken: an error rather than a row left out
     tasks = [manager.load_task(task)] if task else [made for _, made in _working("task")]
@@ -206,12 +214,13 @@ def plugin_command() -> None:
 )
 def new_command(kind: str, name: str, into: Path) -> None:
     """A folder that pip installs: a working plugin, a test by the kit, a README."""
+    from zoo.cli.next_steps import hint_line
     from zoo.plugins.scaffold import write_package
 
     folder = write_package(kind, name, into)
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         click.echo(path)
-    click.echo(f"Next: pip install -e {folder} && zoo plugin check {name}", err=True)
+    click.echo(hint_line(f"pip install -e {shlex.quote(str(folder))} && zoo plugin check {name}"), err=True)
 
 
 @plugin_command.command(name="check")
@@ -234,7 +243,10 @@ def check_command(name: str, kind: str | None, pairs: tuple[str, ...], as_json: 
     from zoo.testing import check_plugin
 
     results = check_plugin(kind or _kind_of(name), name, params=split_pairs(pairs), **samples)
-    (print_json if as_json else print_checks)(results)
+    if as_json:
+        print_json(with_whole_fixes(results))
+    else:
+        print_checks(results)
     if wrong := failures(results):
         details = "; ".join(f"{one.name} ({one.detail})" for one in wrong)
         raise IncompatibleError(f"'{name}' breaks {len(wrong)} of its {len(results)} promises: {details}.")

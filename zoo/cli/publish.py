@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from zoo.cli.common import json_option, print_checks, print_facts, print_json, print_rows, registry_option
+from zoo.cli.common import (
+    json_option,
+    print_checks,
+    print_facts,
+    print_json,
+    print_rows,
+    registry_option,
+    with_whole_fixes,
+)
 from zoo.errors import UsageError
 from zoo.hub.publish import prepared, send
 from zoo.hub.stage import PublishOptions, Staged
@@ -79,7 +87,11 @@ def publish_command(
 
 
 def _facts(staged: Staged) -> dict[str, Any]:
-    return {"files": staged.files, "left_out": dict(staged.left_out), "checks": staged.checks}
+    return {
+        "files": staged.files,
+        "left_out": dict(staged.left_out),
+        "checks": with_whole_fixes(staged.checks),
+    }
 
 
 def _print_trial(repo: str, staged: Staged, public: bool, as_json: bool) -> None:

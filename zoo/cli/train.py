@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +17,7 @@ from zoo.cli.common import (
     print_json,
     print_metrics,
     registry_option,
+    with_whole_fixes,
 )
 from zoo.errors import DataError, NotFoundError
 from zoo.plugins import manager, source
@@ -206,7 +208,7 @@ def check_command(data: str | None, task_name: str, as_json: bool, **settings: A
         report.say(f"tokens are not counted, because no base is available: {error}")
     found = inspect.check(task, spec, rows, eval_data, base)
     if as_json:
-        print_json(found)
+        print_json(replace(found, results=with_whole_fixes(found.results)))
     else:
         print_facts(_facts(found))
         click.echo()

@@ -109,8 +109,8 @@ def check(
         if any(cut):
             share = sum(cut) / len(cut)
             detail = f"{share:.1%} of the rows are longer than {limit} tokens and would be cut."
-            fix = "zoo train ... --max-length N, up to the positions of the base"
-            found.results.append(_warning("length", detail, fix))
+            longest = max(length for lengths in tokens.values() for length in lengths)
+            found.results.append(_warning("length", detail, f"--max-length {longest}"))
         division = divide(splits, task.key, spec, eval_data)
         found.train, found.held_out = len(division.train), len(division.held_out)
         found.rule = division.rule

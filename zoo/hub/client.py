@@ -14,7 +14,15 @@ from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from zoo.errors import AuthError, IncompatibleError, NotFoundError, UnreachableError, UsageError, ZooError
+from zoo.errors import (
+    AGAIN,
+    AuthError,
+    IncompatibleError,
+    NotFoundError,
+    UnreachableError,
+    UsageError,
+    ZooError,
+)
 from zoo.runtime.console import Report
 from zoo.security.secrets import clean, redact
 
@@ -81,9 +89,7 @@ def to_zoo_error(repo: str, error: BaseException) -> ZooError:
     if status in (401, 403):
         return AuthError(f"the Hub refuses {what} (HTTP {status}).", "hf auth login")
     if status == 412:
-        return ZooError(
-            f"{what} was changed by somebody else meanwhile (HTTP 412).", "the same command again"
-        )
+        return ZooError(f"{what} was changed by somebody else meanwhile (HTTP 412).", AGAIN)
     if status in (400, 409, 413, 422):
         messages = [getattr(one, "server_message", None) for one in _causes(error)]
         message = _line(next(filter(None, messages), str(error)))

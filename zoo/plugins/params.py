@@ -51,7 +51,9 @@ def split_pairs(pairs: Iterable[str], flag: str = "-s") -> dict[str, str]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key.strip():
-            raise OptionError(f"'{pair}' is not key=value.", f"{flag} key=value")
+            filled = f"{pair}=VALUE"
+            hint = suggest.instead(filled, pair) if key.strip() and not equals else None
+            raise OptionError(f"'{pair}' is not key=value.", hint)
         found[key.strip()] = value.strip()
     return found
 

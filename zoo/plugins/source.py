@@ -155,6 +155,13 @@ def _local_preference(ref: str, preferences: Sequence[str], kind: Kind) -> str |
     return None
 
 
+def nearest(preferences: Sequence[str], kind: Kind) -> str:
+    """The hint to use a task's default: one that this machine has, else the first."""
+    return _local_preference("", preferences, kind) or (
+        f"--{kind} {preferences[0]}" if preferences else _OWN[kind]
+    )
+
+
 def resolve_eval_data(ref: str | None, report: Report) -> Resolved | None:
     """The held-out rows that are not part of the data; None where none are asked for.
 
