@@ -477,7 +477,7 @@ def test_an_upload_that_fails_once_is_made_again_and_one_that_keeps_failing_leav
     done = zoo("publish", NAME, "--yes")
     assert done.code == 3
     assert done.error == f"Error: the Hub failed (HTTP 500). '{REPO}' was made, and is empty."
-    assert "the same command again" in done.err
+    assert f"Next: zoo publish {NAME}" in done.err
     assert commits(hub) == [set()]
     assert registry.get(NAME).hub is None
     rule.times = rule.hits + 1

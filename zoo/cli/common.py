@@ -131,7 +131,7 @@ def _print_aligned(header: Sequence[str], rows: Sequence[Sequence[object]]) -> N
 
 
 def print_checks(results: Iterable[CheckResult], *columns: str) -> None:
-    """A row for each result; `columns` are further fields of it, shown after its name. Fixes are to be pasted."""
+    """A row for each result; `columns` are further fields of it, shown after its name."""
     results = with_whole_fixes(results)
     header = ("name", *columns, "status", "detail", "fix")
     print_rows(header, [[getattr(one, column) for column in header] for one in results])

@@ -1,7 +1,8 @@
 """Turns the hint of an error into the command to type next, and explains what click could not parse.
 
 A hint is a command, or says how the same command is to be changed: options to set (`--name other`,
-`-s r=8`), `without --resume`, `lora instead of lorra`, or `again`. Anything else is advice and stays as it is.
+`-s r=8`), `without --resume`, `lora instead of lorra`, or `again`. Anything else is
+advice and stays as it is.
 """
 
 from __future__ import annotations
@@ -182,11 +183,15 @@ def _set(typed: Sequence[str], options: Sequence[str]) -> list[str]:
         if not flag.startswith("-"):
             continue
         value = options[at + 1] if at + 1 < len(options) and not options[at + 1].startswith("-") else None
-        key = f"{value}".partition("=")[0] + "=" if flag in _KEYED else ""
-        before = _position(words, flag, key)
-        if before is not None:
-            del words[before : before + (1 if value is None or "=" in words[before] else 2)]
-        words += [flag] if value is None else [flag, value]
+        key = f"{value}".partition("=")[0] if flag in _KEYED else ""
+        for former, start in ((flag, f"{key}=" if key else ""), (f"--{key}-column", "")):
+            before = _position(words, former, start)
+            if before is not None:
+                del words[
+                    before : before
+                    + (1 if value is None or (words[before].startswith("--") and "=" in words[before]) else 2)
+                ]
+        words += [value or flag] if not _takes(words, flag) else [flag] if value is None else [flag, value]
     return words
 
 
@@ -216,14 +221,15 @@ def _with_registry(step: str, typed: Sequence[str]) -> str:
         program != "zoo"
         or at is None
         or {"--registry", "--help"} & {*rest.split()}
-        or not _takes_registry(rest.split())
+        or not _takes(rest.split(), "--registry")
     ):
         return step
     given = typed[at].partition("=")[2] or "".join(typed[at + 1 : at + 2])
     return f"{step} --registry {shlex.quote(given)}"
 
 
-def _takes_registry(words: Sequence[str]) -> bool:
+def _takes(words: Sequence[str], option: str) -> bool:
+    """Has the command of these words such an option?"""
     from zoo.cli import cli
 
     command: click.Command | None = cli
@@ -231,4 +237,4 @@ def _takes_registry(words: Sequence[str]) -> bool:
     for word in words:
         if isinstance(command, click.Group):
             command = command.get_command(context, word)
-    return command is not None and any("--registry" in one.opts for one in command.params)
+    return command is not None and any(option in one.opts for one in command.params)

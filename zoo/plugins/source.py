@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 Kind = Literal["base", "data"]
 _SOURCES = "zoo sources"
-_OWN: dict[Kind, str] = {"base": "--base FOLDER", "data": "--data FILE"}
+_OWN: dict[Kind, str] = {"base": "FOLDER", "data": "FILE"}
+"""What a person has of their own."""
+_MANY: dict[Kind, str] = {"base": "bases", "data": "data sets"}
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def resolve(
     """
     if ref is None and not preferences:
         what = f"this task has no default {kind}: it learns from your own."
-        raise NotFoundError(what, _OWN[kind])
+        raise NotFoundError(what, f"--{kind} {_OWN[kind]}")
     reasons: list[str] = []
     installs: list[str] = []
     for one in preferences if ref is None else [ref]:
@@ -140,8 +142,8 @@ def resolve(
         report.say(f"{kind}: {found} ({default if ref is None else f'asked for with --{kind}'})")
         return source_of(found.source).prepare(found, report, weights=weights)
     raise UnreachableError(
-        f"none of the task's default {kind}s is available: {' '.join(reasons)}",
-        installs[0] if installs else _OWN[kind],
+        f"none of the task's default {_MANY[kind]} is available: {' '.join(reasons)}",
+        installs[0] if installs else f"--{kind} {_OWN[kind]}",
     )
 
 
@@ -158,7 +160,7 @@ def _local_preference(ref: str, preferences: Sequence[str], kind: Kind) -> str |
 def nearest(preferences: Sequence[str], kind: Kind) -> str:
     """The hint to use a task's default: one that this machine has, else the first."""
     return _local_preference("", preferences, kind) or (
-        f"--{kind} {preferences[0]}" if preferences else _OWN[kind]
+        f"--{kind} {preferences[0] if preferences else _OWN[kind]}"
     )
 
 
@@ -210,13 +212,13 @@ def _resolve_one(ref: str, kind: Kind, *, weights: bool = True) -> Resolved:
     by_scheme = {source.scheme: source for source in sources}
     scheme, colon, rest = ref.partition(":")
     if not ref.strip() or (colon and scheme in by_scheme and not rest.strip()):
-        raise UsageError(f"an empty {kind} reference.", _OWN[kind])
+        raise UsageError(f"an empty {kind} reference.", suggest.instead(_OWN[kind], ref))
     tried, bare = ([by_scheme[scheme]], rest) if colon and scheme in by_scheme else (sources, ref)
     path = Path(bare).expanduser()
     looks_local = path.suffix in SUFFIXES or bare.startswith((".", "/", "~"))  # as no id of the Hub does
     if tried is sources and looks_local and not path.exists():
         beside = [str(Path(bare).with_name(one.name)) for one in path.parent.glob("*")]
-        near, hint = suggest.unknown(bare, beside, _OWN[kind])
+        near, hint = suggest.unknown(bare, beside, suggest.instead(_OWN[kind], ref))
         raise NotFoundError(f"{kind} '{ref}' not found: there is no such file or folder.{near}", hint)
     unreachable = []
     hints = []
