@@ -131,7 +131,8 @@ def resolve(
         except NotFoundError as error:
             if ref is not None:
                 if error.hint == _SOURCES:
-                    error.hint = _local_preference(ref, preferences, kind) or _SOURCES
+                    near = _local_preference(ref, preferences, kind)
+                    error.hint = suggest.instead(near, ref) if near else _SOURCES
                 raise
             reasons.append(str(error))
             installs += [error.hint] if error.hint and error.hint.startswith("pip install ") else []
@@ -148,20 +149,18 @@ def resolve(
 
 
 def _local_preference(ref: str, preferences: Sequence[str], kind: Kind) -> str | None:
-    """The hint to use what this machine has of a task's defaults, where `ref` is not available."""
+    """What this machine has of a task's defaults, other than `ref`."""
     local = {offer.id: offer.location for one in manager.load_sources() for offer in one.offers(kind)}
     for one in preferences:
         location = local.get(canonical(one))
         if location and canonical(one) != canonical(ref):
-            return f"--{kind} {location}"
+            return location
     return None
 
 
 def nearest(preferences: Sequence[str], kind: Kind) -> str:
     """The hint to use a task's default: one that this machine has, else the first."""
-    return _local_preference("", preferences, kind) or (
-        f"--{kind} {preferences[0] if preferences else _OWN[kind]}"
-    )
+    return f"--{kind} {_local_preference('', preferences, kind) or (*preferences, _OWN[kind])[0]}"
 
 
 def resolve_eval_data(ref: str | None, report: Report) -> Resolved | None:

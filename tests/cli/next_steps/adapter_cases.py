@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 
@@ -141,7 +140,12 @@ CASES = [
             plugins={"task": "zoo-nowhere 1.0", "method": "adapter-zoo 0.1.0"},
         ),
     ),
-    Case(f"{ADAPTERS}/load.py Adapters._check_base 1", f"{PREDICT} --base base", "--allow-other-base", other_weights),
+    Case(
+        f"{ADAPTERS}/load.py Adapters._check_base 1",
+        f"{PREDICT} --base base",
+        "--allow-other-base",
+        other_weights,
+    ),
     Case(
         f"{ADAPTERS}/merge.py merge 1",
         f"merge lora -o merged {KEPT}",
@@ -157,7 +161,9 @@ CASES = [
     ),
     Case("zoo/cli/card.py card_command 1", f"card lora --force {KEPT}", "--write", trained),
     Case("zoo/cli/adapters.py rm_command 1", f"rm lora head {KEPT}", "zoo rm lora head", trained),
-    Case("zoo/cli/use.py predict_command 1", f"predict lora {KEPT}", "zoo predict lora 'A fine film.'", trained),
+    Case(
+        "zoo/cli/use.py predict_command 1", f"predict lora {KEPT}", "zoo predict lora 'A fine film.'", trained
+    ),
     Case(
         "zoo/cli/use.py _check_inputs 1",
         f"predict lora --pair 'A.' 'B.' {KEPT}",
