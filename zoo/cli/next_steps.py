@@ -71,7 +71,12 @@ def _step(hint: str, typed: list[str]) -> str:
         return _zoo(_drop(typed, hint.split()[1:]))
     changes = [_REPLACED.fullmatch(one) for one in hint.split(", ")]
     if all(changes):
-        replaced = {old: new for one in changes if one for new, old in [map(_unquoted, one.groups())]}
+        replaced = {
+            old.removeprefix("path:"): new
+            for one in changes
+            if one
+            for new, old in [map(_unquoted, one.groups())]
+        }
         return _zoo([_replace(word, replaced) for word in typed])
     if hint == _UPGRADE:
         return upgrade()
@@ -187,10 +192,8 @@ def _set(typed: Sequence[str], options: Sequence[str]) -> list[str]:
         for former, start in ((flag, f"{key}=" if key else ""), (f"--{key}-column", "")):
             before = _position(words, former, start)
             if before is not None:
-                del words[
-                    before : before
-                    + (1 if value is None or (words[before].startswith("--") and "=" in words[before]) else 2)
-                ]
+                apart = value is not None and words[before] == former
+                del words[before : before + 1 + apart]
         words += [value or flag] if not _takes(words, flag) else [flag] if value is None else [flag, value]
     return words
 

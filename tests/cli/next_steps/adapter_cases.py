@@ -81,7 +81,7 @@ def retrieval(world: World) -> None:
     world.base("clip", "clip")
     write_pictures(world.folder / "pictures")
     done = world.run(
-        f"train head clip-retrieval --base clip --data pictures --name clip --epochs 1 --precision fp32 {KEPT}"
+        f"train lora clip-retrieval --base clip --data pictures --name clip --epochs 1 --precision fp32 {KEPT}"
     )
     assert done.code == 0, done.err
 
@@ -116,9 +116,9 @@ CASES = [
         other_data,
         fill={"FILE": "reviews.csv"},
     ),
-    Case(f"{ADAPTERS}/find_base.py find 1", PREDICT, "zoo check lora --registry kept", nobody_s_base, code=3),
+    Case(f"{ADAPTERS}/find_base.py find 1", PREDICT, "zoo check lora --registry kept", nobody_s_base, code=5),
     Case(
-        f"{ADAPTERS}/find_base.py _not_local 1",
+        f"{ADAPTERS}/find_base.py find 2",
         PREDICT,
         "--base FOLDER",
         gone_base,
@@ -170,7 +170,7 @@ CASES = [
         "zoo predict lora 'A fine film.' --registry kept",
         trained,
     ),
-    Case("zoo/registry/store.py _check_has 1", f"show lroa {KEPT}", "lora", trained),
+    Case("zoo/registry/store.py _check_has 1", f"show lroa {KEPT}", "zoo list", trained),
     Case("zoo/registry/store.py _check_has 1", f"show something-else {KEPT}", "zoo list", trained),
 ]
 SLOW = [

@@ -145,7 +145,12 @@ CASES = [
         TRAIN.replace("--base base", "--base pip:bse") + " --dry-run",
         "--base pip:",
     ),
-    Case(f"{SOURCE} _resolve_one 4", "data check reviews.csv --task bert-imdb --base pip:xyz", "zoo sources"),
+    Case(f"{SOURCE} _resolve_one 4", "data check pip:xyz --task clip-retrieval", "zoo sources"),
+    Case(
+        f"{SOURCE} _resolve_one 4",
+        "data check pip:xyz --task bert-imdb --base base",
+        "zoo data check pip:stanfordnlp/imdb",
+    ),
     Case(
         f"{SOURCE} _resolve_one 3",
         TRAIN.replace("--base base", "--base google-bert/bert-large-cased") + " --dry-run",
