@@ -71,11 +71,9 @@ def _step(hint: str, typed: list[str]) -> str:
         return _zoo(_drop(typed, hint.split()[1:]))
     changes = [_REPLACED.fullmatch(one) for one in hint.split(", ")]
     if all(changes):
+        words = [list(map(_unquoted, one.groups())) for one in changes if one]
         replaced = {
-            old.removeprefix("path:"): new
-            for one in changes
-            if one
-            for new, old in [map(_unquoted, one.groups())]
+            former: new for new, old in words for former in (old, old.removeprefix("path:")) if former
         }
         return _zoo([_replace(word, replaced) for word in typed])
     if hint == _UPGRADE:

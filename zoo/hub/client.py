@@ -101,7 +101,7 @@ def to_zoo_error(repo: str, error: BaseException) -> ZooError:
     if status is not None:
         return UnreachableError(f"the Hub failed (HTTP {status}).")
     root = list(_causes(error))[-1]
-    if _ILLEGAL in str(root):
+    if _ILLEGAL in str(root) or isinstance(root, UnicodeEncodeError):
         return AuthError("the token has characters that no token has.", "hf auth login")
     if _is_cut(error):
         return UnreachableError(f"the Hub cannot be reached ({type(root).__name__}).")

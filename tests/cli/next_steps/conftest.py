@@ -11,6 +11,8 @@ import pytest
 from tests.cli.next_steps.harness import World
 from tests.cli.next_steps.places import Reached
 from tests.conftest import Result, reviews, write_csv
+from tests.third_party import hub as hub
+from tests.third_party import waits as waits
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
 import shlex
 import shutil
@@ -15,7 +17,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
-from tests.cli.next_steps.places import Reached, all_places
+from tests.cli.next_steps.places import Reached
 from tests.conftest import Result
 from tests.records import copy_registry
 from zoo.registry.store import Registry
@@ -40,10 +42,15 @@ class Case:
     """Placeholder -> what only the person knows."""
     check: str | None = None
     """The step is the fix in the row of this check rather than the line `Next: `."""
-    says: str | None = None
-    """The step stands in a line of the report that has this text."""
+    warns: bool = False
+    """The command goes on, and the step belongs to a line of its report."""
+    mend: Callable[[World], object] | None = None
+    """What comes to pass before the step is typed: another process ends, the Hub is well again."""
     code: int = 0
     """With which the step ends: 0, but where it asks for what is only there on other machines."""
+
+    also: str = ""
+    """Options that are typed after the step, so that it takes less time: `--dry-run`."""
 
     def __str__(self) -> str:
         return self.place
@@ -56,6 +63,7 @@ class World:
         self.folder, self._zoo, self._request = folder, zoo, request
         self.env: dict[str, str] = {}
         """Of commands that are processes of their own."""
+        self.lock: Any = None
 
     @property
     def registry(self) -> Registry:
@@ -63,6 +71,11 @@ class World:
 
     def base(self, family: str, name: str) -> Path:
         return Path(shutil.copytree(self.fixture("tiny_models")[family], self.folder / name))
+
+    @property
+    def patch(self) -> pytest.MonkeyPatch:
+        patch: pytest.MonkeyPatch = self.fixture("monkeypatch")
+        return patch
 
     def fixture(self, name: str) -> Any:
         return self._request.getfixturevalue(name)
@@ -89,11 +102,13 @@ class World:
             command, into, path = part.partition(" > ")
             program, *words = shlex.split(command)
             if program == "zoo":
-                done = self._zoo(*words)
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setattr("sys.stdin", _Yes("y\n"))
+                    done = self._zoo(*words)
             elif program == "pip":
                 done = check_pip(words)
             elif program in ("hf", "git", "fuser"):
-                done = check_exists(program, words)
+                done = check_exists(program, words, self.env)
             else:
                 ran = subprocess.run(command, shell=True, capture_output=True, check=False)
                 done = Result(
@@ -104,6 +119,13 @@ class World:
             if done.code:
                 break
         return done
+
+
+class _Yes(io.StringIO):
+    """A person at a terminal who agrees."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 def check_pip(words: list[str]) -> Result:
@@ -127,16 +149,23 @@ def check_pip(words: list[str]) -> Result:
     return Result(1 if unknown or not asked else 0, "", f"pip does not know {unknown}" if unknown else "")
 
 
-def check_exists(program: str, words: list[str]) -> Result:
+def check_exists(program: str, words: list[str], env: Mapping[str, str]) -> Result:
     """A command that asks a person or other machines: its help is there."""
     if program == "hf":
+        asked = words if words[0] == "download" else [*(word for word in words if "/" not in word), "--help"]
         ran = subprocess.run(
-            [sys.executable, "-m", "huggingface_hub.cli.hf", *(w for w in words if "/" not in w), "--help"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            [str(Path(sys.executable).with_name("hf")), *asked],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, **env, "HF_HUB_OFFLINE": "0"},
+        )
         return Result(ran.returncode, ran.stdout, ran.stderr)
-    known = {"git": ["lfs pull"], "fuser": None}[program]
-    return Result(0 if known is None or " ".join(words) in known else 1, "", "")
+    if program == "git":
+        assert words[0] == "-C"
+        assert Path(words[1]).is_dir()
+        return Result(0 if words[2:] in (["lfs", "pull"], ["pull"]) else 1, "", "")
+    return Result(0 if len(words) == 1 else 1, "", "")
 
 
 def step_of(case: Case, done: Result) -> str:
@@ -144,8 +173,6 @@ def step_of(case: Case, done: Result) -> str:
     if case.check is not None:
         rows = [line.split("\t") for line in done.out.splitlines()]
         found = [row[-1] for row in rows if row[0].endswith(case.check) and row[-1]]
-    elif case.says is not None:
-        found = [line.partition("Next: ")[2] for line in done.err.splitlines() if case.says in line]
     else:
         found = [line.removeprefix("Next: ") for line in done.err.splitlines() if line.startswith("Next: ")]
     assert len(found) == 1, f"{done.out}\n{done.err}"
@@ -157,7 +184,7 @@ def assert_next_step_works(case: Case, world: World, reached: Reached) -> None:
         case.state(world)
     reached.lines.clear()
     failed = world.run(case.command)
-    assert failed.code or case.check or case.says, "it did not fail"
+    assert failed.code or case.check or case.warns, "it did not fail"
     assert "Traceback" not in failed.err
     step = step_of(case, failed)
     assert case.place in reached.names(), f"{failed.err}\nreached: {sorted(reached.names())}"
@@ -166,20 +193,15 @@ def assert_next_step_works(case: Case, world: World, reached: Reached) -> None:
         assert placeholder in step, step
         step = step.replace(placeholder, value)
     assert not _PLACEHOLDER.search(re.sub(r"/\S+", "", step)), f"what is to be filled in? {step}"
-    done = world.paste(step)
+    if case.mend is not None:
+        case.mend(world)
+    done = world.paste(f"{step} {case.also}".strip())
     assert done.code == case.code, f"{step}\n{done.out}\n{done.err}"
     assert case.code or not step.startswith("zoo ") or (done.out + done.err).strip()
 
 
 def parametrize(*groups: list[Case], slow: bool = False) -> Any:
     marks = [pytest.mark.slow] if slow else []
-    cases = [
-        pytest.param(case, id=f"{case.place}: {case.command}"[:90], marks=marks)
-        for one in groups
-        for case in one
-    ]
+    every = [case for group in groups for case in group]
+    cases = [pytest.param(case, id=f"{case.place}: {case.command}"[:90], marks=marks) for case in every]
     return pytest.mark.parametrize("case", cases)
-
-
-def known(place: str) -> bool:
-    return place in all_places()

@@ -15,14 +15,16 @@ from typing import Any
 
 import pytest
 
-from zoo import errors
-from zoo.runtime import checks
+from zoo import cli, errors
+from zoo.cli import next_steps
+from zoo.runtime import checks, console
 
 ROOT = Path(__file__).parents[3]
 _ERRORS = {name: 1 for name, one in vars(errors).items() if isinstance(one, type)}
-_MAKERS = _ERRORS | {"CheckResult": 3}
+_MAKERS = _ERRORS | {"CheckResult": 3, "hint_line": 0}
 """What carries a hint -> the position of the hint among its arguments."""
-_PASSED_ON = ("hint", "fix")
+_PASSED_ON = ("hint", "fix", "remedy")
+_PRINTS = ROOT / "zoo" / "cli" / "next_steps.py"
 _DEPTH = 4
 
 
@@ -43,17 +45,20 @@ def all_places() -> dict[str, Place]:
     call of the function is a place.
     """
     files = sorted([*(ROOT / "zoo").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")])
-    return {place.name: place for file in files for place in _places(file)}
-
-
-def _places(file: Path) -> Iterator[Place]:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    made = list(_calls(tree, ()))
+    trees = {file: ast.parse(file.read_text(encoding="utf-8")) for file in files if file != _PRINTS}
     given = {
-        function.name: _parameters(function).index(hint.id)
-        for call, (*_, function) in made
-        if isinstance(hint := _hint(call, _MAKERS), ast.Name) and hint.id in _parameters(function)
+        one.name: parameters.index(named)
+        for tree in trees.values()
+        for one in ast.walk(tree)
+        if isinstance(one, ast.FunctionDef) and len(parameters := _parameters(one)) > 1
+        for named in _PASSED_ON
+        if named in parameters
     }
+    return {place.name: place for file, tree in trees.items() for place in _places(file, tree, given)}
+
+
+def _places(file: Path, tree: ast.Module, given: dict[str, int]) -> Iterator[Place]:
+    made = list(_calls(tree, ()))
     numbers: dict[str, int] = {}
     for call, within in made:
         name = ".".join(one.name for one in within) or "module"
@@ -85,13 +90,19 @@ def _hint(node: ast.AST, makers: dict[str, int]) -> ast.expr | None:
         return None
     if name in _MAKERS and node.args and isinstance(node.args[-1], ast.Starred):
         return node.args[-1].value
+    if name == "_fail" and isinstance(node.args[0], ast.Starred):  # what click refused
+        return node.args[0].value
     named = next((one.value for one in node.keywords if one.arg in _PASSED_ON), None)
     hint = node.args[makers[name]] if len(node.args) > makers[name] else named
     return None if isinstance(hint, ast.Constant) and not hint.value else hint
 
 
 def _parameters(function: Any) -> list[str]:
-    return [one.arg for one in function.args.args] if isinstance(function, ast.FunctionDef) else []
+    """Without `self`, as a call gives them."""
+    if not isinstance(function, ast.FunctionDef):
+        return []
+    names = [one.arg for one in (*function.args.args, *function.args.kwonlyargs)]
+    return names[1:] if names[:1] == ["self"] else names
 
 
 def _is_passed_on(hint: ast.expr) -> bool:
@@ -107,8 +118,14 @@ class Reached:
     def __init__(self, patch: pytest.MonkeyPatch):
         self.lines: set[tuple[str, int]] = set()
         _import_all()
-        for kind in (errors.ZooError, errors.Interrupted):
-            patch.setattr(kind, "__init__", self._recorded(kind.__init__))
+        printers = (console.StderrReport, "say"), (console.StderrReport, "warn"), (cli, "_fail")
+        for owner, name in (
+            (errors.ZooError, "__init__"),
+            (errors.Interrupted, "__init__"),
+            (next_steps, "hint_line"),
+            *printers,
+        ):
+            patch.setattr(owner, name, self._recorded(getattr(owner, name)))
         result = checks.CheckResult
         made = self._recorded(result)
         for module in list(sys.modules.values()):
