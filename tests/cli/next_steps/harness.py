@@ -92,6 +92,14 @@ class World:
         (self.folder / "kept").rmdir()
         return copy_registry(trained, self.folder / "kept")
 
+    def install(self, package: str) -> None:
+        """As pip does, but into a folder of the test."""
+        site = self.folder / "site"
+        quiet = ("--no-index", "--no-deps", "--no-build-isolation", "--target", str(site))
+        subprocess.run([sys.executable, "-m", "pip", "install", *quiet, package], check=True)
+        self.patch.syspath_prepend(site)
+        self.patch.setenv("PYTHONPATH", f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+
     def run(self, command: str) -> Result:
         return self._zoo(*shlex.split(command))
 
@@ -107,6 +115,8 @@ class World:
                     done = self._zoo(*words)
             elif program == "pip":
                 done = check_pip(words)
+                if Path(words[-1]).is_dir():
+                    self.install(words[-1])
             elif program in ("hf", "git", "fuser"):
                 done = check_exists(program, words, self.env)
             else:
@@ -152,7 +162,11 @@ def check_pip(words: list[str]) -> Result:
 def check_exists(program: str, words: list[str], env: Mapping[str, str]) -> Result:
     """A command that asks a person or other machines: its help is there."""
     if program == "hf":
-        asked = words if words[0] == "download" else [*(word for word in words if "/" not in word), "--help"]
+        asked = (
+            words
+            if words[0] == "download" and env
+            else [*(word for word in words if "/" not in word), "--help"]
+        )
         ran = subprocess.run(
             [str(Path(sys.executable).with_name("hf")), *asked],
             capture_output=True,

@@ -114,11 +114,6 @@ def released(world: World) -> None:
     world.lock.release()
 
 
-def a_file_in_the_way(world: World) -> None:
-    world.write("notes", "mine")
-    world.write("plain/adapter_config.json", "{}")
-
-
 CASES = [
     Case(
         "zoo/cli/plugins.py methods_command 1",
@@ -166,7 +161,7 @@ CASES = [
         installed(replace(BAD, kind="task", name="head")),
     ),
     Case(f"{PEFT}.does_not_fit 1", dry("lora", "-s targets=nothing"), "zoo methods lora"),
-    Case(f"{PEFT}.block 1", dry("road", "-s group_size=7"), "-s group_size=4"),
+    Case(f"{PEFT}.block 1", dry("oft", "-s block_size=7"), "-s block_size=4"),
     Case(f"{PEFT}._check_rank 1", dry("lora", "-s r=48 -s targets=q_proj,k_proj", "llama"), "-s r=32", llama),
     Case(f"{METHODS}/bitfit.py BitFit.attach 1", dry("bitfit", "-s targets=nothing"), "-s targets="),
     Case(f"{METHODS}/bitfit.py BitFit.attach 1", dry("bitfit", "", "llama"), "zoo train ln-tuning", llama),
@@ -184,13 +179,13 @@ CASES = [
     Case(f"{METHODS}/qlora.py QLora.attach 1", dry("qlora", ""), "zoo train lora", quantised),
     Case("zoo/runtime/device.py choose_precision 1", f"{DRY} --precision bf16", "--precision auto", no_bf16),
     Case(
-        f"{STORE} _read 1",
+        f"{STORE} Registry._read 1",
         f"list {KEPT}",
         "zoo registry rebuild --registry kept",
         damaged("<<<<<<< ours\n=======\n>>>>>>> theirs\n"),
     ),
     Case(
-        f"{STORE} _read 2",
+        f"{STORE} Registry._read 2",
         f"list {KEPT}",
         "zoo registry rebuild --registry kept",
         damaged('{"schema": 1, "ad'),
@@ -203,17 +198,16 @@ CASES = [
     ),
     Case(f"{STORE} _refuse_newer 1", f"list {KEPT}", "", newer),
     Case(
-        f"{STORE} _writing 1",
+        f"{STORE} Registry._writing 1",
         f"rm --yes lora-bert-imdb {KEPT}",
         f"zoo rm --yes lora-bert-imdb {KEPT}",
         held,
         mend=released,
     ),
     Case(
-        f"{STORE} _writing 2",
-        f"{TRAIN} --registry notes/registry.json --dry-run".replace(f"{KEPT} ", ""),
+        f"{STORE} Registry._writing 2",
+        f"{TRAIN} --registry /proc/zoo/registry.json --dry-run".replace(f"{KEPT} ", ""),
         "--registry FOLDER",
-        a_file_in_the_way,
         fill={"FOLDER": "kept"},
     ),
 ]
