@@ -226,7 +226,8 @@ def _with_registry(step: str, typed: Sequence[str]) -> str:
     ):
         return step
     given = typed[at].partition("=")[2] or "".join(typed[at + 1 : at + 2])
-    return f"{step} --registry {shlex.quote(given)}"
+    command, into, path = step.partition(" > ")
+    return f"{command} --registry {shlex.quote(given)}{into}{path}"
 
 
 def _takes(words: Sequence[str], option: str) -> bool:

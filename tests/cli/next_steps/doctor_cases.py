@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,12 @@ def fetched(world: World) -> None:
 
 
 CASES = [
-    Case("zoo/cli/doctor.py _broken_plugins 1", DOCTOR, "pip install --upgrade zoo-bad", installed(BAD)),
+    Case(
+        "zoo/cli/doctor.py _broken_plugins 1",
+        DOCTOR,
+        "pip install --upgrade zoo-bad",
+        installed(replace(BAD, module="no_such_module")),
+    ),
     Case(f"{OWN} missing_plugins 1", DOCTOR, "pip install zoo-nowhere==1.0", without_plugin),
     Case(f"{OWN} cards 1", WHOLE, "zoo card lora --write --registry kept", lost_card, check="lora"),
     Case(
@@ -204,7 +210,7 @@ CASES = [
         "zoo check lora --registry kept",
         on_base(id=UNKNOWN, source=UNKNOWN, location="", weights={}, revision=None),
         check="lora",
-        code=5,
+        code=3,
     ),
     Case(
         f"{BASES} _base 2",

@@ -96,7 +96,9 @@ class World:
         """As pip does, but into a folder of the test."""
         site = self.folder / "site"
         quiet = ("--no-index", "--no-deps", "--no-build-isolation", "--target", str(site))
-        subprocess.run([sys.executable, "-m", "pip", "install", *quiet, package], check=True)
+        subprocess.run(
+            [sys.executable, "-m", "pip", "install", *quiet, str(Path(package).resolve())], check=True
+        )
         self.patch.syspath_prepend(site)
         self.patch.setenv("PYTHONPATH", f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
 
@@ -186,7 +188,7 @@ def step_of(case: Case, done: Result) -> str:
     """What the command says to type next."""
     if case.check is not None:
         rows = [line.split("\t") for line in done.out.splitlines()]
-        found = [row[-1] for row in rows if row[0].endswith(case.check) and row[-1]]
+        found = [row[-1] for row in rows if len(row) > 3 and row[0].endswith(case.check) and row[-1]]
     else:
         found = [line.removeprefix("Next: ") for line in done.err.splitlines() if line.startswith("Next: ")]
     assert len(found) == 1, f"{done.out}\n{done.err}"

@@ -161,7 +161,7 @@ CASES = [
         installed(replace(BAD, kind="task", name="head")),
     ),
     Case(f"{PEFT}.does_not_fit 1", dry("lora", "-s targets=nothing"), "zoo methods lora"),
-    Case(f"{PEFT}.block 1", dry("oft", "-s block_size=7"), "-s block_size=4"),
+    Case(f"{PEFT}.block 1", dry("oft", "-s oft_block_size=7"), "-s oft_block_size="),
     Case(f"{PEFT}._check_rank 1", dry("lora", "-s r=48 -s targets=q_proj,k_proj", "llama"), "-s r=32", llama),
     Case(f"{METHODS}/bitfit.py BitFit.attach 1", dry("bitfit", "-s targets=nothing"), "-s targets="),
     Case(f"{METHODS}/bitfit.py BitFit.attach 1", dry("bitfit", "", "llama"), "zoo train ln-tuning", llama),
