@@ -109,7 +109,9 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        where = "the same command as `zoo --debug ...` shows where"
+        import shlex
+
+        where = shlex.join(["zoo", "--debug", *sys.argv[1:]])
         _fail(f"unexpected {type(error).__name__}: {error}", where, 1)
 
 

@@ -11,7 +11,7 @@ from tests.cli.next_steps.harness import Case, World
 from tests.conftest import reviews, write_csv
 from tests.records import add_record, change_weights, make_base
 from zoo.registry.schema import UNKNOWN
-from zoo.testing.data import write_pictures
+from zoo.testing.data import write_conversations, write_pictures
 
 ADAPTERS = "zoo/adapters"
 KEPT = "--registry kept"
@@ -65,6 +65,21 @@ def other_config(world: World) -> None:
     registry.replace(
         msgspec.structs.replace(record, base=msgspec.structs.replace(record.base, config_sha256="ab" * 32))
     )
+
+
+def other_family(world: World) -> None:
+    world.keep_trained()
+    world.base("distilbert", "other")
+
+
+def chats(world: World) -> None:
+    world.base("llama", "llama")
+    write_conversations(world.folder / "talk.jsonl")
+    done = world.run(
+        "train lora tinyllama-chat --base llama --data talk.jsonl --name talk --epochs 1 --limit 8 "
+        f"--eval-limit 4 --precision fp32 {KEPT}"
+    )
+    assert done.code == 0, done.err
 
 
 def lost_file(world: World) -> None:
@@ -159,6 +174,20 @@ CASES = [
         "zoo predict lora 'A fine film.' --registry kept",
         trained,
     ),
+    Case(
+        f"{ADAPTERS}/load.py Adapters._check_base 2",
+        PREDICT,
+        "zoo verify lora --registry kept",
+        other_config,
+        warns=True,
+    ),
+    Case(
+        f"{ADAPTERS}/load.py _check_fits 1",
+        f"{PREDICT} --base other --allow-other-base",
+        "zoo check lora --registry kept",
+        other_family,
+        code=5,
+    ),
     Case("zoo/cli/card.py card_command 1", f"card lora --force {KEPT}", "--write", trained),
     Case("zoo/cli/adapters.py rm_command 1", f"rm lora head {KEPT}", "zoo rm lora head", trained),
     Case(
@@ -174,6 +203,13 @@ CASES = [
     Case("zoo/registry/store.py _check_has 1", f"show something-else {KEPT}", "zoo list", trained),
 ]
 SLOW = [
+    Case("zoo/cli/use.py chat_command 1", f"chat talk --prompt ' ' {KEPT}", "zoo chat talk --prompt", chats),
+    Case(
+        "zoo/tasks/causal_lm/generation.py room 1",
+        f"chat talk --prompt Hello --max-new-tokens 600 {KEPT}",
+        "--max-new-tokens 256",
+        chats,
+    ),
     Case(
         "zoo/tasks/image_text/task.py ImageTextRetrieval.predict 1",
         f"predict clip 'a red square' {KEPT}",

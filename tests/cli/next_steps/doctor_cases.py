@@ -112,6 +112,12 @@ def moved(*, private: bool = False, revision: str = "0" * 40, **changes: Any) ->
     return state
 
 
+def failing_hub(world: World) -> None:
+    moved()(world)
+    hub = world.fixture("hub")
+    hub.fail("GET", f"/api/models/{BASE}", status=500, times=None)
+
+
 def damaged(world: World) -> None:
     add_adapter(world.registry)
     world.registry.path.write_text("{", encoding="utf-8")
@@ -235,6 +241,7 @@ CASES = [
     ),
     Case(f"{BASES} _on_hub 1", WHOLE, f"zoo check lora --base hub:{BASE} --registry kept", moved(), code=3),
     Case(f"{BASES} _on_hub 2", WHOLE, "hf auth login", moved(private=True)),
+    Case(f"{BASES} _on_hub 3", WHOLE, "zoo doctor --registry kept", failing_hub, check="of lora"),
     Case(
         f"{BASES} _on_hub 4",
         WHOLE,

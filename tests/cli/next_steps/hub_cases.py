@@ -180,7 +180,36 @@ def several_configurations(world: World) -> None:
     online(world).put("org/films", files, repo_type="dataset")
 
 
+def a_clone(name: str) -> Callable[[World], None]:
+    """A folder that was cloned without its large files."""
+
+    def state(world: World) -> None:
+        plain(world)
+        pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
+        (world.folder / "plain" / name).write_bytes(pointer)
+
+    return state
+
+
+def pickled_on_the_hub(world: World) -> None:
+    pickled(world)
+    files = {path.name: path.read_bytes() for path in (world.folder / "plain").iterdir()}
+    online(world).put("org/pickled", files)
+
+
 CASES = [
+    Case(
+        "zoo/models/safetensors_header.py _not_whole 1",
+        f"import ./plain {KEPT}",
+        "lfs pull",
+        a_clone("adapter_model.safetensors"),
+    ),
+    Case(
+        "zoo/security/safe_read.py read_text 1",
+        f"import ./plain {KEPT}",
+        "lfs pull",
+        a_clone("adapter_config.json"),
+    ),
     Case(f"{IMPORT} import_folder 1", f"import plain/adapter_config.json {KEPT}", "zoo import plain", plain),
     Case(
         f"{IMPORT} import_folder 2", f"import ./plian {KEPT}", "zoo import", plain, fill={"FOLDER": "./plain"}
@@ -306,6 +335,12 @@ CASES = [
     Case(f"{CLIENT} 5", f"publish {NAME} --yes {KEPT}", "hf auth login", token("hf_\u00fc")),
 ]
 SLOW = [
+    Case(
+        f"{PULL} _wanted 1",
+        f"pull org/pickled {KEPT}",
+        "zoo import org/pickled --convert-bin",
+        pickled_on_the_hub,
+    ),
     Case("zoo/hub/import_adapter.py import_folder 3", f"import ./plain {KEPT}", "--convert-bin", pickled),
     Case(
         f"{PULL} verify_locally 1",

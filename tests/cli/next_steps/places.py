@@ -52,7 +52,7 @@ def all_places() -> dict[str, Place]:
         for one in ast.walk(tree)
         if isinstance(one, ast.FunctionDef) and len(parameters := _parameters(one)) > 1
         for named in _PASSED_ON
-        if named in parameters
+        if named in parameters and _is_text(one, named)
     }
     return {place.name: place for file, tree in trees.items() for place in _places(file, tree, given)}
 
@@ -86,7 +86,8 @@ def _hint(node: ast.AST, makers: dict[str, int]) -> ast.expr | None:
         return node if any("Next: " in text for text in texts) else None
     assert isinstance(node, ast.Call)
     name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-    if name not in makers:
+    of_report = "report" in ast.unparse(node.func).lower()
+    if name not in makers or (name in ("say", "warn") and not of_report):
         return None
     if name in _MAKERS and node.args and isinstance(node.args[-1], ast.Starred):
         return node.args[-1].value
@@ -103,6 +104,13 @@ def _parameters(function: Any) -> list[str]:
         return []
     names = [one.arg for one in (*function.args.args, *function.args.kwonlyargs)]
     return names[1:] if names[:1] == ["self"] else names
+
+
+def _is_text(function: ast.FunctionDef, parameter: str) -> bool:
+    """`hint: str | None`; another hint may be a type."""
+    every = (*function.args.args, *function.args.kwonlyargs)
+    annotation = next(one.annotation for one in every if one.arg == parameter)
+    return annotation is not None and ast.unparse(annotation).startswith("str")
 
 
 def _is_passed_on(hint: ast.expr) -> bool:
