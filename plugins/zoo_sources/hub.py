@@ -183,7 +183,7 @@ def _wanted(repo: str, folder: Path, config: str | None) -> list[str]:
 
 
 def _instead(asked: str, other: str) -> str:
-    """The hint to ask for another configuration, where a person gave the reference with its scheme or without."""
+    """The hint to ask for another configuration, whether the scheme was given or not."""
     return ", ".join(instead(f"hub:{other}", one) for one in (asked, f"hub:{asked}"))
 
 

@@ -192,7 +192,8 @@ def _set(typed: Sequence[str], options: Sequence[str]) -> list[str]:
             if before is not None:
                 apart = value is not None and words[before] == former
                 del words[before : before + 1 + apart]
-        words += [value or flag] if not _takes(words, flag) else [flag] if value is None else [flag, value]
+        is_argument = _takes(words, flag[2:]) and not _takes(words, flag)
+        words += [flag] if value is None else [value] if is_argument else [flag, value]
     return words
 
 
@@ -231,7 +232,7 @@ def _with_registry(step: str, typed: Sequence[str]) -> str:
 
 
 def _takes(words: Sequence[str], option: str) -> bool:
-    """Has the command of these words such an option?"""
+    """Has the command of these words such an option, or an argument of this name?"""
     from zoo.cli import cli
 
     command: click.Command | None = cli

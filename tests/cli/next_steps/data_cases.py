@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 from tests.cli.next_steps.harness import TRAIN, Case, World
 from tests.conftest import reviews, write_csv
@@ -14,7 +15,7 @@ FILES = "zoo/data/files.py"
 SOURCE = "zoo/plugins/source.py"
 
 
-def table(header: str, *, name: str = "other.csv", spare: str = "") -> object:
+def table(header: str, *, name: str = "other.csv", spare: str = "") -> Callable[[World], None]:
     """A file whose texts and labels are under other names."""
 
     def write(world: World) -> None:

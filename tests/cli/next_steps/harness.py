@@ -216,7 +216,7 @@ def assert_next_step_works(case: Case, world: World, reached: Reached) -> None:
     assert case.code or not step.startswith("zoo ") or (done.out + done.err).strip()
 
 
-def parametrize(*groups: list[Case], slow: bool = False) -> Any:
+def parametrize(*groups: list[Case], slow: bool = False) -> pytest.MarkDecorator:
     marks = [pytest.mark.slow] if slow else []
     every = [case for group in groups for case in group]
     cases = [pytest.param(case, id=f"{case.place}: {case.command}"[:90], marks=marks) for case in every]

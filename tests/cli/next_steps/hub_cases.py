@@ -149,6 +149,11 @@ def old_card(world: World) -> None:
     _card(world).write_text("---\nlicense: apache-2.0\n---\nMine.\n", encoding="utf-8")
 
 
+def publishable_offline(world: World) -> None:
+    publishable(world)
+    set_offline(world)
+
+
 def public(world: World) -> None:
     publishable(world).put(f"me/{NAME}", {"README.md": b"mine"}, private=False)
 
@@ -325,7 +330,7 @@ CASES = [
         "zoo/hub/upload.py account 1",
         f"publish {NAME} --yes {KEPT}",
         f"unset HF_HUB_OFFLINE && zoo publish {NAME} --yes --registry kept",
-        lambda world: (publishable(world), set_offline(world)),
+        publishable_offline,
         mend=set_online,
     ),
     Case(f"{CLIENT} 1", f"pull org/plain {KEPT}", "hf auth login", gated),

@@ -71,7 +71,7 @@ def _places(file: Path, tree: ast.Module, given: dict[str, int]) -> Iterator[Pla
             yield Place(where, file, call.lineno, call.end_lineno or call.lineno)
 
 
-def _calls(node: ast.AST, within: tuple[Any, ...]) -> Iterator[tuple[ast.AST, tuple[Any, ...]]]:
+def _calls(node: ast.AST, within: tuple[Any, ...]) -> Iterator[tuple[ast.expr, tuple[Any, ...]]]:
     """Each call and formatted text, with the classes and functions around it, in the order of the file."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, (ast.Call, ast.JoinedStr)) and within:
@@ -80,10 +80,10 @@ def _calls(node: ast.AST, within: tuple[Any, ...]) -> Iterator[tuple[ast.AST, tu
         yield from _calls(child, (*within, child) if named else within)
 
 
-def _hint(node: ast.AST, makers: dict[str, int]) -> ast.expr | None:
+def _hint(node: ast.expr, makers: dict[str, int]) -> ast.expr | None:
     if isinstance(node, ast.JoinedStr):
         texts = [one.value for one in node.values if isinstance(one, ast.Constant)]
-        return node if any("Next: " in text for text in texts) else None
+        return node if any("Next: " in str(text) for text in texts) else None
     assert isinstance(node, ast.Call)
     name = getattr(node.func, "id", getattr(node.func, "attr", ""))
     of_report = "report" in ast.unparse(node.func).lower()

@@ -47,7 +47,7 @@ def no_bf16(world: World) -> None:
 
 
 def without_bitsandbytes(world: World) -> None:
-    find = sys.modules["zoo.plugins.method"].find_spec  # type: ignore[attr-defined]
+    find = sys.modules["zoo.plugins.method"].find_spec
     world.patch.setattr(
         "zoo.plugins.method.find_spec", lambda name: None if name == "bitsandbytes" else find(name)
     )

@@ -136,6 +136,11 @@ ELSEWHERE = {
         "without --resume",
         _STARTED_AFRESH,
     ),
+    "zoo/training/parameter_counts.py attach_without_weights 1": (
+        "a model type that transformers has for another kind of task",
+        "zoo tasks",
+        "zoo tasks",
+    ),
     "zoo/training/pipeline.py train 1": _STOPPED,
     "zoo/training/trainer.py _train 1": _STOPPED,
     "zoo/training/progress.py _mean 1": (

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from tests.cli.next_steps.harness import QUICK, TRAIN, Case, World
 
 DRY = f"{TRAIN} --dry-run"
@@ -31,19 +29,12 @@ def chat(world: World) -> None:
     write_conversations(world.folder / "talk.jsonl")
 
 
-def unknown_type(world: World) -> None:
-    path = world.folder / "base" / "config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps({**config, "model_type": "never-heard-of"}), encoding="utf-8")
-
-
 def no_tokenizer(world: World) -> None:
     for path in (world.folder / "base").glob("*token*"):
         path.unlink()
 
 
 CASES = [
-    Case("zoo/training/parameter_counts.py attach_without_weights 1", DRY, "zoo tasks", unknown_type),
     Case(
         "plugins/zoo_methods/prompt.py _tokens 1",
         f"{DRY} -s init_text=film".replace("lora", "prompt"),
