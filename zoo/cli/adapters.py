@@ -195,7 +195,7 @@ def _is_within(record: ListedRecord, bounds: Sequence[tuple[str, int, float]]) -
 
 def _bounds(pairs: tuple[str, ...], flag: str, sign: int) -> Iterator[tuple[str, int, float]]:
     """(metric, sign, bound): 1 for a lower bound, -1 for an upper one."""
-    for name, text in split_pairs(pairs, flag).items():
+    for name, text in split_pairs(pairs).items():
         try:
             yield name, sign, float(text)
         except ValueError:

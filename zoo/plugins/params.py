@@ -45,7 +45,7 @@ def param(
     return dataclasses.field(default=default, metadata={"help": help, **bounds})
 
 
-def split_pairs(pairs: Iterable[str], flag: str = "-s") -> dict[str, str]:
+def split_pairs(pairs: Iterable[str]) -> dict[str, str]:
     """`("r=16", "alpha=32")` -> `{"r": "16", "alpha": "32"}`."""
     found: dict[str, str] = {}
     for pair in pairs:

@@ -131,13 +131,6 @@ CASES = [
         fill={"FILE": "pictures"},
         state=pictures,
     ),
-    Case(
-        f"{SOURCE} resolve 2",
-        "data check --task tinyllama-chat",
-        "zoo data check",
-        fill={"FILE": "talk.jsonl"},
-        state=talk,
-    ),
     Case(f"{SOURCE} _resolve_one 1", CHECK.format("path:"), "", fill={"FILE": "reviews.csv"}),
     Case(f"{SOURCE} _resolve_one 2", CHECK.format("reviws.csv"), "zoo data check reviews.csv"),
     Case(f"{SOURCE} _resolve_one 2", CHECK.format("/nowhere/xyz.csv"), "", fill={"FILE": "reviews.csv"}),
@@ -148,11 +141,6 @@ CASES = [
     ),
     Case(f"{SOURCE} _resolve_one 4", "data check pip:xyz --task clip-retrieval", "zoo sources"),
     Case(
-        f"{SOURCE} _resolve_one 4",
-        "data check pip:xyz --task bert-imdb --base base",
-        "zoo data check pip:stanfordnlp/imdb",
-    ),
-    Case(
         f"{SOURCE} _resolve_one 3",
         TRAIN.replace("--base base", "--base google-bert/bert-large-cased") + " --dry-run",
         "--base pip:",
@@ -162,5 +150,19 @@ CASES = [
         TRAIN.replace("--base base", "--base bare") + " --dry-run",
         "--base pip:",
         bare,
+    ),
+]
+SLOW = [
+    Case(
+        f"{SOURCE} resolve 2",
+        "data check --task tinyllama-chat",
+        "zoo data check",
+        fill={"FILE": "talk.jsonl"},
+        state=talk,
+    ),
+    Case(
+        f"{SOURCE} _resolve_one 4",
+        "data check pip:xyz --task bert-imdb --base base",
+        "zoo data check pip:stanfordnlp/imdb",
     ),
 ]

@@ -240,7 +240,6 @@ CASES = [
         fill={"FOLDER": "base"},
     ),
     Case(f"{BASES} _on_hub 1", WHOLE, f"zoo check lora --base hub:{BASE} --registry kept", moved(), code=3),
-    Case(f"{BASES} _on_hub 2", WHOLE, "hf auth login", moved(private=True)),
     Case(f"{BASES} _on_hub 3", WHOLE, "zoo doctor --registry kept", failing_hub, check="of lora"),
     Case(
         f"{BASES} _on_hub 4",
@@ -258,7 +257,6 @@ CASES = [
         check="registry.json",
     ),
     Case(f"{MACHINE} shortcomings 1", DOCTOR, "rm -r ", full_disk, check="cache"),
-    Case(f"{MACHINE} shortcomings 1", DOCTOR, "hf cache prune", full_disk, check="hf-home"),
     Case(f"{MACHINE} _missing 1", DOCTOR, "pip install 'no-such-library>=2'", unmet),
     Case(f"{MACHINE} answer 1", WHOLE, "pip install --force-reinstall torch", broken_torch),
     Case(f"{HOUSE} _compare 1", DOCTOR, "zoo show lora --json --registry kept > ", no_record),
@@ -284,6 +282,8 @@ CASES = [
     Case(f"{HOUSE} _downloads 1", DOCTOR, "find ", cut_off, check="hf"),
 ]
 SLOW = [
+    Case(f"{BASES} _on_hub 2", WHOLE, "hf auth login", moved(private=True)),
+    Case(f"{MACHINE} shortcomings 1", DOCTOR, "hf cache prune", full_disk, check="hf-home"),
     Case(
         f"{OWN} _adapter 1",
         DOCTOR,

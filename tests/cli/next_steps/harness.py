@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -154,34 +155,35 @@ def check_pip(words: list[str]) -> Result:
     if action == "uninstall":
         return Result(0 if asked else 1, "", "")
     assert action == "install"
-    ran = subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--help"], capture_output=True, text=True, check=True
-    )
-    unknown = [word for word in rest if word.startswith("-") and word not in re.split(r"[\s,]", ran.stdout)]
+    flags = [word for word in rest if word.startswith("-")]
+    unknown = [
+        word
+        for word in flags
+        if word not in re.split(r"[\s,]", _help(sys.executable, "-m", "pip", action).out)
+    ]
     return Result(1 if unknown or not asked else 0, "", f"pip does not know {unknown}" if unknown else "")
 
 
 def check_exists(program: str, words: list[str], env: Mapping[str, str]) -> Result:
     """A command that asks a person or other machines: its help is there."""
     if program == "hf":
-        asked = (
-            words
-            if words[0] == "download" and env
-            else [*(word for word in words if "/" not in word), "--help"]
-        )
-        ran = subprocess.run(
-            [str(Path(sys.executable).with_name("hf")), *asked],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, **env, "HF_HUB_OFFLINE": "0"},
-        )
+        program = str(Path(sys.executable).with_name("hf"))
+        if words[0] != "download" or not env:
+            return _help(program, *(word for word in words if "/" not in word))
+        settings = {**os.environ, **env, "HF_HUB_OFFLINE": "0"}
+        ran = subprocess.run([program, *words], capture_output=True, text=True, check=False, env=settings)
         return Result(ran.returncode, ran.stdout, ran.stderr)
     if program == "git":
         assert words[0] == "-C"
         assert Path(words[1]).is_dir()
         return Result(0 if words[2:] in (["lfs", "pull"], ["pull"]) else 1, "", "")
     return Result(0 if len(words) == 1 else 1, "", "")
+
+
+@cache
+def _help(*command: str) -> Result:
+    ran = subprocess.run([*command, "--help"], capture_output=True, text=True, check=False)
+    return Result(ran.returncode, ran.stdout, ran.stderr)
 
 
 def step_of(case: Case, done: Result) -> str:

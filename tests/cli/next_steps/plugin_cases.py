@@ -115,12 +115,6 @@ def released(world: World) -> None:
 
 
 CASES = [
-    Case(
-        "zoo/cli/plugins.py methods_command 1",
-        "methods --base base",
-        "--task TASK",
-        fill={"TASK": "bert-imdb"},
-    ),
     Case("zoo/cli/plugins.py _kind_of 2", "plugin check nowhere", "zoo plugins"),
     Case(
         "zoo/cli/__init__.py LazyGroup.resolve_command 1", "lsit --registry kept", "zoo list --registry kept"
@@ -153,12 +147,6 @@ CASES = [
         DRY.replace("lora", "qlora"),
         "[qlora]'",
         without_bitsandbytes,
-    ),
-    Case(
-        "zoo/cli/plugins.py _kind_of 1",
-        "plugin check head",
-        "--kind",
-        installed(replace(BAD, kind="task", name="head")),
     ),
     Case(f"{PEFT}.does_not_fit 1", dry("lora", "-s targets=nothing"), "zoo methods lora"),
     Case(f"{PEFT}.block 1", dry("oft", "-s oft_block_size=7"), "-s oft_block_size="),
@@ -212,6 +200,18 @@ CASES = [
     ),
 ]
 SLOW = [
+    Case(
+        "zoo/cli/plugins.py methods_command 1",
+        "methods --base base",
+        "--task TASK",
+        fill={"TASK": "bert-imdb"},
+    ),
+    Case(
+        "zoo/cli/plugins.py _kind_of 1",
+        "plugin check head",
+        "--kind",
+        installed(replace(BAD, kind="task", name="head")),
+    ),
     Case(
         "zoo/cli/plugins.py new_command 1",
         "plugin new task mine",

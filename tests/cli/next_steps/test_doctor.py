@@ -13,5 +13,5 @@ def test_the_fix_of_the_doctor_works(case: Case, world: World, reached: Reached)
 
 
 @parametrize(SLOW, slow=True)
-def test_the_fix_that_trains_again_works(case: Case, world: World, reached: Reached) -> None:
+def test_the_fix_that_takes_its_time_works(case: Case, world: World, reached: Reached) -> None:
     assert_next_step_works(case, world, reached)
