@@ -171,7 +171,7 @@ def _read_inputs(task: Task, file: str, columns: Sequence[str]) -> list[Any]:
     if file != "-" and path.suffix.lower() in SUFFIXES:
         if not path.is_file():
             raise NotFoundError(f"there is no file '{file}'.")
-        named = split_pairs((one if "=" in one else f"{roles[0]}={one}" for one in columns))
+        named = split_pairs(one if "=" in one else f"{roles[0]}={one}" for one in columns)
         inputs = task.inputs_of(read_frames(path)["train"], named, file)
     else:
         try:

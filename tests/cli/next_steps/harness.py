@@ -155,12 +155,8 @@ def check_pip(words: list[str]) -> Result:
     if action == "uninstall":
         return Result(0 if asked else 1, "", "")
     assert action == "install"
-    flags = [word for word in rest if word.startswith("-")]
-    unknown = [
-        word
-        for word in flags
-        if word not in re.split(r"[\s,]", _help(sys.executable, "-m", "pip", action).out)
-    ]
+    known = re.split(r"[\s,]", _help(sys.executable, "-m", "pip", action).out)
+    unknown = [word for word in rest if word.startswith("-") and word not in known]
     return Result(1 if unknown or not asked else 0, "", f"pip does not know {unknown}" if unknown else "")
 
 
