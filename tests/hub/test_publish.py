@@ -390,7 +390,7 @@ def test_without_a_licence_or_metrics_it_is_refused_until_the_person_says_so(
 def test_without_a_terminal_nothing_is_asked_and_yes_is_wanted(zoo: Zoo, adapter: AdapterRecord) -> None:
     done = zoo("publish", NAME)
     assert (done.code, "no terminal to ask on" in done.error) == (2, True)
-    assert f"zoo publish --yes {NAME}" in done.err
+    assert f"zoo publish {NAME} --yes" in done.err
 
 
 def test_a_public_repository_is_written_to_only_when_that_is_said(
