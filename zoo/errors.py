@@ -14,10 +14,14 @@
 
 The message is one line that says what was wrong; `hint` says what to type next: a command (`zoo list`), or
 how the same command is to be changed, as options to set (`--name other`, `-s r=8`), `without --resume`, or
-`lora instead of lorra`. The command line prints that command whole. Any other text is advice.
+`lora instead of lorra`; or it is `AGAIN`. The command line prints that command whole.
+Any other text is advice.
 """
 
 from __future__ import annotations
+
+AGAIN = "again"
+"""The hint to give the same command once more."""
 
 
 class ZooError(Exception):

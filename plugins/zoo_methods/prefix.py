@@ -41,7 +41,7 @@ class Prefix(PromptMethod):
         backbone = getattr(model, model.base_model_prefix)
         if "past_key_values" not in inspect.signature(backbone.forward).parameters:
             reason = "its attention takes no keys and values beside the text's"
-            raise self.does_not_fit(model, reason, "zoo train prompt, which needs none")
+            raise self.does_not_fit(model, reason, "prompt instead of prefix")
         super().fit(config, model)
         config.token_dim = model.config.get_text_config().hidden_size  # PEFT divides it among shared heads
 

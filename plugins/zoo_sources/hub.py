@@ -31,6 +31,7 @@ from zoo.data.files import CLASS_NAMES
 from zoo.hub import waits
 from zoo.hub.client import HUB_TIMEOUT, client, to_zoo_error
 from zoo.models.fingerprint import canonical, has_weights
+from zoo.runtime.suggest import instead
 from zoo.security.gates import PROCESSOR_FILES
 
 if TYPE_CHECKING:
@@ -183,15 +184,20 @@ def _wanted(repo: str, folder: Path, config: str | None) -> list[str]:
         if len(configs) > 1 and not has_default:
             raise UsageError(
                 f"'{repo}' has several configurations: {', '.join(configs)}.",
-                f"--data hub:{repo}:{next(iter(configs))}",
+                _instead(repo, f"{repo}:{next(iter(configs))}"),
             )
         return _DATA_FILES
     if config not in configs:
         raise NotFoundError(
             f"'{repo}' has no configuration '{config}': it has {', '.join(configs) or 'none'}.",
-            f"--data hub:{repo}" + (f":{next(iter(configs))}" if configs else ""),
+            _instead(f"{repo}:{config}", f"{repo}:{next(iter(configs))}" if configs else repo),
         )
     return ["README.md", *(pattern for patterns in configs[config].values() for pattern in patterns)]
+
+
+def _instead(asked: str, other: str) -> str:
+    """The hint to ask for another configuration, whether the scheme was given or not."""
+    return ", ".join(instead(f"hub:{other}", one) for one in (asked, f"hub:{asked}"))
 
 
 def _configs(card: Path) -> dict[str, dict[str, list[str]]]:

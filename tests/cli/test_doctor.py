@@ -106,7 +106,7 @@ def test_a_broken_plugin_is_named_with_what_removes_it(
     (result,) = examine(registry, fast=True).results
     assert result.status == FAILED
     assert "zoo-bad 1.0" in result.detail
-    assert result.fix == "pip install --upgrade zoo-bad, or pip uninstall zoo-bad"
+    assert result.fix == "pip install --upgrade zoo-bad"
 
 
 def test_a_registry_that_is_a_folder_is_no_traceback(zoo: Zoo, registry: Registry) -> None:

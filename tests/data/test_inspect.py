@@ -159,7 +159,7 @@ def test_held_out_rows_from_elsewhere_are_a_split_of_their_own(
 @pytest.mark.parametrize(
     ("content", "said", "then"),
     [
-        ("words,label\ngood,1\nbad,0\n", "no column 'text': it has words, label", "--column text=NAME"),
+        ("words,label\ngood,1\nbad,0\n", "no column 'text': it has words, label", "--column text=words"),
         ("text,label\ngood,1\nfine,1\n", "every row of", ""),
         ("text,label\n,1\n ,0\n", "no row with both a text and a label", ""),
         ("text,label\ngood,\nbad,\n", "has no label in any row", ""),

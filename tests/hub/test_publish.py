@@ -415,7 +415,7 @@ def test_without_a_licence_or_metrics_it_is_refused_until_the_person_says_so(
 def test_without_a_terminal_nothing_is_asked_and_yes_is_wanted(zoo: Zoo, adapter: AdapterRecord) -> None:
     done = zoo("publish", NAME)
     assert (done.code, "no terminal to ask on" in done.error) == (2, True)
-    assert f"zoo publish --yes {NAME}" in done.err
+    assert f"zoo publish {NAME} --yes" in done.err
 
 
 def test_a_public_repository_is_written_to_only_when_that_is_said(
@@ -502,7 +502,7 @@ def test_an_upload_that_fails_once_is_made_again_and_one_that_keeps_failing_leav
     done = zoo("publish", NAME, "--yes")
     assert done.code == 3
     assert done.error == f"Error: the Hub failed (HTTP 500). '{REPO}' was made, and is empty."
-    assert "the same command again" in done.err
+    assert f"Next: zoo publish {NAME}" in done.err
     assert commits(hub) == [set()]
     assert registry.get(NAME).hub is None
     rule.times = rule.hits + 1

@@ -172,9 +172,9 @@ def test_everyone_who_claims_a_name_is_named_and_one_of_them_should_go(
     ("line", "reason", "hint"),
     [
         ("", "does not declare its plugin API", "add zoo_api = 1 to versions_j_plugin"),
-        ("zoo_api = 99", "made for plugin API 99, and this zoo has 1", "pip install -U adapter-zoo"),
-        ("zoo_api = 0", "made for plugin API 0, and this zoo has 1", "pip install -U versions_j"),
-        ("zoo_api = 'one'", "made for plugin API one", "pip install -U versions_j"),
+        ("zoo_api = 99", "made for plugin API 99, and this zoo has 1", "pip install --upgrade adapter-zoo"),
+        ("zoo_api = 0", "made for plugin API 0, and this zoo has 1", "pip install --upgrade versions_j"),
+        ("zoo_api = 'one'", "made for plugin API one", "pip install --upgrade versions_j"),
     ],
 )
 def test_a_plugin_of_no_or_another_api_is_refused_with_what_to_type(

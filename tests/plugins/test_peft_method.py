@@ -76,7 +76,7 @@ def test_a_model_type_without_a_default_is_refused_with_the_names_to_choose_from
     shape = {"d_model": 32, "n_layer": 1, "n_head": 2, "d_inner": 64, "vocab_size": 200}
     error = refusal(of_type("xlnet", **shape))
     assert "which modules to adapt is not known for it; it has layer_1, layer_2" in str(error)
-    assert error.hint == "-s targets=NAME,NAME, or -s targets=all-linear"
+    assert error.hint == "-s targets=all-linear"
     adapted = adapt(of_type("xlnet", **shape), targets="layer_1")
     assert adapted.base_model.targeted_module_names == ["transformer.layer.0.ff.layer_1"]
 

@@ -118,7 +118,7 @@ def _is_copy(found: Resolved, base: BaseId) -> bool:
 
 
 def _not_local(reference: str) -> UnreachableError:
-    return UnreachableError(f"base '{reference}' is not on this machine.", "--base FOLDER")
+    return UnreachableError(f"base '{reference}' is not on this machine.")
 
 
 def _not_here(reasons: list[NotFoundError], line: str, hint: str | None) -> NotFoundError:

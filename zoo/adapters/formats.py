@@ -142,5 +142,5 @@ def check_has_weights(where: str, names: Iterable[str], *, convert: bool, remedy
         raise IncompatibleError(f"{where}: {error}", error.hint) from None
     raise NotFoundError(
         f"{where} has no weights beside its {CONFIG_FILE}: {WEIGHTS[0]} is missing.",
-        "fetch the whole folder; in a clone: git lfs pull",
+        "fetch the whole folder",
     )

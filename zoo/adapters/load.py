@@ -188,8 +188,9 @@ class Adapters:
             self._report.warn(f"{base.location} is the base of '{record.name}' {detail}.")
         elif record.base.config_sha256 not in ("", found.config_sha256):
             self._report.warn(
-                f"{base.location} holds the weights that '{record.name}' was trained on, with another config."
-                f" Next: zoo verify {record.name}"
+                f"{base.location} holds the weights that '{record.name}' was trained on, "
+                "with another config.",
+                f"zoo verify {record.name}",
             )
         return record
 

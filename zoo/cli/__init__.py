@@ -111,6 +111,7 @@ def main() -> None:
         sys.exit(answer(cli, os.environ["_ZOO_COMPLETE"]))
     signals.listen()
     console.speak_through(console.StderrReport())
+    console.hint_line = _hint_line
     debug = "--debug" in sys.argv[1:2] or os.environ.get("ZOO_DEBUG", "0") not in ("", "0")
     sys.excepthook = _print_traceback
     try:
@@ -141,7 +142,9 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        where = "the same command as `zoo --debug ...` shows where"
+        import shlex
+
+        where = shlex.join(["zoo", "--debug", *sys.argv[1:]])
         _fail(f"unexpected {type(error).__name__}: {error}", where, 1)
 
 
@@ -152,11 +155,14 @@ def _fail(message: str, hint: str | None, code: int) -> None:
     line = " ".join(clean(redact(message)).split())
     say(line, "Error:")
     if hint:
-        from zoo.cli.next_steps import is_command, next_step
-
-        step = clean(redact(next_step(hint)))
-        say(step, "Next:" if is_command(step) else "Hint:")
+        console.say_hint(hint)
     sys.exit(code)
+
+
+def _hint_line(hint: str) -> str:
+    from zoo.cli.next_steps import hint_line
+
+    return hint_line(hint)
 
 
 def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -184,7 +184,7 @@ def rm_command(registry: Registry, names: tuple[str, ...], yes: bool) -> None:
         registry.get(name)
     if not yes:
         if not sys.stdin.isatty():
-            raise UsageError("there is no terminal to ask on.", "zoo rm --yes NAME...")
+            raise UsageError("there is no terminal to ask on.", "--yes")
         confirm(f"Remove {', '.join(names)} and their files?", "nothing was removed")
     for name in names:
         registry.remove(name)

@@ -33,7 +33,7 @@ _OLD = "README.old.md"
 def card_command(registry: Registry, name: str, write: bool, force: bool, as_json: bool) -> None:
     """The card of the adapter NAME, made from its record alone."""
     if force and not write:
-        raise UsageError("--force says how --write writes.", f"zoo card {name} --write --force")
+        raise UsageError("--force says how --write writes.", "--write")
     record, folder = registry.locate(name)
 
     from zoo.cards.render import FILE, keep_prose, render

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from zoo.cli.common import base_option, json_option, print_json, registry_option
 from zoo.cli.help import Command
 from zoo.cli.outputs import Verified, fits
-from zoo.cli.tables import Column, print_checks, wide_option
+from zoo.cli.tables import Column, print_checks, wide_option, with_whole_fixes
 from zoo.errors import IncompatibleError
 from zoo.registry.store import Registry
 from zoo.runtime.checks import failures
@@ -57,7 +57,7 @@ def check_command(
             if names:
                 results += report.on_others(one, recorded)
     if as_json:
-        print_json(results)
+        print_json(with_whole_fixes(results))
     else:
         print_checks(results, Column("base", rank=1 if names else 2), Column("fit"))
     if not results:
@@ -94,7 +94,9 @@ def verify_command(
     report = StderrReport()
     found = {name: verify.verify(name, registry, report, base=base, metrics=metrics) for name in names}
     if as_json:
-        print_json([Verified(name=name, results=results) for name, results in found.items()])
+        print_json(
+            [Verified(name=name, results=with_whole_fixes(results)) for name, results in found.items()]
+        )
     else:
         print_checks(replace(one, name=f"{name}: {one.name}") for name in found for one in found[name])
     failed = {name: failures(results) for name, results in found.items() if failures(results)}

@@ -13,7 +13,7 @@ from zoo.cli.common import json_option, print_json, registry_option
 from zoo.cli.doctor_checks import adapters, bases, environment, housekeeping
 from zoo.cli.help import Command
 from zoo.cli.outputs import Diagnosed
-from zoo.cli.tables import page, print_checks, print_facts, wide_option
+from zoo.cli.tables import page, print_checks, print_facts, wide_option, with_whole_fixes
 from zoo.errors import IncompatibleError, UsageError
 from zoo.plugins import manager
 from zoo.registry.store import Registry
@@ -46,7 +46,8 @@ def doctor_command(registry: Registry, fast: bool, as_json: bool) -> None:
     found = examine(registry, StderrReport(), fast=fast)
     failed = failures(found.results)
     if as_json:
-        print_json(Diagnosed(facts=found.facts, results=found.results, sound=not failed))
+        results = with_whole_fixes(found.results)
+        print_json(Diagnosed(facts=found.facts, results=results, sound=not failed))
     else:
         with page():
             print_facts([_fact(name, value) for name, value in found.facts.items()])
@@ -117,5 +118,5 @@ def _broken_plugins() -> Iterator[CheckResult]:
         for plugin, _, error in manager.load_all(kind):
             if error is not None:
                 package = plugin.distribution.partition(" ")[0]
-                fix = error.hint or f"pip install --upgrade {package}, or pip uninstall {package}"
+                fix = error.hint or f"pip install --upgrade {package}"
                 yield CheckResult(plugin.module, FAILED, str(error), fix)

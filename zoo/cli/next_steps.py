@@ -1,7 +1,8 @@
 """Turns the hint of an error into the command to type next, and explains what click could not parse.
 
 A hint is a command, or says how the same command is to be changed: options to set (`--name other`,
-`-s r=8`), `without --resume`, or `lora instead of lorra`. Anything else is advice and stays as it is.
+`-s r=8`), `without --resume`, `lora instead of lorra`, or `again`. Anything else is
+advice and stays as it is.
 """
 
 from __future__ import annotations
@@ -14,19 +15,24 @@ from collections.abc import Collection, Mapping, Sequence
 
 import click
 
-from zoo.errors import PluginError
+from zoo.errors import AGAIN, PluginError
 from zoo.plugins import manager
 from zoo.runtime import suggest
-from zoo.runtime.installation import install_extra
+from zoo.runtime.installation import install_extra, upgrade
+from zoo.security.secrets import clean, redact
 
 _WORD = r"('.*'|\S+)"
 _REPLACED = re.compile(f"{_WORD} instead of {_WORD}")
+_UPGRADE = "pip install --upgrade adapter-zoo"
 _EXTRA = re.compile(r"pip install 'adapter-zoo\[(\w+)\]'")
 _KEYED = ("-s", "--set", "--column", "--min", "--max")
 """Options that are given several times, as KEY=VALUE: setting one leaves those of other keys."""
 _TYPO = 0.8
 """How like an option of ours one must be to be a slip of the finger, and not another tool's."""
-_PROGRAMS = ("zoo", "pip", "hf", "git", "iconv", "export", "unset", "mv", "rm", "fuser", "python")
+_PROGRAMS = (
+    *("zoo", "pip", "hf", "git", "iconv", "export", "unset"),
+    *("mv", "rm", "rmdir", "find", "fuser", "python"),
+)
 _MISSING = {
     "name": "zoo list",
     "names": "zoo list",
@@ -55,6 +61,8 @@ def next_step(hint: str, typed: Sequence[str] | None = None) -> str:
 
 
 def _step(hint: str, typed: list[str]) -> str:
+    if hint == AGAIN:
+        return _zoo(typed)
     if hint.startswith("-"):
         arguments = [one.name for one in _command(typed)[1].params if isinstance(one, click.Argument)]
         flag, _, value = hint.partition(" ")
@@ -67,6 +75,8 @@ def _step(hint: str, typed: list[str]) -> str:
     if all(changes):
         replaced = {old: new for one in changes if one for new, old in [map(_unquoted, one.groups())]}
         return _zoo(_replace(_drop(typed, ["--yes"]), replaced))  # what was guessed is asked about
+    if hint == _UPGRADE:
+        return upgrade()
     extra = _EXTRA.fullmatch(hint)
     return install_extra(extra[1]) if extra else _with_registry(hint, typed)
 
@@ -74,6 +84,12 @@ def _step(hint: str, typed: list[str]) -> str:
 def is_command(step: str) -> bool:
     """False for advice, which is not to be pasted."""
     return step.partition(" ")[0] in _PROGRAMS
+
+
+def hint_line(hint: str) -> str:
+    """`Next: COMMAND`, or `Hint: ADVICE`."""
+    step = clean(redact(next_step(hint)))
+    return f"{'Next' if is_command(step) else 'Hint'}: {step}"
 
 
 def explain_command(word: str, known: Collection[str], typed: Sequence[str] | None = None) -> tuple[str, str]:
@@ -313,7 +329,8 @@ def _with_registry(step: str, typed: Sequence[str]) -> str:
     ):
         return step
     given = typed[at].partition("=")[2] or "".join(typed[at + 1 : at + 2])
-    return f"{step} --registry {shlex.quote(given)}"
+    command, into, path = step.partition(" > ")
+    return f"{command} --registry {shlex.quote(given)}{into}{path}"
 
 
 def _takes_registry(words: Sequence[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +12,12 @@ import click
 from zoo.cli.common import json_option, print_json
 from zoo.cli.help import Command, Group
 from zoo.cli.outputs import MethodFacts, NewPlugin, Offered, PluginFacts, SourceFacts, TaskFacts
-from zoo.cli.tables import Column, page, print_checks, print_facts, print_table, wide_option
+from zoo.cli.tables import Column, page, print_checks, print_facts, print_table, wide_option, with_whole_fixes
 from zoo.errors import IncompatibleError, NotFoundError, PluginError, UsageError
 from zoo.plugins import manager
 from zoo.plugins.method import one_line
 from zoo.plugins.params import describe, parse, split_pairs
-from zoo.runtime import suggest
+from zoo.runtime import console, suggest
 from zoo.runtime.checks import CheckResult, failures
 from zoo.runtime.console import StderrReport
 from zoo.runtime.terminal import say
@@ -47,7 +48,7 @@ def methods_command(name: str | None, task: str | None, base: str | None, as_jso
     Counts are of the default parameters; those made before on a task's default base are shown again.
     """
     if base is not None and task is None:
-        raise UsageError("--base needs --task.", "zoo methods --task TASK --base BASE")
+        raise UsageError("--base needs --task.", "--task TASK")
     if name is not None:
         manager.load_method(name)  # not found, or broken: an error rather than a row left out
     tasks = [manager.load_task(task)] if task else [made for _, made in _working("task")]
@@ -260,7 +261,7 @@ def new_command(kind: str, name: str, into: Path, as_json: bool) -> None:
         print_json(NewPlugin(folder=str(folder), files=files))
     else:
         click.echo("\n".join(files))
-    say(f"pip install -e {folder} && zoo plugin check {name}", "Next:")
+    console.say_hint(f"pip install -e {shlex.quote(str(folder))} && zoo plugin check {name}")
 
 
 @plugin_command.command(name="check", examples=["zoo plugin check lora --task bert-imdb -s r=4"])
@@ -284,7 +285,10 @@ def check_command(name: str, kind: str | None, pairs: tuple[str, ...], as_json: 
     from zoo.testing import check_plugin
 
     results = check_plugin(kind or _kind_of(name), name, params=split_pairs(pairs), **samples)
-    (print_json if as_json else print_checks)(results)
+    if as_json:
+        print_json(with_whole_fixes(results))
+    else:
+        print_checks(results)
     if wrong := failures(results):
         details = "; ".join(f"{one.name} ({one.detail})" for one in wrong)
         raise IncompatibleError(f"'{name}' breaks {len(wrong)} of its {len(results)} promises: {details}.")

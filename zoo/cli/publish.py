@@ -10,7 +10,7 @@ import click
 from zoo.cli.common import confirm, json_option, print_json, registry_option
 from zoo.cli.help import Command
 from zoo.cli.outputs import Published
-from zoo.cli.tables import Column, page, print_checks, print_facts, print_rows, wide_option
+from zoo.cli.tables import Column, page, print_checks, print_facts, print_rows, wide_option, with_whole_fixes
 from zoo.errors import UsageError
 from zoo.registry.schema import HubId
 from zoo.registry.store import Registry
@@ -107,7 +107,7 @@ def _published(repository: str, staged: Staged, public: bool, hub: HubId | None,
         changed=changed,
         files=staged.files,
         left_out=dict(staged.left_out),
-        checks=staged.checks,
+        checks=with_whole_fixes(staged.checks),
     )
 
 

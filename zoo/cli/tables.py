@@ -9,9 +9,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
+from msgspec import structs
 
 from zoo.cli.common import number, print_json
 from zoo.registry.schema import Metric
@@ -23,6 +24,8 @@ _GAP = "  "
 _INDENT = "    "
 _USUAL = 0.8
 """The part of a column's cells that decides how wide it must be: longer ones get lines of their own."""
+
+Fixable = TypeVar("Fixable", bound=CheckResult)
 
 
 def _wide_by_default() -> bool:
@@ -213,11 +216,19 @@ def _padded(texts: Iterable[str], widths: Iterable[int]) -> str:
 
 def print_checks(results: Iterable[CheckResult], *columns: Column) -> None:
     """A row for each result; `columns` are further fields of it, shown after its name."""
+    results = with_whole_fixes(results)
     made = (
         *(Column("name"), *columns, Column("status", rank=3 if columns else 1)),
         *(Column("detail", least=30), Column("fix", below=True)),
     )
     print_rows(made, [[getattr(one, column.header) for column in made] for one in results])
+
+
+def with_whole_fixes(results: Iterable[Fixable]) -> list[Fixable]:
+    """The results with the fix of each as the whole command."""
+    from zoo.cli.next_steps import next_step
+
+    return [structs.replace(one, fix=next_step(one.fix)) if one.fix else one for one in results]
 
 
 def print_metrics(measured: Sequence[tuple[str, Sequence[Metric], Mapping[str, Sequence[Metric]]]]) -> None:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.common import DATA_HELP, column_options, json_option, new_registry_option, print_json
+from zoo.cli.common import (
+    DATA_HELP,
+    column_options,
+    json_option,
+    new_registry_option,
+    print_json,
+)
 from zoo.cli.help import Command, Group
 from zoo.cli.outputs import DryRun, checked_rows
-from zoo.cli.tables import page, print_checks, print_facts, print_metrics, wide_option
+from zoo.cli.tables import page, print_checks, print_facts, print_metrics, wide_option, with_whole_fixes
 from zoo.errors import DataError, NotFoundError
 from zoo.plugins.params import split_pairs
 from zoo.registry.schema import AdapterRecord, AdapterSpec
@@ -224,7 +231,7 @@ def check_command(data: str | None, task_name: str, as_json: bool, **settings: A
         report.say(f"tokens are not counted, because no base is available: {error}")
     found = inspect.check(task, spec, rows, eval_data, base)
     if as_json:
-        print_json(found)
+        print_json(replace(found, results=with_whole_fixes(found.results)))
     else:
         with page():
             print_facts(_facts(found))

@@ -93,6 +93,13 @@ def with_header(frame: DataFrame, roles: Sequence[str]) -> DataFrame:
     return pd.concat([first, frame.set_axis(names, axis="columns")], ignore_index=True)
 
 
+def few_values(frame: DataFrame) -> list[str]:
+    """Columns that may hold labels: few values, each in several rows."""
+    columns = {str(name): frame.iloc[:, at].astype(str) for at, name in enumerate(frame.columns)}
+    most = min(_MOST_CLASSES, len(frame) // 2)
+    return [name for name, column in columns.items() if 2 <= column.nunique() <= most]
+
+
 def _only(candidates: Mapping[str, dict[str, str]], role: str, location: str) -> dict[str, str]:
     if len(candidates) > 1:
         raise DataError(

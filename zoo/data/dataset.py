@@ -10,6 +10,7 @@ from zoo.data.files import GIVEN, HELD_OUT_NAMES, Example, divide, fingerprint
 from zoo.errors import DataError, UsageError
 from zoo.registry.schema import AdapterSpec, DataId
 from zoo.runtime.console import Report
+from zoo.runtime.suggest import closest, instead
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -115,9 +116,10 @@ def check_roles(task: Task, columns: dict[str, str]) -> None:
     """Raises UsageError: a role that the task does not have."""
     unknown = sorted(set(columns) - set(task.columns))
     if unknown:
+        near = closest(unknown[0], task.columns) or task.columns[0]
         raise UsageError(
             f"task '{task.name}' has no column '{unknown[0]}': it has {', '.join(task.columns)}.",
-            f"--column {task.columns[0]}=NAME",
+            instead(f"{near}={columns[unknown[0]]}", f"{unknown[0]}={columns[unknown[0]]}"),
         )
 
 

@@ -193,8 +193,8 @@ def _read_splits(folder: Path, files: Sequence[Path]) -> dict[str, DataFrame]:
         split = _split_of(file) or ("train" if len(files) == 1 else None)
         if split is None:
             raise DataError(
-                f"{file} is not named after its split.",
-                "name the files train.csv and test.csv, or give one of them instead of the folder",
+                f"{file} is not named after its split, as train.csv and test.csv are.",
+                instead(str(file), str(folder)),
             )
         if parts[split] and not (_SHARD.fullmatch(file.stem) and _SHARD.fullmatch(parts[split][0].stem)):
             raise DataError(f"{folder} holds two files of the {split} split, {file.name} among them.")

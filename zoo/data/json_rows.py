@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import DataError
+from zoo.runtime.suggest import instead
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -40,7 +42,7 @@ def _lines(path: Path, text: str) -> list[dict[str, Any]]:
             if line.rstrip().endswith(",") and _is_one_object(line):
                 hint = "write one object per line, without a comma at its end"
             elif line.strip() in ("[", "{") or line.lstrip().startswith("["):
-                hint = f"write one object per line, or rename the list to {path.stem}.json"
+                hint = _as_list(path)
             raise DataError(
                 f"{path} is not a well-formed jsonl file: line {number}: {error}.", hint
             ) from None
@@ -48,6 +50,18 @@ def _lines(path: Path, text: str) -> list[dict[str, Any]]:
             raise DataError(f"{path}, line {number}: a {_kind(row)}, not an object.")
         rows.append(row)
     return rows
+
+
+def _as_list(path: Path) -> str:
+    """Renamed, a list is read; other objects over several lines are not."""
+    try:
+        is_list = isinstance(json.loads(path.read_text(encoding="utf-8-sig")), list)
+    except ValueError:
+        is_list = False
+    renamed = path.with_suffix(".json")
+    if not is_list or renamed.exists():
+        return "write one object per line"
+    return f"{shlex.join(['mv', str(path), str(renamed)])} && {instead(str(renamed), str(path))}"
 
 
 def _list(path: Path, text: str) -> list[dict[str, Any]]:

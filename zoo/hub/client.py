@@ -14,7 +14,15 @@ from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from zoo.errors import AuthError, IncompatibleError, NotFoundError, UnreachableError, UsageError, ZooError
+from zoo.errors import (
+    AGAIN,
+    AuthError,
+    IncompatibleError,
+    NotFoundError,
+    UnreachableError,
+    UsageError,
+    ZooError,
+)
 from zoo.hub import waits
 from zoo.runtime.console import Report
 from zoo.security.secrets import clean, redact
@@ -77,9 +85,7 @@ def to_zoo_error(repo: str, error: BaseException) -> ZooError:
     if status in (401, 403):
         return AuthError(f"the Hub refuses {what} (HTTP {status}).", "hf auth login")
     if status == 412:
-        return ZooError(
-            f"{what} was changed by somebody else meanwhile (HTTP 412).", "the same command again"
-        )
+        return ZooError(f"{what} was changed by somebody else meanwhile (HTTP 412).", AGAIN)
     if status in (400, 409, 413, 422):
         messages = [getattr(one, "server_message", None) for one in _causes(error)]
         message = _line(next(filter(None, messages), str(error)))
@@ -91,7 +97,7 @@ def to_zoo_error(repo: str, error: BaseException) -> ZooError:
     if status is not None:
         return UnreachableError(f"the Hub failed (HTTP {status}).")
     root = list(_causes(error))[-1]
-    if _ILLEGAL in str(root):
+    if _ILLEGAL in str(root) or isinstance(root, UnicodeEncodeError):
         return AuthError("the token has characters that no token has.", "hf auth login")
     if _is_cut(error):
         return UnreachableError(f"the Hub cannot be reached ({type(root).__name__}).")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from zoo.registry.schema import HubId
 from zoo.registry.store import Registry
 from zoo.runtime.config import setting
 from zoo.runtime.console import Report
+from zoo.runtime.suggest import instead
 
 
 @contextmanager
@@ -75,6 +77,7 @@ def send(
 
 def _repository(asked: str, report: Report, trial: bool) -> str:
     """OWNER/NAME; the owner is the configured namespace, else who publishes, unless another one is named."""
+    given = asked
     if "/" not in asked:
         report.say("signing in")
         try:
@@ -88,6 +91,12 @@ def _repository(asked: str, report: Report, trial: bool) -> str:
     if not is_hub_id(asked):
         raise UsageError(
             f"'{asked}' cannot name a repository: letters and digits, then '.', '_' and '-' too.",
-            "zoo publish NAME OWNER/OTHER",
+            instead(_plain(asked), given),
         )
     return asked
+
+
+def _plain(repo: str) -> str:
+    """`me/my adapter!` -> `me/my-adapter`."""
+    parts = [re.sub(r"[^A-Za-z0-9._-]+", "-", one).strip("-._") or "adapter" for one in repo.split("/", 1)]
+    return "/".join(parts)

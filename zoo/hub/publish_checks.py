@@ -22,7 +22,7 @@ def check_licence(record: AdapterRecord, licence: str | None) -> CheckResult:
     found = licence or record.base.licence
     if not found or found == UNKNOWN:
         detail = "none is stated, and the base's is not known"
-        return CheckResult("licence", FAILED, detail, f"zoo publish {record.name} --license apache-2.0")
+        return CheckResult("licence", FAILED, detail, "--license apache-2.0")
     return CheckResult("licence", OK, found if licence else f"{found}, which is the base's")
 
 
@@ -32,7 +32,7 @@ def check_metrics(record: AdapterRecord, without: bool) -> CheckResult:
         return CheckResult("metrics", OK, f"{first.name} {first.value:.4f} on {first.n:,} rows")
     if without:
         return CheckResult("metrics", WARNING, "it was not measured, and is published so")
-    return CheckResult("metrics", FAILED, "it was not measured", f"zoo publish {record.name} --no-metrics")
+    return CheckResult("metrics", FAILED, "it was not measured", "--no-metrics")
 
 
 def check_base(record: AdapterRecord, asserted: str | None, report: Report) -> tuple[BaseId, CheckResult]:
@@ -41,7 +41,7 @@ def check_base(record: AdapterRecord, asserted: str | None, report: Report) -> t
     Its own id is taken where the Hub's weights are others (they may have been converted on the way here), and
     that is said; an id that the person asserts must be that of these very weights.
     """
-    base, ask = record.base, f"zoo publish {record.name} --base-id OWNER/NAME"
+    base, ask = record.base, "--base-id OWNER/NAME"
     name = canonical(asserted or base.id)
     if not is_hub_id(name):
         detail = "nobody recorded it" if base.id == UNKNOWN else f"'{base.id}' is on this machine only"

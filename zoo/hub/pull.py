@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from zoo.adapters import find_base
 from zoo.adapters.formats import PICKLED, WEIGHTS, check_has_weights
 from zoo.cards.redact import is_hub_id
-from zoo.errors import IncompatibleError, NotFoundError, UsageError, ZooError
+from zoo.errors import AGAIN, IncompatibleError, NotFoundError, UsageError, ZooError
 from zoo.hub import waits
 from zoo.hub.client import client, log_client_warnings, to_zoo_error
 from zoo.hub.import_adapter import check_new_name, register, staging
@@ -86,7 +87,7 @@ def verify_locally(record: AdapterRecord, registry: Registry, report: Report) ->
         find_base.local(record.base)
         base = find_base.find(record)
     except NotFoundError as error:
-        report.say(f"not verified: {error} Next: zoo verify {record.name}, which fetches its base")
+        report.say(f"not verified, which would fetch its base: {error}", f"zoo verify {record.name}")
         return []
     folder = registry.adapter_folder(record.name)
     if find_base.compare_weights(record, folder, base.folder, LocalWeights(base.folder))[0] is False:
@@ -132,9 +133,10 @@ def _wanted(repo: str, files: Mapping[str, HubFile], convert: bool) -> list[HubF
 def _no_adapter(repo: str, names: set[str]) -> NotFoundError:
     inner = sorted(name.rpartition("/")[0] for name in names if name.endswith(f"/{CONFIG_FILE}"))
     if inner:
-        folders = ", ".join(map(named, inner[:3]))
+        folders, copy = ", ".join(map(named, inner[:3])), repo.rpartition("/")[2]
         return NotFoundError(
-            f"{repo} has no adapter at its top, but in {folders}.", f"hf download {repo} && zoo import FOLDER"
+            f"{repo} has no adapter at its top, but in {folders}.",
+            f"hf download {repo} --local-dir {copy} && zoo import {shlex.quote(f'{copy}/{inner[0]}')}",
         )
     if "config.json" in names:
         return NotFoundError(
@@ -145,17 +147,16 @@ def _no_adapter(repo: str, names: set[str]) -> NotFoundError:
 
 def _fetch(repo: str, commit: str, file: HubFile, made: Path) -> None:
     """Download a file into `made`, once it has the announced size and hash."""
-    again = "the same command again; if it stays, tell its owner"
     try:
         fetched = client().hf_hub_download(
             repo, file.name, revision=commit, local_dir=made.parent / "fetched", tqdm_class=waits.bar()
         )
     except Exception as error:
         if isinstance(error, OSError) and "onsistency check" in str(error):  # the client compares sizes too
-            raise IncompatibleError(f"{repo}: {file.name} has not the announced size.", again) from error
+            raise IncompatibleError(f"{repo}: {file.name} has not the announced size.", AGAIN) from error
         raise to_zoo_error(repo, error) from error
     path = Path(fetched)
     if not file.is_same(path):
         what = "hash" if path.stat().st_size == file.size else "size"
-        raise IncompatibleError(f"{repo}: {file.name} has not the announced {what}.", again)
+        raise IncompatibleError(f"{repo}: {file.name} has not the announced {what}.", AGAIN)
     path.rename(made / file.name)

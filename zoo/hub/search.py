@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zoo.cards.markdown import single_line
-from zoo.errors import UnreachableError
+from zoo.errors import AGAIN, UnreachableError
 from zoo.hub.client import client, log_client_warnings, to_zoo_error
 from zoo.models.fingerprint import LEGACY_IDS, canonical
 from zoo.plugins import manager
@@ -62,7 +62,7 @@ def search(
 
     if HF_HUB_OFFLINE:
         raise UnreachableError(
-            "searching asks the Hub, and HF_HUB_OFFLINE forbids that.", "unset HF_HUB_OFFLINE"
+            "searching asks the Hub, and HF_HUB_OFFLINE forbids that.", f"unset HF_HUB_OFFLINE && {AGAIN}"
         )
     wanted = [tag for tag in (method, task) if tag]
     ours = canonical(base or "")

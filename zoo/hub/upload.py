@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo import __version__
-from zoo.errors import Interrupted, UnreachableError, UsageError
+from zoo.errors import AGAIN, Interrupted, UnreachableError, UsageError
 from zoo.hub.client import client, log_client_warnings, retrying, status_of, to_zoo_error, was_refused
 from zoo.hub.repo import HubModel, Remote
 from zoo.hub.stage import PublishOptions
@@ -17,7 +17,6 @@ from zoo.runtime.console import Report
 _MAIN = "main"
 _STALE = 412
 """The HTTP status of a commit whose parent is not the last one."""
-_AGAIN = "the same command again: it looks first what has arrived"
 
 
 def account(report: Report) -> str:
@@ -32,10 +31,12 @@ def account(report: Report) -> str:
     try:
         return str(retrying(client().whoami, "signing in", report, patient=False)["name"])
     except OfflineModeIsEnabled as error:
-        raise UnreachableError("HF_HUB_OFFLINE forbids asking the Hub.", "unset HF_HUB_OFFLINE") from error
+        raise UnreachableError(
+            "HF_HUB_OFFLINE forbids asking the Hub.", f"unset HF_HUB_OFFLINE && {AGAIN}"
+        ) from error
     except Exception as error:
         found = to_zoo_error("your token", error)
-        raise type(found)(str(found), found.hint or _AGAIN) from error
+        raise type(found)(str(found), found.hint or AGAIN) from error
 
 
 class Upload:
@@ -57,10 +58,10 @@ class Upload:
             with log_client_warnings(self._report):
                 self.place = self._publish(record)
         except KeyboardInterrupt as stop:
-            raise Interrupted(f"stopped while publishing. {self._state()}", _AGAIN) from stop
+            raise Interrupted(f"stopped while publishing. {self._state()}", AGAIN) from stop
         except Exception as error:
             found = to_zoo_error(repo, error)
-            raise type(found)(f"{found} {self._state()}", found.hint or _AGAIN) from error
+            raise type(found)(f"{found} {self._state()}", found.hint or AGAIN) from error
         return self.place.url
 
     def _publish(self, record: AdapterRecord) -> HubId:

@@ -8,6 +8,7 @@ that comes twice is refused, which it accepts.
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -181,7 +182,7 @@ def _not_whole(path: Path, head: bytes, size: int) -> IncompatibleError:
         return _bad(
             path,
             "is a Git LFS pointer, not the weights: the repository was cloned without them",
-            "git lfs pull, in its clone",
+            shlex.join(["git", "-C", str(path.parent), "lfs", "pull"]),
         )
     if head.startswith(b"PK\x03\x04") or (head[:1] == b"\x80" and head[1:2] in _PICKLE_PROTOCOLS):
         return _bad(path, "is pickled weights under another name, and pickle runs code")

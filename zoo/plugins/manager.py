@@ -226,7 +226,7 @@ def _check_api(plugin: Plugin, version: object) -> None:
         newer = isinstance(version, int) and version > hookspecs.PLUGIN_API
         raise PluginError(
             f"{plugin} is made for plugin API {version}, and this zoo has {hookspecs.PLUGIN_API}.",
-            f"pip install -U {_OWN if newer else _package(plugin.distribution)}",
+            f"pip install --upgrade {_OWN if newer else _package(plugin.distribution)}",
         )
 
 

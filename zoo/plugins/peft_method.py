@@ -221,7 +221,7 @@ class PeftMethod(Method):
             raise self.does_not_fit(
                 model,
                 f"which modules to adapt is not known for it; it has {', '.join(matrices(model))}",
-                "-s targets=NAME,NAME, or -s targets=all-linear",
+                "-s targets=all-linear",
             )
         named: Any = config.target_modules
         if isinstance(named, str):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import keyword
 import re
-import shlex
 from pathlib import Path
 from string import Template
 
 from zoo.errors import UsageError
 from zoo.plugins import manager
+from zoo.runtime.suggest import instead
 
 _TEMPLATES = Path(__file__).with_name("templates")
 """One folder for each kind, with `$name` and the like to fill in; .txt because they are not modules."""
@@ -23,10 +24,10 @@ def write_package(kind: str, name: str, into: Path) -> Path:
     Raises:
         UsageError: the name is not valid, or a plugin or a folder has it.
     """
-    _check_name(kind, name)
+    _check_name(kind, name, into)
     folder = into / name
     if folder.exists():
-        raise UsageError(f"{folder} exists already.", f"zoo plugin new {kind} {name} --into OTHER")
+        raise UsageError(f"{folder} exists already.", instead(_free(kind, name, into), name))
     distribution = name if name.startswith("zoo-") else f"zoo-{name}"
     module = distribution.replace("-", "_")
     fields = {
@@ -47,18 +48,24 @@ def write_package(kind: str, name: str, into: Path) -> Path:
     return folder
 
 
-def _check_name(kind: str, name: str) -> None:
+def _check_name(kind: str, name: str, into: Path) -> None:
     if not _NAME.fullmatch(name) or len(name) > _LONGEST or keyword.iskeyword(name):
         plain = "-".join(re.findall("[a-z0-9]+", name.lower()))
         my_name = f"my-{plain}"[:_LONGEST].rstrip("-") if plain else f"my-{kind}"
         raise UsageError(
             f"'{name}' is not a plugin name: small letters, digits and single hyphens, a letter first, "
             f"at most {_LONGEST}.",
-            f"{my_name} instead of {shlex.quote(name)}",
+            instead(_free(kind, my_name, into), name),
         )
     installed = manager.find(kind).get(name)
     if installed is not None:
         raise UsageError(
             f"a {kind} is called '{name}' already: it is in {installed.distribution}.",
-            f"zoo plugin new {kind} my-{name}",
+            instead(_free(kind, f"my-{name}", into), name),
         )
+
+
+def _free(kind: str, name: str, into: Path) -> str:
+    """The name, numbered where a plugin or a folder has it."""
+    tried = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
+    return next(one for one in tried if one not in manager.find(kind) and not (into / one).exists())

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from zoo.errors import LockedError, NotFoundError, RegistryError, UsageError, ZooError
+from zoo.errors import AGAIN, LockedError, NotFoundError, RegistryError, UsageError, ZooError
 from zoo.registry.names import LONGEST, check_name
 from zoo.registry.schema import SCHEMA, AdapterRecord, BaseId, ListedRecord
 from zoo.runtime import suggest
@@ -322,7 +322,7 @@ class Registry:
         except filelock.Timeout:
             raise LockedError(
                 f"another zoo has held {self.path}.lock for {LOCK_SECONDS:.0f} s.",
-                "try again when it is done",
+                AGAIN,
             ) from None
         except OSError as error:
             raise ZooError(f"{folder} cannot be written to: {error.strerror}.", "--registry FOLDER") from None

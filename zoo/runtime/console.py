@@ -15,6 +15,17 @@ _LOG_EVERY = 10.0
 """Seconds between two progress lines where there is no terminal."""
 
 
+def hint_line(hint: str) -> str:
+    """How a hint is shown. The command line puts its own here, which makes it a command to paste."""
+    return f"Hint: {hint}"
+
+
+def say_hint(hint: str) -> None:
+    """Print a hint to stderr."""
+    label, _, step = hint_line(hint).partition(" ")
+    say(step, label)
+
+
 class Report:
     """Takes messages and progress and prints nothing: the default where the zoo is used as a library.
 
@@ -25,10 +36,10 @@ class Report:
     def __init__(self, strict: bool = False):
         self._strict = strict
 
-    def say(self, line: str) -> None:
-        """Print a fact, such as which base is used and why."""
+    def say(self, line: str, hint: str | None = None) -> None:
+        """Print a fact, such as which base is used and why; `hint` is what an error's is, on its own line."""
 
-    def warn(self, line: str) -> None:
+    def warn(self, line: str, hint: str | None = None) -> None:
         """Print a warning: something that may not be what the user wants."""
 
     def left_out(self, line: str) -> None:
@@ -55,10 +66,10 @@ class RecordingReport(Report):
         self.messages: list[str] = []
         self.warnings: list[str] = []
 
-    def say(self, line: str) -> None:
+    def say(self, line: str, hint: str | None = None) -> None:
         self.messages.append(line)
 
-    def warn(self, line: str) -> None:
+    def warn(self, line: str, hint: str | None = None) -> None:
         self.warnings.append(line)
 
 
@@ -70,11 +81,15 @@ class Progress:
 class StderrReport(Report):
     """Prints for the command line. rich is imported only when a bar is drawn on a terminal."""
 
-    def say(self, line: str) -> None:
+    def say(self, line: str, hint: str | None = None) -> None:
         say(line)
+        if hint:
+            say_hint(hint)
 
-    def warn(self, line: str) -> None:
+    def warn(self, line: str, hint: str | None = None) -> None:
         say(line, "Warning:")
+        if hint:
+            say_hint(hint)
 
     @contextmanager
     def progress(self, title: str, total: int) -> Iterator[Progress]:

@@ -13,6 +13,20 @@ from urllib.request import url2pathname
 _NAME = "adapter-zoo"
 
 
+def upgrade() -> str:
+    """The command that brings a newer adapter-zoo, from where this one came."""
+    try:
+        origin = json.loads(distribution(_NAME).read_text("direct_url.json") or "{}")
+    except PackageNotFoundError:
+        return shlex.join(["git", "-C", str(Path(__file__).parents[2]), "pull"])
+    url = origin.get("url", "")
+    if "vcs_info" in origin:
+        return f"pip install --upgrade '{_NAME} @ {origin['vcs_info']['vcs']}+{url}'"
+    if origin.get("dir_info", {}).get("editable"):
+        return shlex.join(["git", "-C", url2pathname(urlparse(url).path), "pull"])
+    return f"pip install --upgrade {_NAME}"
+
+
 def install_extra(extra: str) -> str:
     """`pip install -e 'CLONE[qlora]'` for an editable clone; else by the wheel's path, or by name.
 

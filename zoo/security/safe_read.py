@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def read_text(path: Path) -> str:
     if content.startswith(b"version https://git-lfs"):
         raise IncompatibleError(
             f"{path} is a Git LFS pointer, not the file: the repository was cloned without it.",
-            "git lfs pull, in its clone",
+            shlex.join(["git", "-C", str(path.parent), "lfs", "pull"]),
         )
     try:
         return content.decode("utf-8-sig")

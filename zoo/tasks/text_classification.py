@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.cards.markdown import single_line
 from zoo.cards.snippets import base_arguments, literal
-from zoo.data.columns import LABEL, recognise
+from zoo.data.columns import LABEL, few_values, recognise
 from zoo.data.files import CLASS_NAMES, Example, columns_of
 from zoo.errors import DataError, UsageError
 from zoo.models.families import IMAGES, kind_of
@@ -69,8 +69,9 @@ class TextClassification(Task):
             declared = declared or frame.attrs.get(CLASS_NAMES, {}).get(wanted[LABEL])
         for line in sorted(said):
             report.say(line)
+        others = few_values(next(iter(frames.values())))
         labels = {split: _labels(table[LABEL].tolist(), bool(declared)) for split, table in tables.items()}
-        ids, names = self._label_ids(labels, declared, columns.get(LABEL, LABEL), location, report)
+        ids, names = self._label_ids(labels, declared, columns.get(LABEL, LABEL), location, report, others)
         splits: dict[str, list[Example]] = {}
         bare: list[str] = []
         unlabelled: list[str] = []
@@ -259,6 +260,7 @@ with torch.no_grad():
         column: str,
         location: str,
         report: Report,
+        others: Sequence[str] = (),
     ) -> tuple[dict[Any, int], list[str]]:
         """Label -> id, and the names by id: the data's declared ones, or the task's, or the values."""
         values = {label for found in labels.values() for label in found} - {None}
@@ -273,7 +275,7 @@ with torch.no_grad():
             raise DataError(
                 f"column '{column}' of {location} has {len(values)} different values in {rows} rows: "
                 "those are not class labels.",
-                "--column label=NAME",
+                f"--column label={others[0]}" if others else None,
             )
         if declared and values <= set(range(len(declared))):
             short = len(declared) == len(self.labels) and all(map(str.startswith, self.labels, declared))

@@ -212,7 +212,7 @@ def _check_base(base: Resolved, method: Method, task: Task, params: Any, config:
     told = read_config(base.folder)
     refusal = task.refuses_base(base.folder, told)
     if refusal:
-        raise IncompatibleError(f"'{base.id}' {refusal}.", f"--base {task.bases[0]}" if task.bases else None)
+        raise IncompatibleError(f"'{base.id}' {refusal}.", source.nearest(task.bases, "base"))
     inner = told.get("text_config")
     text = inner if isinstance(inner, dict) else told
     positions = text.get("max_position_embeddings", text.get("n_positions"))

@@ -113,7 +113,7 @@ def test_what_follows_the_last_answer_is_left_off() -> None:
 def test_columns_of_no_form_are_listed() -> None:
     with pytest.raises(DataError, match="holds no conversations: its columns are text, label") as caught:
         read({"text": "a", "label": "b"})
-    assert "--column prompt=NAME" in str(caught.value.hint)
+    assert "--column prompt=text" in str(caught.value.hint)
 
 
 # files
@@ -143,7 +143,7 @@ def test_a_line_separator_inside_a_text_ends_no_line(tmp_path: Path) -> None:
         ("chat.json", '{"data": [\n{"prompt": "a"}]}', "under 'data' it has a list", "[{...}"),
         ("chat.jsonl", '{"prompt": "a"},\n{"prompt": "b"},\n', "line 1", "without a comma at its end"),
         ("chat.json", '{"prompt": "a"},\n{"prompt": "b"},\n', "line 1", "without a comma at its end"),
-        ("chat.jsonl", '[\n{"prompt": "a"}\n]', "line 1", "rename the list to"),
+        ("chat.jsonl", '[\n{"prompt": "a"}\n]', "line 1", "mv "),
         ("chat.jsonl", '{"prompt": "a"}\n{"prompt"\n', "line 2", ""),
         ("chat.jsonl", '{"prompt": "a"}\n5\n', "line 2: a number, not an object", ""),
         ("chat.json", '[{"prompt": "a"}, "b"]', "row 2: a text, not an object", ""),

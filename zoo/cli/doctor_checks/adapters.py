@@ -38,10 +38,10 @@ def adapters(registry: Registry, records: Records, report: Report, *, fast: bool
     if not fast and total > _MUCH:
         report.say(f"hashing {total / 1e9:.1f} GB of adapters; --fast compares sizes only")
     for name, record in here.items():
-        yield from _adapter(registry, registry.adapter_folder(name), record, fast)
+        yield from _adapter(registry.adapter_folder(name), record, fast)
 
 
-def _adapter(registry: Registry, folder: Path, record: AdapterRecord, fast: bool) -> Iterator[CheckResult]:
+def _adapter(folder: Path, record: AdapterRecord, fast: bool) -> Iterator[CheckResult]:
     lost, changed = changed_files(record, folder, fast=fast)
     if lost or changed:
         what = "; ".join(
@@ -52,11 +52,11 @@ def _adapter(registry: Registry, folder: Path, record: AdapterRecord, fast: bool
             )
             if names
         )
-        yield CheckResult(str(folder), FAILED, what, again(registry, record))
+        yield CheckResult(str(folder), FAILED, what, again(record))
     if any(name.endswith(".safetensors") for name in (*lost, *changed)):
         return  # of other weights there is no more to say
     for status, detail in _missing_head(folder, record):
-        yield CheckResult(str(folder), status, detail, again(registry, record))
+        yield CheckResult(str(folder), status, detail, again(record))
 
 
 def _missing_head(folder: Path, record: AdapterRecord) -> Iterator[tuple[Status, str]]:
@@ -109,7 +109,7 @@ def cards(registry: Registry, records: Records) -> Iterator[CheckResult]:
         (f"the card is not of the record: {example}", differing),
     ):
         if names:
-            fix = zoo_command(registry, "card", names[0], "--write")
+            fix = zoo_command("card", names[0], "--write")
             yield CheckResult(some(names), WARNING, detail, fix)
 
 

@@ -40,7 +40,7 @@ def bases(
             continue
         base = record.base
         if not references(base):
-            yield CheckResult(name, WARNING, "no base is recorded", zoo_command(registry, "check", name))
+            yield CheckResult(name, WARNING, "no base is recorded", zoo_command("check", name))
         else:
             users[f"{base.location} {base.config_sha256} {sorted(base.weights.items())}"].append(name)
     asked: dict[str, Any] | None = {} if ask_hub else None
@@ -58,7 +58,7 @@ def _base(
 ) -> Iterator[CheckResult]:
     base = record.base
     where = f"{base.id}, of {some(users)}"
-    check = partial(zoo_command, registry, "check", users[0], "--base")
+    check = partial(zoo_command, "check", users[0], "--base")
     is_of_hub = any(one.startswith("hub:") for one in references(base))
     folder = None
     try:

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -117,8 +118,8 @@ def shortcomings(facts: Facts) -> Iterator[CheckResult]:
     """Libraries that are missing or out of range, and disks nearly full."""
     yield from _unmet()
     for name, fix in (
-        ("registry", "zoo list --sort bytes, then zoo rm NAME"),
-        ("cache", "remove what is in it: it is made again when it is needed"),
+        ("registry", "zoo list --sort bytes"),
+        ("cache", shlex.join(["rm", "-r", str(facts.get("cache"))])),
         ("HF_HOME", "hf cache prune"),
     ):
         free = facts.get(f"{name} free_bytes")

@@ -17,7 +17,7 @@ import msgspec
 
 from zoo.errors import NotFoundError, ZooError
 from zoo.registry.schema import AdapterRecord, AdapterSpec
-from zoo.registry.store import RECORD_FILE, SPEC_FILE, WORK, Registry, locate, read_record
+from zoo.registry.store import RECORD_FILE, SPEC_FILE, WORK, Registry, read_record
 from zoo.runtime import cache
 from zoo.runtime.checks import FAILED, WARNING, CheckResult
 from zoo.training.prepare import command
@@ -37,10 +37,7 @@ def read_all(registry: Registry) -> tuple[dict[str, AdapterRecord], list[CheckRe
     try:
         known = registry.records()
     except ZooError as error:
-        fix = error.hint or "fix it by hand"
-        if fix == "zoo registry rebuild":
-            fix = zoo_command(registry, "registry", "rebuild")
-        return own, [CheckResult(str(registry.path), FAILED, str(error), fix)]
+        return own, [CheckResult(str(registry.path), FAILED, str(error), error.hint or "")]
     names: set[str] = set()
     with suppress(OSError):  # none yet, or not readable
         names = {path.name for path in registry.folder.iterdir() if path.is_dir()} - {WORK}
@@ -61,12 +58,12 @@ def _compare(
     registry: Registry, name: str, known: AdapterRecord | None, own: AdapterRecord | None
 ) -> Iterable[CheckResult]:
     folder = registry.adapter_folder(name)
-    rebuild = zoo_command(registry, "registry", "rebuild")
+    rebuild = "zoo registry rebuild"
     status = FAILED
     if known is None and own is None and not (folder / RECORD_FILE).is_file():
         status, detail = WARNING, f"a folder without {RECORD_FILE}: no adapter of the zoo"
         has_config = (folder / "adapter_config.json").is_file()
-        fix = zoo_command(registry, "import", str(folder)) if has_config else _move_away(registry, folder)
+        fix = zoo_command("import", str(folder)) if has_config else _move_away(registry, folder)
     elif known is None and own is None:
         detail, fix = _unreadable(folder), _move_away(registry, folder)
     elif own is not None and known is None and own.name != name:
@@ -75,9 +72,9 @@ def _compare(
     elif known is None:
         detail, fix = "an adapter that registry.json does not have", rebuild
     elif not folder.is_dir():
-        detail, fix = "in registry.json, and its folder is gone", again(registry, known)
+        detail, fix = "in registry.json, and its folder is gone", again(known)
     elif own is None:
-        detail, fix = _unreadable(folder), zoo_command(registry, "registry", "restore", name)
+        detail, fix = _unreadable(folder), zoo_command("registry", "restore", name)
     elif own != known:
         differ = [one for one in known.__struct_fields__ if getattr(own, one) != getattr(known, one)]
         detail, fix = f"{RECORD_FILE} and registry.json differ in {', '.join(differ)}", rebuild
@@ -103,29 +100,28 @@ def _unreadable(folder: Path) -> str:
     return f"{RECORD_FILE} changed meanwhile"
 
 
-def zoo_command(registry: Registry, *arguments: str) -> str:
-    """`zoo ARGUMENTS`, quoted for a shell, with --registry where this registry is not the default one."""
-    option = [] if registry.path == locate() else ["--registry", str(registry.path)]
-    return shlex.join(["zoo", *arguments, *option])
+def zoo_command(*arguments: str) -> str:
+    """`zoo ARGUMENTS`, quoted for a shell."""
+    return shlex.join(["zoo", *arguments])
 
 
-def again(registry: Registry, record: AdapterRecord) -> str:
+def again(record: AdapterRecord) -> str:
     """The commands that make or fetch an adapter anew under its name.
 
     They are put together here from its settings: a command from an untrusted record is not to be typed.
     """
-    remove = zoo_command(registry, "rm", "--yes", record.name)
+    remove = zoo_command("rm", "--yes", record.name)
     if record.hub is not None:
         where = f"{record.hub.repo}@{record.hub.revision}"
-        return f"{remove} && {zoo_command(registry, 'pull', where, '--name', record.name)}"
+        return f"{remove} && {zoo_command('pull', where, '--name', record.name)}"
     if record.origin is not None:
         origin = record.origin.removeprefix("path:").removeprefix("hub:")
-        return f"{remove} && {zoo_command(registry, 'import', origin, '--name', record.name)}"
-    return f"{remove} && {train_again(registry, record.spec, record.name)}"
+        return f"{remove} && {zoo_command('import', origin, '--name', record.name)}"
+    return f"{remove} && {train_again(record.spec, record.name)}"
 
 
-def train_again(registry: Registry, spec: AdapterSpec, name: str, *more: str) -> str:
-    return zoo_command(registry, *shlex.split(command(spec))[1:], "--name", name, *more)
+def train_again(spec: AdapterSpec, name: str, *more: str) -> str:
+    return zoo_command(*shlex.split(command(spec))[1:], "--name", name, *more)
 
 
 def _work(registry: Registry) -> Iterable[CheckResult]:
@@ -142,7 +138,7 @@ def _work(registry: Registry) -> Iterable[CheckResult]:
                 yield CheckResult(str(folder), WARNING, f"half made and left, {when}", fix)
             continue
         kept = any(folder.glob("checkpoints/checkpoint-*"))
-        fix = train_again(registry, spec, folder.name, *(["--resume"] if kept else []))
+        fix = train_again(spec, folder.name, *(["--resume"] if kept else []))
         without = "" if kept else " and has no checkpoint"
         yield CheckResult(str(folder), WARNING, f"a run that has not finished{without}, {when}", fix)
 

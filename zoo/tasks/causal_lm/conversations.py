@@ -60,10 +60,11 @@ def read_conversations(
         if set(needed) <= set(frame.columns):
             return name, [_tried(read, row) for row in frame.to_dict("records")]
     has = ", ".join(map(str, frame.columns))
+    names = list(map(str, frame.columns))[:2]
     raise DataError(
-        f"{location} holds no conversations: its columns are {has}.",
-        "messages, or conversations, or instruction and output, or prompt and completion; "
-        "--column prompt=NAME --column completion=NAME says which are which",
+        f"{location} holds no conversations: its columns are {has}, not messages, nor conversations, nor "
+        "instruction and output, nor prompt and completion.",
+        f"--column prompt={names[0]} --column completion={names[1]}" if len(names) == 2 else None,
     )
 
 

@@ -265,7 +265,7 @@ class ImageTextRetrieval(Task):
     def predict(self, loaded: LoadedAdapter, inputs: Sequence[str], report: Report) -> list[dict[str, Any]]:
         raise UsageError(
             f"{self.name} retrieves pictures for a text, or captions for a picture, from a gallery.",
-            f"zoo predict {loaded.record.name} 'A TEXT' --gallery FOLDER",
+            "--gallery FOLDER",
         )
 
     def rank(
