@@ -31,17 +31,22 @@ def two(zoo: Zoo, registry: Registry) -> Registry:
 @pytest.mark.parametrize(
     ("words", "code", "said", "hint"),
     [
-        ("--method lorra", 3, "no method is called 'lorra'. Did you mean 'lora'?", "zoo methods"),
-        ("--method def", 3, "no method is called 'def'. Did you mean 'deft'?", "zoo methods"),
-        ("--task imdb", 3, "no task is called 'imdb'. Did you mean 'bert-imdb'?", "zoo tasks"),
-        ("--method lora --task bert-imbd", 3, "Did you mean 'bert-imdb'?", "zoo tasks"),
-        ("--task bert-mrpc --method lorra", 3, "Did you mean 'lora'?", "zoo methods"),
-        ("--min accuracyy=.9", 2, "accuracy, f1, loss, mcc. Did you mean 'accuracy'?", None),
-        ("--max los=.9", 2, "--max: no metric is called 'los'", None),
+        ("--method lorra", 3, "called 'lorra'. Did you mean 'lora'?", "zoo list --method lora"),
+        ("--method def", 3, "called 'def'. Did you mean 'deft'?", "zoo list --method deft"),
+        ("--task imdb", 3, "no task is called 'imdb'. Did you mean", "zoo list --task bert-imdb"),
+        (
+            "--method lora --task bert-imbd",
+            3,
+            "Did you mean 'bert-imdb'?",
+            "zoo list --method lora --task bert-imdb",
+        ),
+        ("--task bert-mrpc --method lorra", 3, "Did you mean 'lora'?", "zoo list --task bert-mrpc --method lora"),
+        ("--min accuracyy=.9", 2, "accuracy, f1, loss, mcc. Did you mean 'accuracy=.9'?", "zoo list --min accuracy=.9"),
+        ("--max los=.9", 2, "--max: no metric is called 'los'", "zoo list --max loss=.9"),
         ("--sort accuracyy", 2, "seconds, accuracy, f1, loss, mcc. Did you mean 'accuracy'?", None),
         ("--sort nmae", 2, "Did you mean 'name'?", None),
-        ("--base bert-bas-cased", 3, "Did you mean 'bert-base-cased'?", "zoo sources"),
-        ("--base local:your-bert", 3, "Did you mean 'local:my-bert'?", "zoo sources"),
+        ("--base bert-bas-cased", 3, "Did you mean 'bert-base-cased'?", "zoo list --base bert-base-cased"),
+        ("--base local:your-bert", 3, "Did you mean 'local:my-bert'?", "zoo list --base local:my-bert"),
         ("--base ./my-bert", 3, "there is no folder './my-bert'.", "zoo sources"),
         ("--base path:/nope", 3, "there is no folder '/nope'.", "zoo sources"),
         ("--min accuracy=high", 2, "'--min accuracy' wants a number, got 'high'", None),
@@ -55,7 +60,8 @@ def test_a_filter_that_names_nothing_is_an_error_that_says_what_may_be_meant(
         done = zoo("list", *words.split(), *form)
         assert (done.code, done.out) == (code, "")
         assert said in done.error
-        assert done.err.splitlines()[1:] == ([f"Next: {hint}"] if hint else [])
+        step = " ".join(("Next:", hint or "", *(form if hint and hint.startswith("zoo list") else ())))
+        assert done.err.splitlines()[1:] == ([step] if hint else [])
 
 
 @pytest.mark.parametrize(
@@ -97,7 +103,7 @@ def test_a_folder_without_a_slash_is_told_how_to_write_it(
     (tmp_path / "my-bert").mkdir()
     monkeypatch.chdir(tmp_path)
     done = zoo("list", "--base", "my-bert")
-    assert (done.code, "Next: --base ./my-bert\n" in done.err) == (3, True)
+    assert (done.code, "Next: zoo list --base ./my-bert\n" in done.err) == (3, True)
 
 
 # an empty zoo

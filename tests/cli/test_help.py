@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -50,13 +51,15 @@ def test_every_command_has_an_example_and_its_help_fits_80_columns(zoo: Zoo, pat
 
 @pytest.mark.parametrize(("path", "line"), EXAMPLES)
 def test_an_example_is_of_its_command_with_arguments_and_options_that_it_has(
-    path: tuple[str, ...], line: str
+    path: tuple[str, ...], line: str, tmp_path: Path
 ) -> None:
     words = shlex.split(line)[1:]
     meant = max((one for one in COMMANDS if tuple(words[: len(one)]) == one), key=len)
     command = COMMANDS[meant]
     assert not isinstance(command, click.Group)
     assert meant == path or (meant[: len(path)] == path and isinstance(COMMANDS.get(path, cli), click.Group))
+    if "--registry" in words:
+        words[words.index("--registry") + 1] = str(tmp_path)  # it must be there
     parsed = command.make_context(" ".join(meant), words[len(meant) :]).params
     for kind in ("method", "task"):
         if name := parsed.get(kind) or parsed.get(f"{kind}_name"):

@@ -72,7 +72,8 @@ def places(trained_bert: Registry, tiny_bert: Path, tmp_path: Path) -> dict[str,
     made = shutil.copytree(registry.adapter_folder("lora"), registry.work_folder("broken") / "made")
     registry.add(msgspec.structs.replace(registry.get("lora"), name="broken"), made)
     (registry.adapter_folder("broken") / "adapter_config.json").write_text("{", encoding="utf-8")
-    (tmp_path / "data").mkdir()
+    for name in ("data", "empty"):
+        (tmp_path / name).mkdir()
     return {
         "BASE": trained_bert.path.parent / "base",
         "DATA": write_csv(tmp_path / "data" / "rows.csv", reviews()).parent,

@@ -92,6 +92,7 @@ def test_a_name_that_only_the_hub_may_know_is_asked_for_and_nothing_found_is_exp
     done = zoo("search", "--method", "xyzzy", "--base", "google-bert/bert-base-casd")
     assert done.code == 0
     assert done.err.splitlines() == [
+        "searching the Hub",
         "no adapter on the Hub fits",
         "no base is called 'google-bert/bert-base-casd' here. Did you mean 'google-bert/bert-base-cased'?",
         "no method is called 'xyzzy' here.",

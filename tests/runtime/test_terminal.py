@@ -80,6 +80,7 @@ def test_the_size_of_a_terminal_is_its_own(monkeypatch: pytest.MonkeyPatch) -> N
     import termios
 
     monkeypatch.delenv("COLUMNS")
+    monkeypatch.delenv("LINES", raising=False)
     main, terminal = os.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 101, 0, 0))
     with open(main, "wb"), open(terminal, "w") as stream:

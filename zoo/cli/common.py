@@ -82,7 +82,7 @@ def column_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_columns(
         *args: Any, pairs: tuple[str, ...], text_column: str | None, label_column: str | None, **settings: Any
     ) -> Any:
-        columns = split_pairs(pairs)
+        columns = split_pairs(pairs, "--column")
         columns |= {"text": text_column} if text_column else {}
         columns |= {"label": label_column} if label_column else {}
         return command(*args, columns=columns, **settings)

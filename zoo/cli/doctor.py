@@ -10,7 +10,6 @@ from pathlib import Path
 import click
 
 from zoo.cli.common import json_option, print_json, registry_option
-from zoo.cli.doctor_checks import adapters, bases, environment, housekeeping
 from zoo.cli.help import Command
 from zoo.cli.outputs import Diagnosed
 from zoo.cli.tables import page, print_checks, print_facts, wide_option, with_whole_fixes
@@ -82,6 +81,7 @@ def examine(registry: Registry, report: Report | None = None, *, fast: bool = Fa
     Args:
         fast: no hash is taken, no card read, torch is not started and the Hub is not asked.
     """
+    from zoo.cli.doctor_checks import adapters, bases, environment, housekeeping
 
     report = report or Report()
     probe = None if fast else environment.probe()

@@ -13,7 +13,6 @@ from zoo.plugins.params import split_pairs
 from zoo.registry.schema import BaseId, ListedRecord
 from zoo.registry.store import Registry
 from zoo.runtime import suggest
-from zoo.runtime.suggest import did_you_mean
 
 Listed = tuple[str, ListedRecord, BaseId]
 """Key in registry.json, record in brief, base."""
@@ -58,7 +57,8 @@ def filters_of(
             except ValueError:
                 raise OptionError(f"'{flag} {metric}' wants a number, got '{text}'.") from None
             fits = partial(_is_within, metric, sign, bound)
-            yield Filter(f"{flag} {metric}={text}", fits, partial(check_metric, metric, flag, adapters))
+            check = partial(_check_metric, metric, flag, text, adapters)
+            yield Filter(f"{flag} {metric}={text}", fits, check)
 
 
 def narrow(adapters: Sequence[Listed], filters: Sequence[Filter]) -> tuple[list[Listed], list[str]]:
@@ -81,7 +81,7 @@ def narrow(adapters: Sequence[Listed], filters: Sequence[Filter]) -> tuple[list[
     return left, []
 
 
-def check_metric(name: str, flag: str, adapters: Sequence[Listed]) -> str:
+def _check_metric(name: str, flag: str, bound: str, adapters: Sequence[Listed]) -> str:
     """Nothing where an adapter was measured by it, or an installed task is.
 
     Raises:
@@ -93,7 +93,8 @@ def check_metric(name: str, flag: str, adapters: Sequence[Listed]) -> str:
     of_tasks = {task.primary_metric for _, task, _ in manager.load_all("task") if task is not None}
     if adapters and name not in measured | of_tasks:
         known = ", ".join(sorted(measured))
-        raise UsageError(f"{flag}: no metric is called '{name}': {known}.{did_you_mean(name, measured)}")
+        near, hint = suggest.unknown(f"{name}={bound}", [f"{one}={bound}" for one in measured], "zoo list")
+        raise UsageError(f"{flag}: no metric is called '{name}': {known}.{near}", hint)
     return ""
 
 

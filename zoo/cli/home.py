@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -22,7 +21,7 @@ from zoo.plugins import manager
 from zoo.plugins.source import Offer, local_offers
 from zoo.registry.schema import UNKNOWN, BaseId, ListedRecord
 from zoo.registry.store import Registry, without_gc
-from zoo.runtime.terminal import printable
+from zoo.runtime.terminal import printable, wrap
 
 _WIDTH = 78
 _FACTS_AT = 15
@@ -182,25 +181,13 @@ def _short(path: Path) -> str:
 
 def _fact(name: str, text: str) -> str:
     """Untrusted text, wrapped between words."""
+    first, *more = wrap(" ".join(printable(text).split()), _WIDTH - _FACTS_AT) or [""]
     return "".join(
-        f"{line}\n"
-        for line in textwrap.wrap(
-            " ".join(printable(text).split()),
-            _WIDTH,
-            initial_indent=f"  {name:{_FACTS_AT - 2}}",
-            subsequent_indent=" " * _FACTS_AT,
-            break_on_hyphens=False,
-        )
+        f"{line}\n" for line in (f"  {name:{_FACTS_AT - 2}}{first}", *(" " * _FACTS_AT + one for one in more))
     )
 
 
 def _folded(command: str) -> str:
-    """As a shell takes it: a line that is too long goes on before an option."""
-    first, *options = re.split(r" (?=--)", " ".join(printable(command).split()))
-    lines = [first]
-    for one in options:
-        if len(lines[-1]) + len(one) > _WIDTH - len("    ") - len(" ") - len(" \\"):
-            lines.append(f"  {one}")
-        else:
-            lines[-1] += f" {one}"
-    return "    " + " \\\n    ".join(lines) + "\n"
+    """As a shell takes it: a line that is too long goes on in the next one."""
+    first, *more = wrap(" ".join(printable(command).split()), _WIDTH - 6, command=True)
+    return "".join(f"{line}\n" for line in (f"    {first}", *(f"      {one}" for one in more)))

@@ -66,8 +66,8 @@ def _wide(value: Any) -> bool:
 
 def _tracker(value: Any) -> str:
     try:
-        return trackers.check_known(value)
-    except (NotFoundError, TypeError):
+        return trackers.check_known(str(value))
+    except NotFoundError:
         raise ValueError(f"{', '.join(trackers.TRACKERS)} or {trackers.NONE}") from None
 
 
