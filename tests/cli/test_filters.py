@@ -40,8 +40,11 @@ def two(zoo: Zoo, registry: Registry) -> Registry:
             "Did you mean 'bert-imdb'?",
             "zoo list --method lora --task bert-imdb",
         ),
-        ("--task bert-mrpc --method lorra", 3, "Did you mean 'lora'?", "zoo list --task bert-mrpc --method lora"),
-        ("--min accuracyy=.9", 2, "accuracy, f1, loss, mcc. Did you mean 'accuracy=.9'?", "zoo list --min accuracy=.9"),
+        (
+            *("--task bert-mrpc --method lorra", 3),
+            *("Did you mean 'lora'?", "zoo list --task bert-mrpc --method lora"),
+        ),
+        ("--min accuracyy=.9", 2, "mcc. Did you mean 'accuracy=.9'?", "zoo list --min accuracy=.9"),
         ("--max los=.9", 2, "--max: no metric is called 'los'", "zoo list --max loss=.9"),
         ("--sort accuracyy", 2, "seconds, accuracy, f1, loss, mcc. Did you mean 'accuracy'?", None),
         ("--sort nmae", 2, "Did you mean 'name'?", None),
