@@ -39,6 +39,10 @@ class Watch:
     def __init__(self, stream):
         self.stream = stream
     def write(self, text):
+        if isinstance(text, bytes):
+            raise TypeError("a text stream")
+        if not text:
+            return
         sys.stderr = self.stream
         self.stream.write(f"{{sorted({HEAVY} & set(sys.modules))}} {{text}}")
     def __getattr__(self, name):

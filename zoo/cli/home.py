@@ -21,7 +21,7 @@ from zoo.plugins import manager
 from zoo.plugins.source import Offer, local_offers
 from zoo.registry.schema import UNKNOWN, BaseId, ListedRecord
 from zoo.registry.store import Registry, without_gc
-from zoo.runtime.terminal import printable, wrap
+from zoo.runtime.terminal import printable, shorten, wrap
 
 _WIDTH = 78
 _FACTS_AT = 15
@@ -181,7 +181,8 @@ def _short(path: Path) -> str:
 
 def _fact(name: str, text: str) -> str:
     """Untrusted text, wrapped between words."""
-    first, *more = wrap(" ".join(printable(text).split()), _WIDTH - _FACTS_AT) or [""]
+    room = _WIDTH - _FACTS_AT
+    first, *more = (shorten(line, room) for line in wrap(" ".join(printable(text).split()), room))
     return "".join(
         f"{line}\n" for line in (f"  {name:{_FACTS_AT - 2}}{first}", *(" " * _FACTS_AT + one for one in more))
     )

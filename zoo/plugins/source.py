@@ -124,7 +124,7 @@ def resolve(
     """
     if ref is None and not preferences:
         what = f"this task has no default {kind}: it learns from your own."
-        raise NotFoundError(what, f"--{kind} {_OWN[kind]}")
+        raise NotFoundError(what, _OWN[kind])
     reasons: list[str] = []
     hints: list[str] = []
     for one in preferences if ref is None else [ref]:
@@ -162,7 +162,7 @@ def _local_preference(ref: str, preferences: Sequence[str], kind: Kind) -> str |
 
 def nearest(preferences: Sequence[str], kind: Kind) -> str:
     """The hint to use a task's default: one that this machine has, else the first."""
-    return f"--{kind} {_local_preference('', preferences, kind) or (*preferences, _OWN[kind])[0]}"
+    return f"--{kind} {_local_preference('', preferences, kind) or (*preferences, _PLACE[kind])[0]}"
 
 
 def resolve_eval_data(ref: str | None, report: Report) -> Resolved | None:
@@ -235,7 +235,7 @@ def _resolve_one(ref: str, kind: Kind, *, weights: bool = True) -> Resolved:
     by_scheme = {source.scheme: source for source in sources}
     scheme, colon, rest = ref.partition(":")
     if not ref.strip() or (colon and scheme in by_scheme and not rest.strip()):
-        raise UsageError(f"an empty {kind} reference.", suggest.instead(_OWN[kind], ref))
+        raise UsageError(f"an empty {kind} reference.", suggest.instead(_PLACE[kind], ref))
     tried, bare = ([by_scheme[scheme]], rest) if colon and scheme in by_scheme else (sources, ref)
     path = Path(bare).expanduser()
     looks_local = path.suffix in SUFFIXES or bare.startswith((".", "/", "~"))  # as no id of the Hub does
@@ -257,7 +257,7 @@ def _resolve_one(ref: str, kind: Kind, *, weights: bool = True) -> Resolved:
     near, hint = suggest.unknown(
         ref, {ref[: len(ref) - len(bare)] + one for one in known}, (*hints, _SOURCES)[0]
     )
-    if not near and (beside := _beside(bare, kind)):
+    if not near and tried is sources and (beside := _beside(bare, kind)):
         raise _no_file(ref, kind, beside)
     if unreachable:
         raise UnreachableError(f"{kind} '{ref}': {' '.join(unreachable)}{near}", hint)

@@ -193,7 +193,7 @@ CASES = [
         "zoo predict lora 'A fine film.' --registry kept",
         trained,
     ),
-    Case("zoo/registry/store.py _check_has 1", f"show lroa {KEPT}", "zoo list", trained),
+    Case("zoo/registry/store.py _check_has 1", f"show lroa {KEPT}", "zoo show lora --registry kept", trained),
     Case("zoo/registry/store.py _check_has 1", f"show something-else {KEPT}", "zoo list", trained),
 ]
 SLOW = [

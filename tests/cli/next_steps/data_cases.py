@@ -39,7 +39,8 @@ def only_a_dev_and_a_test(world: World) -> None:
 
 def no_split(world: World) -> None:
     (world.folder / "splits").mkdir()
-    write_csv(world.folder / "splits" / "some.csv", reviews())
+    for name in ("some.csv", "train.csv"):
+        write_csv(world.folder / "splits" / name, reviews())
 
 
 def latin1(world: World) -> None:
@@ -132,21 +133,21 @@ CASES = [
         state=pictures,
     ),
     Case(f"{SOURCE} _resolve_one 1", CHECK.format("path:"), "", fill={"FILE": "reviews.csv"}),
-    Case(f"{SOURCE} _resolve_one 2", CHECK.format("reviws.csv"), "zoo data check reviews.csv"),
-    Case(f"{SOURCE} _resolve_one 2", CHECK.format("/nowhere/xyz.csv"), "", fill={"FILE": "reviews.csv"}),
+    Case(f"{SOURCE} _no_file 1", CHECK.format("reviws.csv"), "zoo data check reviews.csv"),
+    Case(f"{SOURCE} _no_file 1", CHECK.format("/nowhere/xyz.csv"), "", fill={"FILE": "reviews.csv"}),
     Case(
-        f"{SOURCE} _resolve_one 4",
+        f"{SOURCE} _resolve_one 3",
         TRAIN.replace("--base base", "--base pip:bse") + " --dry-run",
         "--base pip:",
     ),
-    Case(f"{SOURCE} _resolve_one 4", "data check pip:xyz --task clip-retrieval", "zoo sources"),
+    Case(f"{SOURCE} _resolve_one 3", "data check pip:xyz --task clip-retrieval", "zoo sources"),
     Case(
-        f"{SOURCE} _resolve_one 3",
+        f"{SOURCE} _resolve_one 2",
         TRAIN.replace("--base base", "--base google-bert/bert-large-cased") + " --dry-run",
         "--base pip:",
     ),
     Case(
-        "plugins/zoo_sources/local.py Local.resolve 1",
+        "plugins/zoo_sources/local.py Local.resolve 4",
         TRAIN.replace("--base base", "--base bare") + " --dry-run",
         "--base pip:",
         bare,
@@ -161,7 +162,7 @@ SLOW = [
         state=talk,
     ),
     Case(
-        f"{SOURCE} _resolve_one 4",
+        f"{SOURCE} _resolve_one 3",
         "data check pip:xyz --task bert-imdb --base base",
         "zoo data check pip:stanfordnlp/imdb",
     ),

@@ -259,7 +259,7 @@ CASES = [
     Case(f"{MACHINE} shortcomings 1", DOCTOR, "rm -r ", full_disk, check="cache"),
     Case(f"{MACHINE} _missing 1", DOCTOR, "pip install 'no-such-library>=2'", unmet),
     Case(f"{MACHINE} answer 1", WHOLE, "pip install --force-reinstall torch", broken_torch),
-    Case(f"{HOUSE} _compare 1", DOCTOR, "zoo show lora --json --registry kept > ", no_record),
+    Case(f"{HOUSE} _compare 1", DOCTOR, "zoo registry restore lora --registry kept", no_record),
     Case(
         f"{HOUSE} _compare 1",
         DOCTOR,

@@ -334,10 +334,10 @@ CASES = [
         mend=set_online,
     ),
     Case(f"{CLIENT} 1", f"pull org/plain {KEPT}", "hf auth login", gated),
-    Case(f"{CLIENT} 2", f"publish {NAME} --yes {KEPT}", "hf auth login", token(None)),
-    Case(f"{CLIENT} 3", f"publish {NAME} --yes {KEPT}", "hf auth login", token("hf_other")),
-    Case(f"{CLIENT} 4", f"publish {NAME} --yes {KEPT}", f"zoo publish {NAME} --yes", fails(412)),
-    Case(f"{CLIENT} 5", f"publish {NAME} --yes {KEPT}", "hf auth login", token("hf_\u00fc")),
+    Case(f"{CLIENT} 3", f"publish {NAME} --yes {KEPT}", "hf auth login", token(None)),
+    Case(f"{CLIENT} 4", f"publish {NAME} --yes {KEPT}", "hf auth login", token("hf_other")),
+    Case(f"{CLIENT} 5", f"publish {NAME} --yes {KEPT}", f"zoo publish {NAME} --yes", fails(412)),
+    Case(f"{CLIENT} 6", f"publish {NAME} --yes {KEPT}", "hf auth login", token("hf_\u00fc")),
 ]
 SLOW = [
     Case(

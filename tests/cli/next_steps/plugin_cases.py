@@ -123,7 +123,7 @@ CASES = [
     Case("zoo/cli/__init__.py main 1", f"show {KEPT}", "zoo list --registry kept"),
     Case("zoo/cli/__init__.py main 1", "train lora", "zoo tasks"),
     Case(f"{SCAFFOLD} write_package 1", "plugin new method mine", "zoo plugin new method mine-2", taken),
-    Case(f"{SCAFFOLD} _check_name 1", "plugin new method 'My Method'", "zoo plugin new method my-method"),
+    Case(f"{SCAFFOLD} _check_name 1", "plugin new method 'A Method'", "zoo plugin new method my-a-method"),
     Case(
         f"{SCAFFOLD} _check_name 2",
         "plugin new method lora --into .",
@@ -165,15 +165,15 @@ CASES = [
         f"{METHODS}/prefix.py Prefix.fit 1", dry("prefix", "", "distilbert"), "zoo train prompt", distilbert
     ),
     Case(f"{METHODS}/qlora.py QLora.attach 1", dry("qlora", ""), "zoo train lora", quantised),
-    Case("zoo/runtime/device.py choose_precision 1", f"{DRY} --precision bf16", "--precision auto", no_bf16),
+    Case("zoo/runtime/device.py choose_precision 2", f"{DRY} --precision bf16", "--precision auto", no_bf16),
     Case(
-        f"{STORE} Registry._read 1",
+        f"{STORE} Registry._read 2",
         f"list {KEPT}",
         "zoo registry rebuild --registry kept",
         damaged("<<<<<<< ours\n=======\n>>>>>>> theirs\n"),
     ),
     Case(
-        f"{STORE} Registry._read 2",
+        f"{STORE} Registry._read 3",
         f"list {KEPT}",
         "zoo registry rebuild --registry kept",
         damaged('{"schema": 1, "ad'),
