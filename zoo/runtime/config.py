@@ -133,10 +133,12 @@ def check(key: str, value: Any, where: str, hint: str) -> Value:
 def check_key(key: str) -> None:
     """Raises UsageError: there is no such key."""
     if key not in SETTINGS:
-        raise UsageError(
-            f"no setting is called '{key}': {', '.join(SETTINGS)}.{did_you_mean(key, SETTINGS)}",
-            "zoo config list",
-        )
+        raise _unknown(key, "", "zoo config list")
+
+
+def _unknown(key: str, where: str, hint: str) -> UsageError:
+    known = f"{', '.join(SETTINGS)}.{did_you_mean(key, SETTINGS)}"
+    return UsageError(f"{where}no setting is called '{key}': {known}", hint)
 
 
 def path() -> Path:
@@ -161,13 +163,10 @@ def read() -> dict[str, Value]:
     found = {}
     for key, value in _parse(text, file).items():
         where = f"{file}, line {_line_of(key, text)}: "
+        unset = f"zoo config unset {shlex.quote(key)}"
         if key not in SETTINGS:
-            known = ", ".join(SETTINGS)
-            raise UsageError(
-                f"{where}no setting is called '{key}': {known}.{did_you_mean(key, SETTINGS)}",
-                f"zoo config unset {shlex.quote(key)}",
-            )
-        found[key] = check(key, value, where, f"zoo config unset {shlex.quote(key)}")
+            raise _unknown(key, where, unset)
+        found[key] = check(key, value, where, unset)
     return found
 
 

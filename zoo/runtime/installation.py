@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from importlib.metadata import PackageNotFoundError, distribution
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, distribution, requires
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
@@ -15,15 +17,11 @@ _NAME = "adapter-zoo"
 
 def upgrade() -> str:
     """The command that brings a newer adapter-zoo, from where this one came."""
-    try:
-        origin = json.loads(distribution(_NAME).read_text("direct_url.json") or "{}")
-    except PackageNotFoundError:
-        return shlex.join(["git", "-C", str(Path(__file__).parents[2]), "pull"])
-    url = origin.get("url", "")
+    origin = _origin()
     if "vcs_info" in origin:
-        return f"pip install --upgrade '{_NAME} @ {origin['vcs_info']['vcs']}+{url}'"
+        return f"pip install --upgrade '{_NAME} @ {_repository(origin)}'"
     if origin.get("dir_info", {}).get("editable"):
-        return shlex.join(["git", "-C", url2pathname(urlparse(url).path), "pull"])
+        return shlex.join(["git", "-C", str(_path(origin)), "pull"])
     return f"pip install --upgrade {_NAME}"
 
 
@@ -31,22 +29,42 @@ def install_extra(extra: str) -> str:
     """`pip install -e 'CLONE[qlora]'` for an editable clone; else by the wheel's path, or by name.
 
     Where the file that it was installed from is gone, the requirements of the extra themselves are named.
-    See the recorded origin of a distribution, https://packaging.python.org/specifications/direct-url/.
     """
-    try:
-        installed = distribution(_NAME)
-    except PackageNotFoundError:  # run from a checkout that was not installed
-        return f"pip install -e {shlex.quote(f'{Path(__file__).parents[2]}[{extra}]')}"
-    origin = json.loads(installed.read_text("direct_url.json") or "{}")
-    url = origin.get("url", "")
-    if not url:
+    origin = _origin()
+    if not origin:
         return f"pip install '{_NAME}[{extra}]'"
     if "vcs_info" in origin:
-        return f"pip install '{_NAME}[{extra}] @ {origin['vcs_info']['vcs']}+{url}'"
-    path = Path(url2pathname(urlparse(url).path))
+        return f"pip install '{_NAME}[{extra}] @ {_repository(origin)}'"
+    path = _path(origin)
     if path.exists():
         editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
         return f"pip install {editable}{shlex.quote(f'{path}[{extra}]')}"
-    wanted = re.compile(rf"(.*?)\s*;\s*extra\s*==\s*['\"]{extra}['\"]")
-    found = [one[1] for one in map(wanted.fullmatch, installed.requires or []) if one]
-    return shlex.join(["pip", "install", *found])
+    return shlex.join(["pip", "install", *requirements(extra)])
+
+
+def requirements(extra: str) -> list[str]:
+    """What an extra installs, as pip takes it; nothing where this zoo was not installed."""
+    with suppress(PackageNotFoundError):
+        lines = [line.partition(";") for line in requires(_NAME) or ()]
+        return [one.strip() for one, _, when in lines if re.search(rf"extra == .{extra}\b", when)]
+    return []
+
+
+def _origin() -> dict[str, Any]:
+    """Where it was installed from; empty for a package index. A checkout that runs as it is is editable.
+
+    See https://packaging.python.org/specifications/direct-url/.
+    """
+    try:
+        found: dict[str, Any] = json.loads(distribution(_NAME).read_text("direct_url.json") or "{}")
+    except PackageNotFoundError:
+        return {"url": Path(__file__).parents[2].as_uri(), "dir_info": {"editable": True}}
+    return found
+
+
+def _repository(origin: dict[str, Any]) -> str:
+    return f"{origin['vcs_info']['vcs']}+{origin['url']}"
+
+
+def _path(origin: dict[str, Any]) -> Path:
+    return Path(url2pathname(urlparse(origin["url"]).path))
