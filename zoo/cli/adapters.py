@@ -17,6 +17,7 @@ from zoo.cli.tables import Column, Typed, print_facts, print_rows, wide_option
 from zoo.errors import UsageError
 from zoo.registry.schema import UNKNOWN, AdapterRecord, ListedRecord
 from zoo.registry.store import RECORD_FILE, Registry, without_gc
+from zoo.runtime import console
 from zoo.runtime.console import clock
 from zoo.runtime.suggest import did_you_mean
 from zoo.runtime.terminal import say
@@ -95,7 +96,7 @@ def list_command(
         from zoo.cli.first_adapter import first_command
 
         say(f"{registry.path} holds no adapter yet")
-        say(first_command(registry) or "zoo tasks", "Next:")
+        console.say_hint(first_command(registry) or "zoo tasks")
 
 
 @click.command(
@@ -249,9 +250,7 @@ def restore_command(registry: Registry, names: tuple[str, ...]) -> None:
     """Write the zoo.json of each adapter NAME anew, as registry.json has it."""
     for name in names:
         registry.replace(registry.get(name))
-        click.echo(
-            f"{registry.adapter_folder(name) / RECORD_FILE} written as {registry.path} has it", err=True
-        )
+        say(f"{registry.adapter_folder(name) / RECORD_FILE} written as {registry.path} has it")
 
 
 @registry_command.command(name="schema", examples=["zoo registry schema"])

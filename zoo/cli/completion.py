@@ -12,6 +12,8 @@ import click
 from zoo.cli.help import Command
 from zoo.cli.shell.answer import script
 from zoo.errors import UsageError
+from zoo.runtime import console
+from zoo.runtime.terminal import say
 
 _SHELLS = ("bash", "zsh", "fish")
 _OURS = "# Completion of `zoo`, written by "
@@ -59,42 +61,42 @@ def _install(shell: str) -> None:
             f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.old')}",
         )
     if there == text:
-        click.echo(f"{path} is up to date", err=True)
+        say(f"{path} is up to date")
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-        click.echo(f"{path} written", err=True)
+        say(f"{path} written")
     if shell == "fish":
-        click.echo("fish reads it by itself, in this shell too", err=True)
+        say("fish reads it by itself, in this shell too")
         return
     line, rc = _rc_line(path), _rc(shell)
     here = f"source {_typed(path)}"
     if line in (_read(rc) or ""):
-        click.echo(f"new shells read it, as {_typed(rc)} says", err=True)
+        say(f"new shells read it, as {_typed(rc)} says")
     elif shell == "bash":
-        click.echo("new shells read it through bash-completion; where that is not set up, add to", err=True)
-        click.echo(f"{_typed(rc)}: {line}", err=True)
+        say("new shells read it through bash-completion; where that is not set up, add to")
+        say(f"{_typed(rc)}: {line}")
     else:
-        click.echo(f"new shells read it once {_typed(rc)} says so", err=True)
+        say(f"new shells read it once {_typed(rc)} says so")
         here = f"echo {shlex.quote(line)} >> {_typed(rc)} && {here}"
-    click.echo(f"Next: {here}", err=True)
+    console.say_hint(here)
 
 
 def _uninstall(shell: str) -> None:
     path = _path(shell)
     there = _read(path)
     if there is None:
-        click.echo(f"{path}: nothing is there", err=True)
+        say(f"{path}: nothing is there")
     elif not _is_ours(there):
-        click.echo(f"{path} is not from `zoo completion --install`, so it is left alone", err=True)
+        say(f"{path} is not from `zoo completion --install`, so it is left alone")
     else:
         path.unlink()
         if shell == "zsh":
             with suppress(OSError):  # no longer empty
                 path.parent.rmdir()
-        click.echo(f"{path} removed", err=True)
+        say(f"{path} removed")
     if shell != "fish" and _rc_line(path) in (_read(_rc(shell)) or ""):
-        click.echo(f"{_typed(_rc(shell))} still says, to no effect: {_rc_line(path)}", err=True)
+        say(f"{_typed(_rc(shell))} still says, to no effect: {_rc_line(path)}")
 
 
 def _path(shell: str) -> Path:

@@ -31,7 +31,7 @@ _TYPO = 0.8
 """How like an option of ours one must be to be a slip of the finger, and not another tool's."""
 _PROGRAMS = (
     *("zoo", "pip", "hf", "git", "iconv", "export", "unset"),
-    *("mv", "rm", "rmdir", "find", "fuser", "python"),
+    *("mv", "rm", "rmdir", "find", "fuser", "python", "source", "echo"),
 )
 _MISSING = {
     "name": "zoo list",

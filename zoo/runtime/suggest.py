@@ -189,6 +189,7 @@ OPTIONS = {
     "--dtype": "--precision",
     "--torch-dtype": "--precision",
     "--mixed-precision": "--precision",
+    "--report-to": "--tracker",
     "--commit-message": "--message",
     "--max-tokens": "--max-new-tokens",
     "--input": "--file",
@@ -202,7 +203,7 @@ METHOD_FIRST = "The method comes first: zoo train METHOD TASK."
 _RECIPE = "It is fixed: AdamW, a short warm-up, a linear decay; --lr and --epochs can be set."
 _ONCE = "An adapter is evaluated and saved at the end of its run."
 _PUBLISH = "That is a command of its own: zoo publish NAME."
-_NO_TRACKER = "What was measured is in the adapter's record: zoo show NAME."
+_TRACKER = "A tracker is named: --tracker wandb."
 ADVICE = {
     **dict.fromkeys(("--device", "--devices", "--use-cpu", "--cpu", "--gpu", "--gpus", "--cuda"), _DEVICE),
     **dict.fromkeys(("--batch-size", "--micro-batch-size", "--bs", "-b"), _BATCHES),
@@ -219,7 +220,7 @@ ADVICE = {
     **dict.fromkeys(("--warmup-steps", "--warmup-ratio", "--lr-scheduler", "--lr-scheduler-type"), _RECIPE),
     **dict.fromkeys(("--eval-steps", "--eval-strategy", "--save-steps", "--save-strategy"), _ONCE),
     **dict.fromkeys(("--push-to-hub", "--hub-model-id"), _PUBLISH),
-    **dict.fromkeys(("--report-to", "--wandb", "--wandb-project"), _NO_TRACKER),
+    **dict.fromkeys(("--wandb", "--wandb-project"), _TRACKER),
 }
 """An option of another tool that is not an option here -> what is done instead."""
 

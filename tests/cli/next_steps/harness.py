@@ -45,7 +45,7 @@ class Case:
     """The step is the fix in the row of this check rather than the line `Next: `."""
     warns: bool = False
     """The command goes on, and the step belongs to a line of its report."""
-    mend: Callable[[World], object] | None = None
+    meanwhile: Callable[[World], object] | None = None
     """What comes to pass before the step is typed: another process ends, the Hub is well again."""
     code: int = 0
     """With which the step ends: 0, but where it asks for what is only there on other machines."""
@@ -207,8 +207,8 @@ def assert_next_step_works(case: Case, world: World, reached: Reached) -> None:
         assert placeholder in step, step
         step = step.replace(placeholder, value)
     assert not _PLACEHOLDER.search(re.sub(r"/\S+", "", step)), f"what is to be filled in? {step}"
-    if case.mend is not None:
-        case.mend(world)
+    if case.meanwhile is not None:
+        case.meanwhile(world)
     done = world.paste(f"{step} {case.also}".strip())
     assert done.code == case.code, f"{step}\n{done.out}\n{done.err}"
     assert case.code or not step.startswith("zoo ") or (done.out + done.err).strip()

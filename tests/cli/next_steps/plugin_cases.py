@@ -190,7 +190,7 @@ CASES = [
         f"rm --yes lora-bert-imdb {KEPT}",
         f"zoo rm --yes lora-bert-imdb {KEPT}",
         held,
-        mend=released,
+        meanwhile=released,
     ),
     Case(
         f"{STORE} Registry._writing 2",

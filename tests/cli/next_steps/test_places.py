@@ -68,6 +68,7 @@ ASSERTED = {
         "zoo/runtime/device.py choose_precision 1",
     ),
     "tests/cli/test_filters.py": (
+        "zoo/cli/adapters.py list_command 1",
         "zoo/cli/common.py _registry_option.find 1",
         *(f"zoo/cli/filters.py _check_base {number}" for number in (1, 2, 3)),
         "zoo/cli/filters.py _check_metric 1",
