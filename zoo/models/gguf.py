@@ -10,7 +10,7 @@ from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import ZooError
+from zoo.errors import AGAIN, ZooError
 from zoo.models.hash_cache import sha256
 from zoo.runtime import cache
 from zoo.runtime.console import Report
@@ -18,7 +18,7 @@ from zoo.runtime.logging import quiet_libraries
 
 
 def unpack_gguf(packed: Path, report: Report, *, weights: bool = True) -> Path:
-    """The folder with config, tokenizer and bf16 weights; with no more than the config if not `weights`.
+    """The folder with config, tokenizer and bf16 weights; without weights if not `weights`.
 
     bf16 holds what 4 and 8 bits say to within its rounding, in half the bytes of float32. The same file
     gives the same bytes everywhere, so that its hashes identify the base.
@@ -30,10 +30,8 @@ def unpack_gguf(packed: Path, report: Report, *, weights: bool = True) -> Path:
     if folder.is_dir():
         return folder
     if not weights:
-        config = folder.with_name(f"{folder.name}-config")
-        if config.is_dir():
-            return config
-        return _whole(config, lambda beside: _config(packed).save_pretrained(str(beside)))
+        light = folder.with_name(f"{folder.name}-without-weights")
+        return light if light.is_dir() else _whole(light, lambda beside: _write_rest(packed, beside))
     report.say(f"unpacking {packed.name} into {folder}: once, up to 60 seconds")
     return _whole(folder, lambda beside: _write_model(packed, beside))
 
@@ -46,7 +44,9 @@ def unpacked_folder(packed: Path) -> Path:
     """
     parent = cache.folder("gguf")
     if parent is None:
-        raise ZooError("there is no cache folder to unpack a base into.", "export ZOO_CACHE=FOLDER")
+        raise ZooError(
+            "there is no cache folder to unpack a base into.", f"export ZOO_CACHE=FOLDER && {AGAIN}"
+        )
     return parent / f"{packed.stem}-{sha256(packed)[:16]}"
 
 
@@ -67,25 +67,29 @@ def _whole(folder: Path, make: Callable[[Path], None]) -> Path:
     return folder
 
 
-def _config(packed: Path) -> Any:
-    from transformers import AutoConfig
+def _write_rest(packed: Path, folder: Path) -> Any:
+    """The config, which is returned, and the tokenizer."""
+    from transformers import AutoConfig, AutoTokenizer
 
     quiet_libraries()
-    config = AutoConfig.from_pretrained(str(packed.parent), gguf_file=packed.name, local_files_only=True)
+    where: dict[str, Any] = {"gguf_file": packed.name, "local_files_only": True}
+    config = AutoConfig.from_pretrained(str(packed.parent), **where)
     config._name_or_path = ""  # the file's own title for the model, which is no id
+    config.save_pretrained(str(folder))
+    AutoTokenizer.from_pretrained(str(packed.parent), **where).save_pretrained(str(folder))
     return config
 
 
 def _write_model(packed: Path, folder: Path) -> None:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
-    where: dict[str, Any] = {"gguf_file": packed.name, "local_files_only": True}
-    config = _config(packed)
+    config = _write_rest(packed, folder)
     with redirect_stderr(io.StringIO()):  # a bar that no setting turns off
-        read = AutoModelForCausalLM.from_pretrained(str(packed.parent), dtype=torch.float32, **where)
+        read = AutoModelForCausalLM.from_pretrained(
+            str(packed.parent), gguf_file=packed.name, local_files_only=True, dtype=torch.float32
+        )
     # a model that was read from GGUF counts as quantised, and does not save
     model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     model.load_state_dict(read.state_dict())
     model.save_pretrained(str(folder))
-    AutoTokenizer.from_pretrained(str(packed.parent), **where).save_pretrained(str(folder))
