@@ -72,6 +72,7 @@ def import_folder(
     names = [one.name for one in sorted(path.iterdir())]
     if RECORD_FILE not in names:
         check_config(read_adapter_config(path / CONFIG_FILE), str(path / CONFIG_FILE))
+    if RECORD_FILE not in names or CONFIG_FILE in names:
         check_has_weights(str(path), names, convert=convert, remedy=f"zoo import {path} --convert-bin")
     report.say(f"copying and checking {path}")
     with staging(registry) as made:
@@ -174,5 +175,5 @@ def _drop_unknown(path: Path) -> None:
 
 def _as_of(error: ZooError, made: Path, where: str) -> ZooError:
     """The error with the place that the files came from: the copy is removed before anybody reads it."""
-    hint = error.hint and error.hint.replace(str(made), where)
-    return type(error)(str(error).replace(f"{made}{os.sep}", f"{where}: ").replace(str(made), where), hint)
+    message = str(error).replace(f"{made}{os.sep}", f"{where}: ").replace(str(made), where)
+    return type(error)(message, error.hint and error.hint.replace(str(made), where))

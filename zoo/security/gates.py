@@ -221,11 +221,11 @@ def _passed_over(folder: Path, files: dict[str, Path]) -> list[str]:
     """Pickled weights are a warning beside safetensors; without these, the adapter is refused for them."""
     others = sorted(path.name for path in folder.iterdir() if path.name not in files)
     if not any(name.endswith(".safetensors") and name != "probe.safetensors" for name in files):
-        check_not_pickled(others, f"zoo import {folder} --convert-bin")
+        check_not_pickled(others)
     return [f"left out: {_listed(others)}"] if others else []
 
 
-def check_not_pickled(names: Iterable[str], remedy: str) -> None:
+def check_not_pickled(names: Iterable[str], remedy: str | None = None) -> None:
     """Of a folder or a repository without safetensors weights: pickled ones are named for what they are.
 
     Raises:
