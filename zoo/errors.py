@@ -22,6 +22,8 @@ from __future__ import annotations
 
 AGAIN = "again"
 """The hint to give the same command once more."""
+GO_ONLINE = f"unset HF_HUB_OFFLINE && {AGAIN}"
+"""The hint where the Hub must not be asked."""
 
 
 class ZooError(Exception):

@@ -81,7 +81,7 @@ def test_what_is_not_ours_is_neither_replaced_nor_removed(
     done = zoo("completion", shell, "--install")
     assert done.code == 2
     assert done.error == f"Error: {path} is not from `zoo completion --install`, so it is left alone."
-    assert f"Next: mv {path} {path}.old" in done.err
+    assert f"Next: mv {path} {path}.old && zoo completion {shell} --install\n" in done.err
     for words in ([shell], []):
         removed = zoo("completion", *words, "--uninstall")
         assert removed.code == 0

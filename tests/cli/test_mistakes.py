@@ -196,7 +196,7 @@ ROWS = {
 TABLE = [
     *((typed, 2, f"zoo {then}") for typed, then in (OPTIONS_OF_OTHERS | OTHER_WORDS).items()),
     *((typed, 3, f"zoo {then}") for typed, then in NOT_HERE.items()),
-    *((typed, 3, f"unset HF_HUB_OFFLINE{' && zoo search bert' * ('search' in typed)}") for typed in OFFLINE),
+    *((typed, 3, f"unset HF_HUB_OFFLINE && zoo {typed}") for typed in OFFLINE),
     *((typed, 2, then) for typed, then in ROWS.items()),
     ("publish mine --yes", 4, "hf auth login"),
     ("train lora bert-imdb --registry note.txt/below", 1, "zoo train lora bert-imdb --registry FOLDER"),

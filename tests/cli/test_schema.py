@@ -144,10 +144,10 @@ def test_the_schema_of_a_record_is_that_of_what_show_prints(zoo: Zoo) -> None:
 @pytest.mark.parametrize(
     ("words", "error", "hint"),
     [
-        ("lits", "no command is called 'lits'. Did you mean 'list'?", "zoo schema"),
+        ("lits", "no command is called 'lits'. Did you mean 'list'?", "zoo schema list"),
         ("data", "zoo data has no --json.", "zoo schema data check"),
         ("chat", "zoo chat has no --json.", "zoo schema"),
-        ("list lora", "no command is called 'list lora'. Did you mean 'list'?", "zoo schema"),
+        ("list lora", "no command is called 'list lora'. Did you mean 'list'?", "zoo schema list"),
     ],
 )
 def test_a_command_without_a_schema_is_refused_with_what_has_one(

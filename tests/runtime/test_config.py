@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.errors import UsageError, ZooError
+from zoo.errors import AGAIN, UsageError, ZooError
 from zoo.runtime import config
 from zoo.runtime.config import read, setting, write
 
@@ -43,7 +43,7 @@ def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOO_WIDE", "perhaps")
     with pytest.raises(UsageError, match=r"\$ZOO_WIDE: wide is true or false, not 'perhaps'") as caught:
         setting("wide")
-    assert caught.value.hint == "unset ZOO_WIDE"
+    assert caught.value.hint == f"unset ZOO_WIDE && {AGAIN}"
 
 
 def test_it_is_in_the_users_config_folder_unless_a_variable_names_another(

@@ -11,7 +11,7 @@ import click
 
 from zoo.cli.help import Command
 from zoo.cli.shell.answer import script
-from zoo.errors import UsageError
+from zoo.errors import AGAIN, UsageError
 from zoo.runtime import console
 from zoo.runtime.terminal import say
 
@@ -58,7 +58,7 @@ def _install(shell: str) -> None:
     if there is not None and not _is_ours(there):
         raise UsageError(
             f"{path} is not from `zoo completion --install`, so it is left alone.",
-            f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.old')}",
+            f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.old')} && {AGAIN}",
         )
     if there == text:
         say(f"{path} is up to date")

@@ -71,7 +71,7 @@ def set_command(key: str, value: str) -> None:
     config.check_key(key)
     if key == "registry" and value:
         value = str(Path(value).expanduser().absolute())
-    wanted = config.check(key, value, "", f"zoo config set {key} {config.SETTINGS[key].example}")
+    wanted = config.check_value(key, value, "", f"zoo config set {key} {config.SETTINGS[key].example}")
     config.write(key, wanted)
     say(f"{key} is {_shown(wanted)}, in {config.path()}")
     used, origin = _current(key)

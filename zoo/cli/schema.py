@@ -17,7 +17,7 @@ from zoo.cli.help import Command
 from zoo.cli.outputs import Printing
 from zoo.cli.tables import print_table, wide_option
 from zoo.errors import UsageError
-from zoo.runtime.suggest import did_you_mean
+from zoo.runtime.suggest import closest
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -71,7 +71,9 @@ def _outputs(root: click.Command, name: str, ctx: click.Context) -> list[Any]:
     known = [one for one, _ in _printing(root, ctx)]
     below = next((f" {one}" for one in known if one.startswith(f"{name} ")), "")
     if command is None:
-        raise UsageError(f"no command is called '{name}'.{did_you_mean(name, known)}", "zoo schema")
+        near = closest(name, known)
+        more, hint = (f" Did you mean '{near}'?", f"zoo schema {near}") if near else ("", "zoo schema")
+        raise UsageError(f"no command is called '{name}'.{more}", hint)
     raise UsageError(f"zoo {name} has no --json.", f"zoo schema{below}")
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.errors import (
     AGAIN,
+    GO_ONLINE,
     AuthError,
     IncompatibleError,
     NotFoundError,
@@ -76,7 +77,7 @@ def to_zoo_error(repo: str, error: BaseException) -> ZooError:
         return UnreachableError("the Hub has no such repository, or it is private.")
     if any(isinstance(one, errors.OfflineModeIsEnabled) for one in _causes(error)):
         return UnreachableError(
-            "it is not in the Hub's cache here, and HF_HUB_OFFLINE forbids asking.", "unset HF_HUB_OFFLINE"
+            "it is not in the Hub's cache here, and HF_HUB_OFFLINE forbids asking.", GO_ONLINE
         )
     if isinstance(error, errors.LocalTokenNotFoundError):
         return AuthError("the Hub wants a token, and this machine has none.", "hf auth login")

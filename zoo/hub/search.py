@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zoo.cards.markdown import single_line
-from zoo.errors import AGAIN, UnreachableError
+from zoo.errors import GO_ONLINE, UnreachableError
 from zoo.hub.client import client, log_client_warnings, to_zoo_error
 from zoo.models.fingerprint import LEGACY_IDS, canonical
 from zoo.plugins import manager
@@ -61,9 +61,7 @@ def search(
     from huggingface_hub.constants import HF_HUB_OFFLINE
 
     if HF_HUB_OFFLINE:
-        raise UnreachableError(
-            "searching asks the Hub, and HF_HUB_OFFLINE forbids that.", f"unset HF_HUB_OFFLINE && {AGAIN}"
-        )
+        raise UnreachableError("searching asks the Hub, and HF_HUB_OFFLINE forbids that.", GO_ONLINE)
     wanted = [tag for tag in (method, task) if tag]
     ours = canonical(base or "")
     names = (ours, *(old for old, new in LEGACY_IDS.items() if new == ours))

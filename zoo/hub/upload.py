@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo import __version__
-from zoo.errors import AGAIN, Interrupted, UnreachableError, UsageError
+from zoo.errors import AGAIN, GO_ONLINE, Interrupted, UnreachableError, UsageError
 from zoo.hub.client import client, log_client_warnings, retrying, status_of, to_zoo_error, was_refused
 from zoo.hub.repo import HubModel, Remote
 from zoo.hub.stage import PublishOptions
@@ -31,9 +31,7 @@ def account(report: Report) -> str:
     try:
         return str(retrying(client().whoami, "signing in", report, patient=False)["name"])
     except OfflineModeIsEnabled as error:
-        raise UnreachableError(
-            "HF_HUB_OFFLINE forbids asking the Hub.", f"unset HF_HUB_OFFLINE && {AGAIN}"
-        ) from error
+        raise UnreachableError("HF_HUB_OFFLINE forbids asking the Hub.", GO_ONLINE) from error
     except Exception as error:
         found = to_zoo_error("your token", error)
         raise type(found)(str(found), found.hint or AGAIN) from error

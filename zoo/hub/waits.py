@@ -19,7 +19,7 @@ from typing import Any
 from weakref import WeakSet
 
 from zoo.cards.markdown import single_line
-from zoo.errors import UnreachableError, UsageError
+from zoo.errors import AGAIN, UnreachableError, UsageError
 from zoo.runtime import console, signals
 
 VARIABLE = "ZOO_HUB_PATIENCE"
@@ -59,7 +59,9 @@ def patience() -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < threading.TIMEOUT_MAX:
-        raise UsageError(f"{VARIABLE} is a number of seconds above 0, got '{text}'.", f"unset {VARIABLE}")
+        raise UsageError(
+            f"{VARIABLE} is a number of seconds above 0, got '{text}'.", f"unset {VARIABLE} && {AGAIN}"
+        )
     return seconds
 
 

