@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,14 +22,16 @@ def world(
     zoo: Callable[..., Result],
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
-) -> World:
+) -> Iterator[World]:
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "kept").mkdir()
     shutil.copytree(tiny_models["bert"], folder / "base")
     write_csv(folder / "reviews.csv", reviews())
     monkeypatch.chdir(folder)
-    return World(folder, zoo, request)
+    made = World(folder, zoo, request)
+    yield made
+    made.broken.undo()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import msgspec
 import pytest
 
 from zoo import cli, errors
@@ -85,8 +86,11 @@ def _hint(node: ast.expr, makers: dict[str, int]) -> ast.expr | None:
         return node if any("Next: " in str(text) for text in texts) else None
     assert isinstance(node, ast.Call)
     name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-    of_report = "report" in ast.unparse(node.func).lower()
-    if name not in makers or (name in ("say", "warn") and not of_report):
+    if isinstance(node.func, ast.Call) and ast.unparse(node.func.func) == "type":
+        name = "ZooError"  # type(error)(message, hint)
+    if name not in makers:
+        return None
+    if name in ("say", "warn") and "report" not in ast.unparse(node.func).lower():
         return None
     if name in _MAKERS and node.args and isinstance(node.args[-1], ast.Starred):
         return node.args[-1].value
@@ -113,10 +117,11 @@ def _is_text(function: ast.FunctionDef, parameter: str) -> bool:
 
 
 def _is_passed_on(hint: ast.expr) -> bool:
-    """`error.hint`, or `error.hint or ""`."""
+    """`error.hint`, `error.hint or ""`, or `error.hint and ` what is made of it."""
     first, *others = hint.values if isinstance(hint, ast.BoolOp) else [hint]
-    constant = all(isinstance(one, ast.Constant) and not one.value for one in others)
-    return constant and isinstance(first, ast.Attribute) and first.attr in _PASSED_ON
+    changed = isinstance(hint, ast.BoolOp) and isinstance(hint.op, ast.And)
+    nothing_else = all(isinstance(one, ast.Constant) and not one.value for one in others)
+    return (changed or nothing_else) and isinstance(first, ast.Attribute) and first.attr in _PASSED_ON
 
 
 class Reached:
@@ -134,9 +139,12 @@ class Reached:
         ):
             patch.setattr(owner, name, self._recorded(getattr(owner, name)))
         result = checks.CheckResult
-        made = self._recorded(result)
-        for module in list(sys.modules.values()):
-            if getattr(module, "CheckResult", None) is result:
+        namespace = {"__post_init__": self._recorded(lambda _: None), "__doc__": result.__doc__}
+        made = msgspec.defstruct(
+            "CheckResult", [], bases=(result,), namespace=namespace, module=result.__module__, frozen=True
+        )
+        for name, module in list(sys.modules.items()):
+            if name.startswith("zoo") and getattr(module, "CheckResult", None) is result:
                 patch.setattr(module, "CheckResult", made)
 
     def names(self) -> set[str]:

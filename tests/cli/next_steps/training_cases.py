@@ -48,6 +48,9 @@ CASES = [
     Case(f"{PREPARE} _check_rank 1", f"{DRY} -s r=4000", "-s r=32"),
     Case(f"{PREPARE} _check_packing 1", f"{DRY} --packing"),
     Case(f"{PREPARE} _check_packing 2", f"{CHAT} --packing".replace("lora", "p-tuning"), "", chat),
+    Case(f"{PREPARE} _check_settings 1", DRY.replace("--limit 16", "--limit 0"), "--dry-run"),
+    Case(f"{PREPARE} _check_settings 2", f"{DRY} --seed -1", "--dry-run"),
+    Case(f"{PREPARE} _check_settings 3", f"{DRY} --base-dropout maybe", "--dry-run"),
     Case(f"{PREPARE} _check_settings 4", CHAT.replace("lora", "head"), "zoo methods", chat),
     Case(f"{PREPARE} fitting_length 1", f"{DRY} -s num_virtual_tokens=60".replace("lora", "prompt")),
     Case(f"{PREPARE} fitting_length 2", f"{DRY} --max-length 300", "--max-length 66"),
@@ -61,6 +64,7 @@ CASES = [
     ),
     Case("zoo/plugins/params.py split_pairs 1", f"{DRY} -s r", "-s r=VALUE", fill={"VALUE": "4"}),
     Case("zoo/plugins/params.py parse 1", f"{DRY} -s rank=4", "-s r=4"),
+    Case("zoo/runtime/device.py choose_precision 1", f"{DRY} --precision half", "--precision auto"),
     Case("zoo/runtime/device.py choose_precision 2", f"{DRY} --precision bf16", "--precision auto"),
     Case("zoo/registry/names.py check_name 1", f"{DRY} --name 'a b'", "--name a-b"),
 ]
