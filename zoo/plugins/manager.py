@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -198,10 +198,16 @@ def hooks(method: Method, task: Task, *defaults: ModuleType) -> Any:
     return manager(*defaults, *own).hook
 
 
+@cache
+def _own_hooks(module: ModuleType) -> Any:
+    """A command asks every source, and every task, several times."""
+    return manager(module).hook
+
+
 def _make(plugin: Plugin) -> Any:
     module = load_module(plugin)
     _check_api(plugin, getattr(module, "zoo_api", None))
-    hook = getattr(manager(module).hook, f"zoo_{plugin.kind}")
+    hook = getattr(_own_hooks(module), f"zoo_{plugin.kind}")
     try:
         made = hook()
         if made is None and plugin.class_name:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 import msgspec
@@ -129,7 +129,7 @@ class Reached:
 
     def __init__(self, patch: pytest.MonkeyPatch):
         self.lines: set[tuple[str, int]] = set()
-        _import_all()
+        modules = _that_check()
         printers = (console.StderrReport, "say"), (console.StderrReport, "warn"), (cli, "_fail")
         for owner, name in (
             (errors.ZooError, "__init__"),
@@ -143,9 +143,8 @@ class Reached:
         made = msgspec.defstruct(
             "CheckResult", [], bases=(result,), namespace=namespace, module=result.__module__, frozen=True
         )
-        for name, module in list(sys.modules.items()):
-            if name.startswith("zoo") and getattr(module, "CheckResult", None) is result:
-                patch.setattr(module, "CheckResult", made)
+        for module in modules:
+            patch.setattr(module, "CheckResult", made)
 
     def names(self) -> set[str]:
         return {
@@ -167,10 +166,12 @@ class Reached:
 
 
 @cache
-def _import_all() -> None:
-    """So that every module's `CheckResult` can be replaced."""
+def _that_check() -> list[ModuleType]:
+    """Every module that has `CheckResult`."""
     import zoo
 
     for found in pkgutil.walk_packages(zoo.__path__, "zoo."):
         if not found.name.endswith("__main__"):
             importlib.import_module(found.name)
+    ours = [module for name, module in sys.modules.items() if name.startswith("zoo")]
+    return [one for one in ours if getattr(one, "CheckResult", None) is checks.CheckResult]

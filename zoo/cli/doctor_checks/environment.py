@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,7 @@ def _client() -> Any:
     return constants
 
 
+@lru_cache
 def _version(name: str) -> str:
     try:
         return version(name)
