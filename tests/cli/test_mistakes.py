@@ -203,12 +203,18 @@ TABLE = [
 ]
 
 FORKS = """
-import json, os, sys, tempfile
-import huggingface_hub.hf_api, pandas  # a second of each process; what they read of the environment is set
-import zoo.cli.next_steps, zoo.cli.plugins, zoo.cli.pull, zoo.cli.train, zoo.cli.use, zoo.training.prepare
+import gc, json, os, pkgutil, sys, tempfile
+from importlib import import_module
+# most of the time of each process; what they read of the environment is set
+import asyncio, huggingface_hub.hf_api, huggingface_hub.file_download, pandas, tenacity
+import zoo.cli.next_steps, zoo.hub.import_adapter, zoo.hub.publish, zoo.hub.pull, zoo.training.pipeline
 from zoo.plugins import manager
 
-manager.find("method")
+for found in pkgutil.iter_modules(zoo.cli.__path__, "zoo.cli."):
+    import_module(found.name)
+for kind in manager.KINDS:
+    manager.find(kind)
+gc.freeze()  # else each fork copies every page that its collector looks at
 for line in sys.stdin:
     out, err, names = [tempfile.TemporaryFile("w+") for _ in range(3)]
     child = os.fork()
