@@ -54,7 +54,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same bounds, a hundred times shorter, and a client without a past."""
     from huggingface_hub.utils._http import close_session
 
-    monkeypatch.setenv(waits.VARIABLE, "0.6")
+    monkeypatch.setenv(waits.VARIABLE, "0.4")
     monkeypatch.setattr(waits, "SPEAK_AFTER", 0.1)
     monkeypatch.setattr(waits, "_clock", waits._Clock())
     monkeypatch.setattr(console, "_process", console.Report())
@@ -139,11 +139,11 @@ def test_a_sleep_that_the_server_asks_for_is_no_longer_than_the_silence(
 def test_a_large_file_that_keeps_arriving_is_fetched_however_long_it_takes(
     hurry: None, point: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(waits.VARIABLE, "1.2")
-    monkeypatch.setattr(waits, "SPEAK_AFTER", 1.0)
+    monkeypatch.setenv(waits.VARIABLE, "0.8")
+    monkeypatch.setattr(waits, "SPEAK_AFTER", 0.7)
     heard = RecordingReport()
     console.speak_through(heard)
-    with bad_servers.served(bad_servers.steady(3 << 20, 2.0)) as url:
+    with bad_servers.served(bad_servers.steady(3 << 20, 1.3)) as url:
         point(url)
         start = time.monotonic()
         path = client().hf_hub_download("org/model", "model.safetensors")
@@ -177,8 +177,8 @@ def test_a_large_file_that_keeps_leaving_is_sent_however_long_it_takes(
     hurry: None, point: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server reads evenly, and answers at the end."""
-    monkeypatch.setenv(waits.VARIABLE, "1.2")
-    size, taken = 24 << 20, []
+    monkeypatch.setenv(waits.VARIABLE, "0.8")
+    size, taken = 16 << 20, []
 
     def read_slowly(connection: Any, request: bytes) -> None:
         left = size - len(request.partition(b"\r\n\r\n")[2])
