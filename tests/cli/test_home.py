@@ -20,6 +20,7 @@ from tests.records import add_record, make_base, make_record
 from zoo.cli import cli
 from zoo.plugins import manager
 from zoo.registry.store import Registry, dump
+from zoo.runtime.installation import upgrade
 
 Zoo = Callable[..., Result]
 WIDTH = 80
@@ -239,8 +240,21 @@ def test_a_registry_of_a_newer_zoo_is_a_line_and_what_to_upgrade(zoo: Zoo, regis
     registry.path.write_text('{"adapters": {}, "schema": 99}')
     done = zoo()
     assert "schema 99" in facts(done)["problem"]
-    assert steps(done)[0] == ["pip", "install", "--upgrade", "adapter-zoo"]
-    assert steps(done)[1:] == [["zoo", "doctor"]]
+    assert steps(done) == [shlex.split(upgrade()), ["zoo", "doctor"]]
+
+
+def test_a_registry_that_is_none_is_a_line_and_where_to_look_instead(
+    zoo: Zoo, registry: Registry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    registry.path.mkdir(parents=True)
+    monkeypatch.setenv("ZOO_REGISTRY", str(registry.path.parent))
+    assert steps(zoo()) == [["export", "ZOO_REGISTRY=FOLDER"], ["zoo", "doctor"]]
+    table = tmp_path / "table.csv"
+    table.write_text("a,b\n")
+    monkeypatch.setenv("ZOO_REGISTRY", str(table))
+    export, _ = steps(zoo())
+    monkeypatch.setenv(*export[1].split("="))
+    assert facts(zoo())["adapters"] == "none yet"
 
 
 def test_ten_thousand_adapters_are_counted(zoo: Zoo, registry: Registry) -> None:

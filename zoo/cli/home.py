@@ -83,13 +83,21 @@ def _registry() -> tuple[Facts, list[Adapter], list[Step]]:
         adapters = registry.listed()
     except ZooError as error:
         facts.append(("problem", str(error).replace(str(registry.path), "it")))
-        return facts, [], [*([Step("Repair it:", error.hint)] if error.hint else ()), _DOCTOR]
+        return facts, [], [*([Step("Repair it:", _repair(error.hint))] if error.hint else ()), _DOCTOR]
     if not adapters:
         return [*facts, ("adapters", "none yet")], [], []
     methods = Counter(record.spec.method for _, record, _ in adapters)
     bases = Counter(base.id for *_, base in adapters)
     facts.append(("adapters", f"{len(adapters):,}: {_counted(methods)}"))
     return [*facts, ("on bases", _counted(bases))], adapters, []
+
+
+def _repair(hint: str) -> str:
+    """What to type where there is no command whose options could be changed."""
+    from zoo.cli.next_steps import next_step
+
+    flag, _, place = hint.partition(" ")
+    return f"export ZOO_REGISTRY={place}" if flag == "--registry" else next_step(hint, [])
 
 
 def _with_adapters(adapters: Sequence[Adapter], bases: Sequence[Offer]) -> Iterator[Step]:
