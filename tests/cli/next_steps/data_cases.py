@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tests.cli.next_steps.harness import TRAIN, Case, World
 from tests.conftest import reviews, write_csv
-from zoo.testing.data import write_conversations, write_pictures
+from zoo.testing.data import write_pictures
 
 CHECK = "data check {} --task bert-imdb --base base"
 REVIEWS = CHECK.format("reviews.csv")
@@ -75,10 +75,6 @@ def questions(world: World) -> None:
 
 def pictures(world: World) -> None:
     write_pictures(world.folder / "pictures")
-
-
-def talk(world: World) -> None:
-    write_conversations(world.folder / "talk.jsonl")
 
 
 def bare(world: World) -> None:
@@ -154,13 +150,6 @@ CASES = [
     ),
 ]
 SLOW = [
-    Case(
-        f"{SOURCE} resolve 2",
-        "data check --task tinyllama-chat",
-        "zoo data check",
-        fill={"FILE": "talk.jsonl"},
-        state=talk,
-    ),
     Case(
         f"{SOURCE} _resolve_one 3",
         "data check pip:xyz --task bert-imdb --base base",

@@ -9,9 +9,11 @@ from tests.cli.next_steps.harness import TRAIN, Case, World
 from tests.cli.next_steps.hub_cases import holds, online, plain, set_offline
 from tests.records import add_record
 from tests.third_party import adapter_files, put_down
+from zoo.testing.data import write_conversations
 
 KEPT = "--registry kept"
 DRY = f"{TRAIN} --dry-run"
+CHAT = "data check --task tinyllama-chat --base llama"
 CONFIG = "zoo/runtime/config.py"
 COMPLETION = "zoo/cli/completion.py"
 FILTERS = "zoo/cli/filters.py"
@@ -78,6 +80,20 @@ def films(world: World) -> None:
     without_offers(world)
     rows = "".join(f"a film {number},{number % 2}\n" for number in range(40))
     online(world).put("org/films", {"train.csv": f"text,label\n{rows}".encode()}, repo_type="dataset")
+
+
+def chats(world: World) -> None:
+    """The Hub lacks the task's data; a person has rows."""
+    online(world)
+    world.base("llama", "llama")
+    write_conversations(world.folder / "talk.jsonl")
+
+
+def dolly(world: World) -> None:
+    chats(world)
+    rows = (world.folder / "talk.jsonl").read_bytes()
+    hub = world.fixture("hub")
+    hub.put("databricks/databricks-dolly-15k", {"train.jsonl": rows}, repo_type="dataset")
 
 
 def nested(world: World) -> None:
@@ -189,6 +205,8 @@ CASES = [
         "unset HF_HUB_OFFLINE && zoo data check hub:org/films",
         cut_from(films),
     ),
+    Case("zoo/plugins/source.py resolve 2", CHAT, f"zoo {CHAT} FILE", chats, fill={"FILE": "talk.jsonl"}),
+    Case("zoo/plugins/source.py resolve 2", CHAT, f"unset HF_HUB_OFFLINE && zoo {CHAT}", cut_from(dolly)),
     Case(f"{LOCAL} 1", on("note.txt"), "--base pip:", note),
     Case(f"{LOCAL} 1", on("model.gguf"), "--base pip:", packed),
     Case(f"{LOCAL} 1", on("note.txt"), "zoo sources", note_alone),
