@@ -9,6 +9,7 @@ from .adapters.load import predict as predict
 from .adapters.load import restore as restore
 from .errors import AuthError as AuthError
 from .errors import DataError as DataError
+from .errors import FullError as FullError
 from .errors import IncompatibleError as IncompatibleError
 from .errors import Interrupted as Interrupted
 from .errors import LockedError as LockedError

@@ -10,7 +10,8 @@
     ├── IncompatibleError    exit 5   the adapter or method does not fit, or a check failed
     ├── PluginError          exit 1   a plugin is broken, or two claim one name
     └── RegistryError        exit 1   registry.json cannot be read or written
-        └── LockedError      exit 1   another process holds the registry's lock
+        ├── LockedError      exit 1   another process holds the registry's lock
+        └── FullError        exit 1   the disk has no room for what is to be written
 
 The message is one line that says what was wrong; `hint` says what to type next: a command (`zoo list`), or
 how the same command is to be changed, as options to set (`--name other`, `-s r=8`), `without --resume`, or
@@ -73,6 +74,10 @@ class RegistryError(ZooError):
 
 
 class LockedError(RegistryError):
+    pass
+
+
+class FullError(RegistryError):
     pass
 
 

@@ -19,10 +19,11 @@ import pytest
 from tests.conftest import ROOT
 from tests.records import add_record, make_base, make_folder, make_metric, make_record
 from zoo.errors import LockedError, NotFoundError, RegistryError, UsageError, ZooError
-from zoo.registry import store as module
+from zoo.registry import lock
 from zoo.registry.names import check_name
 from zoo.registry.schema import SCHEMA, AdapterRecord, ListedRecord
 from zoo.registry.store import Registry, dump, find, locate
+from zoo.registry.trash import TRASH
 
 posix = pytest.mark.skipif(os.name == "nt", reason="signals and fork")
 NEWER = SCHEMA + 1
@@ -42,11 +43,11 @@ NOT_REBUILD = [name for name in OPERATIONS if name != "rebuild"]
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Every file under a folder but the lock."""
+    """Every file under a folder but the lock, and what is kept for `zoo undo`."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix != ".lock"
+        if path.is_file() and path.suffix != ".lock" and TRASH not in path.parts
     }
 
 
@@ -175,7 +176,7 @@ def test_rebuild_restores_the_file_byte_for_byte(registry: Registry) -> None:
             registry.path.unlink()
         else:
             registry.path.write_bytes(damage)
-        assert registry.rebuild() == (3, [])
+        assert registry.rebuild()[:2] == (3, [])
         assert registry.path.read_bytes() == before
 
 
@@ -189,7 +190,7 @@ def test_rebuild_leaves_out_what_it_cannot_read_and_says_so(registry: Registry) 
     os.replace(folder / "moved", folder / "elsewhere")
     (folder / "empty").mkdir()
     before = files(folder)
-    count, trouble = registry.rebuild()
+    count, trouble, *_ = registry.rebuild()
     assert count == 1
     assert list(registry.records()) == ["good"]
     assert len(trouble) == 3
@@ -201,11 +202,11 @@ def test_rebuild_leaves_out_what_it_cannot_read_and_says_so(registry: Registry) 
 def test_rebuild_does_not_register_half_made_adapters(registry: Registry) -> None:
     made = make_folder(registry, make_record("one"))
     (made / "zoo.json").write_bytes(dump(make_record("one")))
-    assert registry.rebuild() == (0, [])
+    assert registry.rebuild()[:2] == (0, [])
 
 
 def test_rebuild_where_there_is_nothing_makes_an_empty_registry(registry: Registry) -> None:
-    assert registry.rebuild() == (0, [])
+    assert registry.rebuild()[:2] == (0, [])
     assert json.loads(registry.path.read_bytes()) == {"schema": SCHEMA, "adapters": {}}
 
 
@@ -311,10 +312,12 @@ def test_a_truncated_file_is_an_error_with_the_remedy(registry: Registry) -> Non
     "text",
     [b"[]", b"null", b'{"schema": "1", "adapters": {}}', b'{"schema": 1}', b"\xff\xfe{}", b'{"a": "\xff"}'],
 )
-def test_what_is_not_a_registry_is_damaged(text: bytes, registry: Registry) -> None:
+def test_what_never_was_a_registry_is_not_called_damaged(text: bytes, registry: Registry) -> None:
     put(registry, text)
-    with pytest.raises(RegistryError, match="is damaged"):
-        registry.records()
+    for attempt in (registry.records, registry.rebuild):
+        with pytest.raises(UsageError, match="is not a registry"):
+            attempt()
+    assert registry.path.read_bytes() == text
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
@@ -322,9 +325,10 @@ def test_git_conflict_markers_are_named(end: bytes, registry: Registry) -> None:
     add_record(registry, "one")
     whole = registry.path.read_bytes()
     registry.path.write_bytes(end.join((b"<<<<<<< HEAD", whole, b"=======", whole, b">>>>>>> other", b"")))
-    with pytest.raises(RegistryError, match="git conflict markers") as caught:
-        registry.records()
-    assert caught.value.hint == "zoo registry rebuild"
+    for attempt in (registry.records, registry.rebuild):
+        with pytest.raises(RegistryError, match="git conflict markers") as caught:
+            attempt()
+        assert caught.value.hint == "zoo registry merge"
 
 
 def test_a_record_that_is_damaged_is_named_and_the_others_can_be_read(registry: Registry) -> None:
@@ -418,13 +422,37 @@ def test_a_record_of_a_newer_schema_survives_the_writing_of_others(registry: Reg
 # many writers
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("load", [0, 8], ids=["alone", "under load"])
+def test_sixty_four_processes_add_ten_adapters_each_and_none_is_lost(registry: Registry, load: int) -> None:
+    """`load` is how many others compute all the while."""
+    source = """
+from pathlib import Path
+from tests.records import add_record
+from zoo.registry.store import Registry
+registry, me = Registry(Path(sys.argv[1])), sys.argv[2]
+for number in range(10):
+    add_record(registry, f"p{me}-{number}")
+"""
+    busy = [python("while True: pass") for _ in range(load)]
+    try:
+        writers = [python(source, registry.path, me) for me in range(64)]
+        while any(writer.poll() is None for writer in writers):
+            registry.records()  # never torn
+            time.sleep(0.1)
+        assert [writer.wait() for writer in writers] == [0] * 64
+    finally:
+        for one in busy:
+            one.kill()
+            one.wait()
+    assert set(registry.records()) == {f"p{me}-{number}" for me in range(64) for number in range(10)}
+
+
 def test_sixteen_processes_lose_none_of_their_adapters(registry: Registry) -> None:
     source = """
 from pathlib import Path
 from tests.records import add_record
-from zoo import registry as module
 from zoo.registry.store import Registry
-module.LOCK_SECONDS = 60  # a loaded machine is no reason to fail
 registry, me = Registry(Path(sys.argv[1])), sys.argv[2]
 for number in range(4):
     add_record(registry, f"p{me}-{number}")
@@ -441,7 +469,7 @@ add_record(registry, "shared", work=f"shared-by-{me}")
     wanted |= {"shared", *(f"shared-{number}" for number in range(2, 17))}
     assert set(registry.records()) == wanted
     before = registry.path.read_bytes()
-    assert registry.rebuild() == (80, [])
+    assert registry.rebuild()[:2] == (80, [])
     assert registry.path.read_bytes() == before
 
 
@@ -457,9 +485,9 @@ def test_a_lock_held_by_another_process_is_an_error_and_dies_with_it(
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
     try:
-        monkeypatch.setattr(module, "LOCK_SECONDS", 0.2)
+        monkeypatch.setattr(lock, "GIVE_UP_AFTER", 0.2)
         start = time.monotonic()
-        with pytest.raises(LockedError, match="another zoo has held") as caught:
+        with pytest.raises(LockedError, match=r"another zoo has held .* for 0\.2 s") as caught:
             registry.remove("one")
         assert 0.1 < time.monotonic() - start < 5
         assert caught.value.hint
@@ -477,11 +505,10 @@ KILLED_AT_EVERY_STEP = """
 import os, shutil, signal
 from pathlib import Path
 from tests.records import add_record, make_folder, make_record
-from zoo import registry as module
 from zoo.registry.store import Registry
 import filelock, msgspec
 
-start, work, operation = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+start, work = Path(sys.argv[1]), Path(sys.argv[2])
 
 def deadly(call, when, steps):
     def instead(*args, **options):
@@ -504,11 +531,7 @@ for when in ("before", "after"):
             made = make_folder(registry, make_record("two"))
             steps = iter(range(1000))
             os.fsync, os.replace = deadly(os.fsync, when, steps), deadly(os.replace, when, steps)
-            {
-                "add": lambda: registry.add(make_record("two"), made),
-                "remove": lambda: registry.remove("one"),
-                "rebuild": lambda: registry.rebuild(),
-            }[operation]()
+            registry.add(make_record("two"), made)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         assert status in (0, signal.SIGKILL), status
@@ -518,13 +541,13 @@ for when in ("before", "after"):
 """
 
 
-def killed_at_every_step(tmp_path: Path, operation: str) -> list[tuple[Registry, bytes]]:
+def killed_at_every_step(tmp_path: Path) -> list[tuple[Registry, bytes]]:
     """The registry after a writer's death before and after each fsync and rename, with the text it had."""
     start = Registry(tmp_path / "start" / "registry.json")
     add_record(start, "one")
     add_record(start, "three")
     (tmp_path / "killed").mkdir()
-    process = python(KILLED_AT_EVERY_STEP, start.path.parent, tmp_path / "killed", operation)
+    process = python(KILLED_AT_EVERY_STEP, start.path.parent, tmp_path / "killed")
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     found = [Path(line) for line in out.splitlines()]
@@ -535,7 +558,7 @@ def killed_at_every_step(tmp_path: Path, operation: str) -> list[tuple[Registry,
 @posix
 def test_an_add_that_is_killed_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
     outcomes = set()
-    for registry, old in killed_at_every_step(tmp_path, "add"):
+    for registry, old in killed_at_every_step(tmp_path):
         names = list(registry.records())
         outcomes.add(tuple(names))
         if "two" in names:
@@ -547,25 +570,6 @@ def test_an_add_that_is_killed_leaves_the_old_file_or_the_new_one(tmp_path: Path
         assert added.name in registry
         assert {"one", "three", added.name} <= set(registry.records())
     assert outcomes == {("one", "three"), ("one", "three", "two")}
-
-
-@posix
-def test_a_remove_that_is_killed_leaves_no_record_without_files(tmp_path: Path) -> None:
-    """Files without a record may be left: a rebuild brings them back, or the next remove is asked again."""
-    outcomes = set()
-    for registry, _ in killed_at_every_step(tmp_path, "remove"):
-        outcomes.add(tuple(registry.records()))
-        if "one" in registry:
-            assert registry.adapter_folder("one").exists(), registry.path
-        registry.rebuild()
-        assert registry.adapter_folder("one").exists() == ("one" in registry)
-    assert outcomes == {("one", "three"), ("three",)}
-
-
-@posix
-def test_a_rebuild_that_is_killed_leaves_the_file_as_it_was(tmp_path: Path) -> None:
-    for registry, old in killed_at_every_step(tmp_path, "rebuild"):
-        assert registry.path.read_bytes() == old
 
 
 def test_what_a_killed_writer_left_beside_the_file_is_swept_by_the_next(registry: Registry) -> None:
@@ -637,18 +641,6 @@ def test_a_failing_write_leaves_the_registry_and_the_made_folder_as_they_were(
     assert registry.add(record, made).name == "two"
 
 
-@pytest.mark.parametrize("step", range(1, 4))
-def test_a_failing_write_while_removing_leaves_no_record_without_files(
-    step: int, registry: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    add_record(registry, "one")
-    with monkeypatch.context() as patch:
-        FailsOnce(patch, step)
-        with pytest.raises(ZooError, match="No space left on device"):
-            registry.remove("one")
-    assert registry.adapter_folder("one").exists()
-
-
 def test_a_folder_that_cannot_be_made_is_said_before_training(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ZooError, match="cannot be written to") as caught:
@@ -675,11 +667,11 @@ def test_a_damaged_registry_of_any_name_can_be_rebuilt(registry: Registry, tmp_p
     with pytest.raises(RegistryError, match="is damaged") as caught:
         other.get("one")
     assert caught.value.hint == "zoo registry rebuild"
-    assert other.rebuild() == (1, [])
+    assert other.rebuild()[:2] == (1, [])
 
 
 def test_the_lock_is_given_back_after_a_failure(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LOCK_SECONDS", 0.2)
+    monkeypatch.setattr(lock, "GIVE_UP_AFTER", 0.2)
     with pytest.raises(NotFoundError):
         registry.remove("nobody")
     add_record(registry, "one")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from zoo.errors import UsageError
 
@@ -32,6 +33,16 @@ def plain_name(text: str) -> str:
     """A name made from any text: `my adapter (final)` -> `my-adapter-final`."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:_PLAIN].rstrip("-._")
     return plain if _is_name(plain) else f"adapter-{plain}".rstrip("-")
+
+
+def first_free(name: str, is_taken: Callable[[str], bool]) -> str:
+    """`name`, or `name-2`, `name-3`...: the first that is not taken."""
+    candidate, number = name, 1
+    while is_taken(candidate):
+        number += 1
+        suffix = f"-{number}"
+        candidate = name[: LONGEST - len(suffix)] + suffix
+    return candidate
 
 
 def _is_name(name: str) -> bool:
