@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import Result
 from tests.records import add_record
+from tests.registry.killed import state
 from tests.third_party import CONFIG, ROBERTA_HEAD, WILD, adapter_files, lora_weights, put_down
 from zoo.plugins import manager
 from zoo.plugins.peft_method import PeftMethod
@@ -446,3 +447,43 @@ def recorded(tmp_path: Path, base: Path) -> Path:
     record = add_record(elsewhere, "recorded", files=recorded_files(folder))
     (folder / "zoo.json").write_bytes(dump(record))
     return folder
+
+
+# --replace
+
+
+def test_an_adapter_takes_the_place_of_the_one_of_its_name_which_comes_back_to_the_byte(
+    zoo: Zoo, plain: Path, registry: Registry
+) -> None:
+    add_record(registry, "mine", labels=["old"])
+    before = state(registry)
+    done = zoo("import", plain, "--name", "mine", "--replace", "--labels", "bad,good", "--task", "bert-imdb")
+    assert done.code == 0, done.err
+    assert "replaced 'mine'; zoo undo 1 brings it back (until " in done.err
+    assert (registry.get("mine").origin, list(registry.records())) == (f"path:{plain}", ["mine"])
+    assert not registry.adapter_folder("mine-2").exists()
+    assert registry.rebuild().entry is None
+    assert zoo("undo").code == 0
+    assert state(registry) == before
+
+
+def test_replacing_without_a_name_takes_that_of_the_folder(zoo: Zoo, plain: Path, registry: Registry) -> None:
+    assert zoo("import", plain).code == 0
+    assert zoo("import", plain, "--replace").code == 0
+    assert list(registry.records()) == ["Plain-adapter"]
+
+
+def test_replacing_where_nobody_has_the_name_is_an_import(zoo: Zoo, plain: Path, registry: Registry) -> None:
+    done = zoo("import", plain, "--name", "new", "--replace")
+    assert (done.code, "undo" in done.err) == (0, False)
+    assert list(registry.records()) == ["new"]
+
+
+def test_an_import_that_fails_replaces_nothing(zoo: Zoo, plain: Path, registry: Registry) -> None:
+    add_record(registry, "mine")
+    before = state(registry)
+    assert zoo("import", plain, "--name", "mine", "--replace", "--labels", "a,b,c").code == 2
+    (plain / "adapter_model.safetensors").write_bytes(b"x")
+    assert zoo("import", plain, "--name", "mine", "--replace").code == 5
+    assert state(registry) == before
+    assert zoo("undo").code == 3

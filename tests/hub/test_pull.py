@@ -333,3 +333,23 @@ def test_a_pull_imports_no_torch(hub: LocalHub, files: dict[str, bytes], tmp_pat
     env = {**os.environ, **hub.env(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_pull_takes_the_place_of_what_was_damaged_and_of_the_same_commit_too(
+    zoo: Zoo, hub: LocalHub, files: dict[str, bytes], registry: Registry
+) -> None:
+    commit = hub.put(REPO, files)
+    zoo("pull", REPO, "--name", "mine")
+    damaged = registry.adapter_folder("mine") / _WEIGHTS
+    damaged.write_bytes(b"x")
+    taken = zoo("pull", REPO, "--name", "mine")
+    assert "--replace would put this one in its place" in taken.error
+    fix = next(one for one in zoo("registry", "check", "--json").json["results"] if one["fix"])["fix"]
+    base = "--base hub:google-bert/bert-base-cased"
+    assert fix == f"zoo import {REPO}@{commit} --name mine --replace {base}"
+    done = zoo(*fix.split()[1:])
+    assert done.code == 0, done.err
+    assert damaged.read_bytes() == files[_WEIGHTS]
+    assert zoo("registry", "check", "--all").code == 0
+    assert zoo("undo").code == 0
+    assert damaged.read_bytes() == b"x"

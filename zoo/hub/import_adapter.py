@@ -7,7 +7,7 @@ import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +25,9 @@ from zoo.registry.store import RECORD_FILE, Registry
 from zoo.runtime.console import Report
 from zoo.security.adapter_config import check_config, without_unknown
 from zoo.security.gates import CONFIG_FILE, check_file, check_incoming, incoming
+
+Put = Callable[[AdapterRecord, Path], AdapterRecord]
+"""Enters a finished folder with its record, and gives the record with the name that it got."""
 
 
 @contextmanager
@@ -51,18 +54,20 @@ def import_folder(
     name: str | None = None,
     asserted: Asserted | None = None,
     convert: bool = False,
+    put: Put | None = None,
 ) -> AdapterRecord:
     """Copy the adapter in the folder `path` into the registry.
 
     Args:
         name: `None` is the folder's, numbered if it is taken.
         convert: pickled weights are converted, in a process that can do nothing else.
+        put: `None` is `Registry.add`, which leaves others their names.
 
     Raises:
         NotFoundError: no folder, no config or no weights.
         IncompatibleError: a check failed, or it is another tool's.
     """
-    check_new_name(name, registry)
+    check_new_name(name, registry, replaces=put is not None)
     if path.is_file():
         folder = shlex.quote(str(path.parent)) if (path.parent / CONFIG_FILE).is_file() else "FOLDER"
         raise UsageError(f"{path} is a file; an adapter is a folder.", f"zoo import {folder}")
@@ -80,7 +85,9 @@ def import_folder(
             check_file(path / one)
             shutil.copyfile(path / one, made / one)
         pickled = path / PICKLED if convert else None
-        return register(made, registry, report, str(path), name=name, asserted=asserted, pickled=pickled)
+        return register(
+            made, registry, report, str(path), name=name, asserted=asserted, pickled=pickled, put=put
+        )
 
 
 def register(
@@ -93,6 +100,7 @@ def register(
     asserted: Asserted | None,
     pickled: Path | None,
     hub: HubId | None = None,
+    put: Put | None = None,
 ) -> AdapterRecord:
     """Check the files in `made`, a folder that `staging` gave, and register it.
 
@@ -128,12 +136,21 @@ def register(
     )
     for path in made.iterdir():
         path.chmod(0o644)
-    return registry.add(record, made)
+    return (put or registry.add)(record, made)
 
 
-def check_new_name(name: str | None, registry: Registry) -> None:
-    if name is not None and (check_name(name) in registry or registry.adapter_folder(name).exists()):
-        raise UsageError(f"an adapter is already called '{name}'.", f"--name {registry.free_name(name)}")
+def check_new_name(name: str | None, registry: Registry, *, replaces: bool) -> None:
+    """
+    Raises:
+        UsageError: the name is taken, and not by an adapter that may be replaced.
+    """
+    if name is None:
+        return
+    if check_name(name) in registry and replaces:
+        registry.check_is_adapter(name)
+    elif name in registry or registry.adapter_folder(name).exists():
+        told = f"an adapter is already called '{name}'; --replace would put this one in its place."
+        raise UsageError(told, f"--name {registry.free_name(name)}")
 
 
 def _own_record(made: Path, report: Report) -> AdapterRecord | None:

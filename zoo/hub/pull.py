@@ -13,7 +13,7 @@ from zoo.cards.redact import is_hub_id
 from zoo.errors import AGAIN, IncompatibleError, NotFoundError, UsageError, ZooError
 from zoo.hub import waits
 from zoo.hub.client import client, log_client_warnings, to_zoo_error
-from zoo.hub.import_adapter import check_new_name, register, staging
+from zoo.hub.import_adapter import Put, check_new_name, register, staging
 from zoo.hub.infer_record import Asserted
 from zoo.hub.repo import HubFile, find_model
 from zoo.models.fingerprint import LocalWeights
@@ -36,12 +36,14 @@ def pull(
     name: str | None = None,
     asserted: Asserted | None = None,
     convert: bool = False,
+    put: Put | None = None,
 ) -> tuple[AdapterRecord, bool]:
     """Fetch `OWNER/NAME`, or `OWNER/NAME@REVISION`, and register it; False where the registry has it already.
 
     Args:
         name: `None` is the repository's, numbered if it is taken.
         convert: pickled weights are fetched and converted, in a process that can do nothing else.
+        put: how it is registered; `None` is `Registry.add`, which leaves others their names.
 
     Raises:
         NotFoundError: there is none, or the Hub cannot be reached.
@@ -49,17 +51,17 @@ def pull(
         IncompatibleError: a check failed.
     """
     repo, revision = _parse(reference)
-    here = _have(registry, repo, revision, name) if revision else None
+    here = _have(registry, repo, revision, name) if revision and put is None else None
     if here is not None:  # a commit never changes: no need to ask
         return here, False
-    check_new_name(name, registry)
+    check_new_name(name, registry, replaces=put is not None)
     report.say(f"looking for {repo} on the Hub")
     with log_client_warnings(report):
         model = find_model(repo, revision, report)
         repo, commit = model.repo, model.commit or ""
         if not is_hub_id(repo) or not commit.isalnum():
             raise IncompatibleError(f"the Hub's description of '{named(reference)}' is not valid.")
-        here = _have(registry, repo, commit, name)
+        here = _have(registry, repo, commit, name) if put is None else None
         if here is not None:
             return here, False
         wanted = _wanted(repo, model.files, convert)
@@ -74,7 +76,7 @@ def pull(
             pickled = (made / PICKLED).rename(made.parent / PICKLED) if convert else None
             hub = HubId(repo=repo, revision=commit, url=f"{client().endpoint}/{repo}")
             record = register(
-                made, registry, report, repo, name=name, asserted=asserted, pickled=pickled, hub=hub
+                made, registry, report, repo, name=name, asserted=asserted, pickled=pickled, hub=hub, put=put
             )
             return record, True
 
