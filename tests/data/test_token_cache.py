@@ -363,3 +363,31 @@ def test_the_arrays_are_small(task: Counting, tokenizer: Any, cache: Path) -> No
     rows = token_cache.encode(task, EXAMPLES * 20, tokenizer, 64)
     tokens = sum(row["length"] for row in rows)
     assert files(cache)[0].stat().st_size < 4 * tokens
+
+
+def test_a_flipped_byte_anywhere_is_noticed_and_the_texts_are_encoded_again(
+    task: Counting, tokenizer: Any, cache: Path
+) -> None:
+    expected = list(token_cache.encode(task, EXAMPLES, tokenizer, 8))
+    (path,) = files(cache)
+    whole = path.read_bytes()
+    assert task.calls == 1
+    step = max(1, len(whole) // 150)
+    places = [*range(0, len(whole), step), len(whole) - 1]
+    for calls, at in enumerate(places, 2):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        assert list(token_cache.encode(task, EXAMPLES, tokenizer, 8)) == expected, at
+        assert task.calls == calls, at
+        assert path.read_bytes() == whole, at
+    assert list(token_cache.encode(task, EXAMPLES, tokenizer, 8)) == expected
+    assert task.calls == len(places) + 1
+
+
+def test_a_file_of_0_1_without_a_hash_is_made_again(task: Counting, tokenizer: Any, cache: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    token_cache.encode(task, EXAMPLES, tokenizer, 8)
+    (path,) = files(cache)
+    save_file(load_file(path), path)
+    token_cache.encode(task, EXAMPLES, tokenizer, 8)
+    assert task.calls == 2
