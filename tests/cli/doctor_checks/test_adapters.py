@@ -46,7 +46,8 @@ def test_a_changed_byte_is_found_by_hash_and_a_changed_size_at_once(registry: Re
     assert examine(registry, fast=True).results == []
     result = the(registry, fast=False)
     assert (result.status, result.detail) == (FAILED, "adapter_model.safetensors changed since it was saved")
-    assert result.fix.startswith("zoo rm --yes mine ")
+    assert result.fix.startswith("zoo train lora ")
+    assert result.fix.endswith(" --name mine-2")
     path.write_bytes(content + b"\x00")
     assert the(registry).detail == "adapter_model.safetensors changed since it was saved"
 

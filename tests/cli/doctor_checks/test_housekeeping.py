@@ -72,7 +72,10 @@ def test_nothing_is_wrong_with_a_sound_registry_or_with_none(home: Registry, tmp
     ("content", "detail"),
     [
         (b"{", "is damaged"),
-        (b'{"schema": 1, "adapters": {"mine": {}}}', "the record of 'mine' is damaged"),
+        (
+            b'{"schema": 1, "adapters": {"mine": {"base": 1, "name": 3, "spec": 2}}}',
+            "the record of 'mine' is damaged",
+        ),
         (b'{\n<<<<<<< ours\n"schema": 1\n=======\n>>>>>>> theirs\n', "holds git conflict markers"),
     ],
 )
@@ -101,15 +104,15 @@ def test_a_record_without_its_folder_is_trained_again_by_its_fix(home: Registry)
     result = the(home)
     assert result.status == FAILED
     assert "its folder is gone" in result.detail
-    assert result.fix.startswith("zoo rm --yes mine && zoo train lora bert-imdb ")
-    assert result.fix.endswith("--name mine")
+    assert result.fix.startswith("zoo train lora bert-imdb ")
+    assert result.fix.endswith("--name mine-2")
 
 
 def test_what_was_published_is_pulled_again_rather_than_trained(home: Registry) -> None:
     hub = HubId(repo="me/mine", revision="ab" * 20, url="u")
     home.replace(msgspec.structs.replace(home.get("mine"), hub=hub))
     shutil.rmtree(home.adapter_folder("mine"))
-    assert f"zoo pull me/mine@{'ab' * 20} --name mine" in the(home).fix
+    assert the(home).fix == f"zoo pull me/mine@{'ab' * 20} --name mine --replace"
 
 
 def test_a_command_that_a_record_tells_is_never_what_is_to_be_typed(home: Registry) -> None:

@@ -14,7 +14,7 @@ from zoo.adapters.formats import WEIGHTS
 from zoo.adapters.integrity import changed_files, missing_head
 from zoo.cards import render
 from zoo.cards import validate as card_check
-from zoo.cli.doctor_checks.housekeeping import again, zoo_command
+from zoo.cli.doctor_checks.remedies import again, zoo_command
 from zoo.errors import ZooError
 from zoo.models.families import CLASSIFIERS
 from zoo.models.safetensors_header import named, read_header
@@ -38,10 +38,12 @@ def adapters(registry: Registry, records: Records, report: Report, *, fast: bool
     if not fast and total > _MUCH:
         report.say(f"hashing {total / 1e9:.1f} GB of adapters; --fast compares sizes only")
     for name, record in here.items():
-        yield from _adapter(registry.adapter_folder(name), record, fast)
+        folder = registry.adapter_folder(name)
+        for status, detail in _adapter(folder, record, fast):
+            yield CheckResult(str(folder), status, detail, again(record, registry, records))
 
 
-def _adapter(folder: Path, record: AdapterRecord, fast: bool) -> Iterator[CheckResult]:
+def _adapter(folder: Path, record: AdapterRecord, fast: bool) -> Iterator[tuple[Status, str]]:
     lost, changed = changed_files(record, folder, fast=fast)
     if lost or changed:
         what = "; ".join(
@@ -52,11 +54,10 @@ def _adapter(folder: Path, record: AdapterRecord, fast: bool) -> Iterator[CheckR
             )
             if names
         )
-        yield CheckResult(str(folder), FAILED, what, again(record))
+        yield FAILED, what
     if any(name.endswith(".safetensors") for name in (*lost, *changed)):
         return  # of other weights there is no more to say
-    for status, detail in _missing_head(folder, record):
-        yield CheckResult(str(folder), status, detail, again(record))
+    yield from _missing_head(folder, record)
 
 
 def _missing_head(folder: Path, record: AdapterRecord) -> Iterator[tuple[Status, str]]:

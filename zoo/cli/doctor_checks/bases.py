@@ -15,7 +15,7 @@ from typing import Any
 from zoo.adapters import find_base
 from zoo.adapters.find_base import references
 from zoo.adapters.integrity import WHOLE
-from zoo.cli.doctor_checks.housekeeping import zoo_command
+from zoo.cli.doctor_checks.remedies import zoo_command
 from zoo.errors import UnreachableError, ZooError
 from zoo.models.fingerprint import LocalWeights, is_among, weight_files
 from zoo.models.hash_cache import sha256

@@ -9,18 +9,19 @@ import os
 import re
 import shlex
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
+from zoo.cli.doctor_checks.remedies import again, train_again, zoo_command
 from zoo.errors import NotFoundError, ZooError
+from zoo.registry import trash
 from zoo.registry.schema import AdapterRecord, AdapterSpec
 from zoo.registry.store import RECORD_FILE, SPEC_FILE, WORK, Registry, read_record
 from zoo.runtime import cache
 from zoo.runtime.checks import FAILED, WARNING, CheckResult
-from zoo.training.prepare import command
 
 _MAY_LIVE = 600.0
 """Seconds in which somebody may still be at work on what lies half made."""
@@ -40,24 +41,36 @@ def read_all(registry: Registry) -> tuple[dict[str, AdapterRecord], list[CheckRe
         return own, [CheckResult(str(registry.path), FAILED, str(error), error.hint or "")]
     names: set[str] = set()
     with suppress(OSError):  # none yet, or not readable
-        names = {path.name for path in registry.folder.iterdir() if path.is_dir()} - {WORK}
+        names = {path.name for path in registry.folder.iterdir() if path.is_dir()} - {WORK, trash.TRASH}
     found = [
         result
         for name in sorted(known.keys() | names)
-        for result in _compare(registry, name, known.get(name), own.get(name))
+        for result in _compare(registry, name, known, own.get(name))
     ]
     return known | own, found
 
 
 def leftovers(registry: Registry) -> list[CheckResult]:
     """Runs that did not finish, and what killed processes left half made here and in the caches."""
-    return [*_work(registry), *_lock(registry), *_half_written(registry), *_downloads()]
+    return [*leftovers_in(registry), *_half_cached(), *_downloads()]
+
+
+def leftovers_in(registry: Registry) -> list[CheckResult]:
+    """The same of the registry alone."""
+    return [*_work(registry), *_lock(registry), *_half_written(registry), *_begun(registry)]
+
+
+def _begun(registry: Registry) -> Iterable[CheckResult]:
+    """Any command that writes finishes them."""
+    for folder, entry in trash.begun(registry.folder):
+        told = f"'{entry.command}' was killed and has not finished"
+        yield CheckResult(str(folder), WARNING, told, "zoo registry rebuild")
 
 
 def _compare(
-    registry: Registry, name: str, known: AdapterRecord | None, own: AdapterRecord | None
+    registry: Registry, name: str, records: Mapping[str, AdapterRecord], own: AdapterRecord | None
 ) -> Iterable[CheckResult]:
-    folder = registry.adapter_folder(name)
+    folder, known = registry.adapter_folder(name), records.get(name)
     rebuild = "zoo registry rebuild"
     status = FAILED
     if known is None and own is None and not (folder / RECORD_FILE).is_file():
@@ -72,7 +85,7 @@ def _compare(
     elif known is None:
         detail, fix = "an adapter that registry.json does not have", rebuild
     elif not folder.is_dir():
-        detail, fix = "in registry.json, and its folder is gone", again(known)
+        detail, fix = "in registry.json, and its folder is gone", again(known, registry, records)
     elif own is None:
         detail, fix = _unreadable(folder), zoo_command("registry", "restore", name)
     elif own != known:
@@ -100,30 +113,6 @@ def _unreadable(folder: Path) -> str:
     return f"{RECORD_FILE} changed meanwhile"
 
 
-def zoo_command(*arguments: str) -> str:
-    """`zoo ARGUMENTS`, quoted for a shell."""
-    return shlex.join(["zoo", *arguments])
-
-
-def again(record: AdapterRecord) -> str:
-    """The commands that make or fetch an adapter anew under its name.
-
-    They are put together here from its settings: a command from an untrusted record is not to be typed.
-    """
-    remove = zoo_command("rm", "--yes", record.name)
-    if record.hub is not None:
-        where = f"{record.hub.repo}@{record.hub.revision}"
-        return f"{remove} && {zoo_command('pull', where, '--name', record.name)}"
-    if record.origin is not None:
-        origin = record.origin.removeprefix("path:").removeprefix("hub:")
-        return f"{remove} && {zoo_command('import', origin, '--name', record.name)}"
-    return f"{remove} && {train_again(record.spec, record.name)}"
-
-
-def train_again(spec: AdapterSpec, name: str, *more: str) -> str:
-    return zoo_command(*shlex.split(command(spec))[1:], "--name", name, *more)
-
-
 def _work(registry: Registry) -> Iterable[CheckResult]:
     parent = registry.folder / WORK
     for folder in sorted(parent.iterdir()) if parent.is_dir() else ():
@@ -149,7 +138,7 @@ def _lock(registry: Registry) -> Iterable[CheckResult]:
         import fcntl
     except ImportError:  # Windows
         return
-    path = f"{registry.path}.lock"
+    path = f"{registry.file}.lock"
     try:
         handle = os.open(path, os.O_RDONLY)
     except OSError:
@@ -167,12 +156,16 @@ def _lock(registry: Registry) -> Iterable[CheckResult]:
 
 
 def _half_written(registry: Registry) -> Iterable[CheckResult]:
+    file = registry.file
+    yield from _left([*file.parent.glob(f"{file.name}.*.tmp"), *registry.folder.glob("*/*.tmp")])
+
+
+def _half_cached() -> Iterable[CheckResult]:
     own = cache.folder("x")
-    found = [
-        *registry.path.parent.glob(f"{registry.path.name}.*.tmp"),
-        *registry.folder.glob("*/*.tmp"),
-        *(own.parent.glob("*/*.tmp") if own else ()),
-    ]
+    yield from _left(own.parent.glob("*/*.tmp") if own else ())
+
+
+def _left(found: Iterable[Path]) -> Iterable[CheckResult]:
     for path in sorted(found):
         if not _is_alive(path.name):
             fix = shlex.join(["rm", "-r", str(path)])
