@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,12 +52,14 @@ def test_prose_outside_the_block_is_kept_until_force_leaves_it_out(
     assert done.code == 0
     assert "is up to date" in done.err
     assert card.read_text(encoding="utf-8") == mine
-    zoo("card", NAME, "--write", "--force")
+    done = zoo("card", NAME, "--write", "--force")
+    assert f"{card} written; zoo undo 1 brings it back" in done.err
     assert "Mine" not in card.read_text(encoding="utf-8")
-    assert card.with_name("README.old.md").read_text(encoding="utf-8") == mine
+    assert zoo("undo").code == 0
+    assert card.read_text(encoding="utf-8") == mine
 
 
-def test_an_edited_number_is_named_and_replaced_with_prose_kept_and_the_old_card_beside(
+def test_an_edited_number_is_named_and_replaced_with_prose_kept_and_the_old_card_comes_back(
     zoo: Callable[..., Result], card: Path
 ) -> None:
     zoo("card", NAME, "--write")
@@ -68,10 +71,11 @@ def test_an_edited_number_is_named_and_replaced_with_prose_kept_and_the_old_card
     assert done.code == 0
     assert "the line '| accuracy | 0.9800 |" in done.err
     assert card.read_text(encoding="utf-8") == made
-    assert card.with_name("README.old.md").read_text(encoding="utf-8") == wrong
+    assert zoo("undo").code == 0
+    assert card.read_text(encoding="utf-8") == wrong
 
 
-def test_a_card_of_0_1_without_markers_is_kept_beside_the_new_one(
+def test_a_card_of_0_1_without_markers_is_replaced_and_comes_back(
     zoo: Callable[..., Result], card: Path
 ) -> None:
     old = "---\nlicense: mit\n---\n# Mine\n\n0.1.0 wrote it.\n"
@@ -79,9 +83,20 @@ def test_a_card_of_0_1_without_markers_is_kept_beside_the_new_one(
     done = zoo("card", NAME, "--write")
     assert done.code == 0
     assert "the card has no zoo markers" in done.err
-    assert "README.old.md" in done.err
     assert card.read_text(encoding="utf-8") == zoo("card", NAME).out
-    assert card.with_name("README.old.md").read_text(encoding="utf-8") == old
+    assert zoo("undo").code == 0
+    assert card.read_text(encoding="utf-8") == old
+
+
+def test_the_card_of_a_folder_elsewhere_is_kept_beside_the_new_one(
+    zoo: Callable[..., Result], registry: Registry, card: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(card.parent, tmp_path / "elsewhere")
+    (folder / "README.md").write_text("# Mine\n", encoding="utf-8")
+    done = zoo("card", folder, "--write")
+    assert (done.code, "README.old.md" in done.err) == (0, True)
+    assert (folder / "README.old.md").read_text(encoding="utf-8") == "# Mine\n"
+    assert zoo("undo").code == 3
 
 
 def test_json_has_the_card_and_what_is_wrong_with_the_one_that_is_there(

@@ -140,6 +140,7 @@ def test_an_empty_registry_does_not_hide_a_typo(zoo: Zoo) -> None:
     [
         *("list", "show one", "rm one --yes", "predict one text", "evaluate one", "check one", "verify one"),
         *("card one", "merge one -o x", "publish one --dry-run", "doctor --fast", "registry rebuild"),
+        *("registry check", "registry merge", "registry migrate", "registry restore one", "undo"),
     ],
 )
 def test_a_command_that_reads_refuses_a_registry_that_is_not_there(

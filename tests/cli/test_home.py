@@ -214,8 +214,8 @@ def test_a_pair_of_texts_is_what_a_task_of_pairs_is_tried_with(
 
 DAMAGE = {
     "cut off": (b'{"adapters": {"mine": ', "damaged"),
-    "a record": (b'{"adapters": {"mine": {"name": 3}}, "schema": 1}', "damaged"),
-    "a conflict": (b"<<<<<<< ours\n{}\n=======\n{}\n>>>>>>> theirs\n", "git conflict markers"),
+    "a record": (b'{"adapters": {"mine": {"base": 1, "name": 3, "spec": 2}}, "schema": 1}', "damaged"),
+    "a conflict": (b"<<<<<<< ours\n{\n=======\n{\n>>>>>>> theirs\n", "git conflict markers"),
 }
 
 

@@ -90,6 +90,7 @@ COMMANDS: dict[str, tuple[int, tuple[str, ...]]] = {
     "check": (3, ("lora-bert-imdb-39", LONG, CJK)),
     f"check lora {LONG}": (3, (LONG, "sentence-transformers/all-MiniLM-L6-v2")),
     "doctor --fast": (5, ("{folder}/zoo/registry.json", LONG, CJK, "lora-bert-imdb-39")),
+    "registry check": (5, ("{folder}/zoo/registry.json", LONG, CJK, "lora-bert-imdb-39")),
     f"verify lora {LONG}": (5, ("lora: adapter", f"{LONG}: files")),
     "evaluate lora head": (0, ("majority",)),
     "predict lora --file {folder}/texts.txt": (0, (TEXTS[0],)),

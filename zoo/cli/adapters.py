@@ -1,4 +1,4 @@
-"""`zoo list`, `show`, `rm` and `zoo registry`: what the registry knows. Nothing here needs a model."""
+"""`zoo list`, `show` and `rm`: what the registry knows. Nothing here needs a model."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 import click
 
-from zoo.cli.common import confirm, json_option, number, print_json, registry_option
+from zoo.cli.common import confirm, json_option, number, print_json, registry_option, say_undo, typed
 from zoo.cli.filters import Listed, filters_of, narrow
-from zoo.cli.help import Command, Group
-from zoo.cli.outputs import Rebuilt
+from zoo.cli.help import Command
 from zoo.cli.tables import Column, Typed, print_facts, print_rows, wide_option
 from zoo.errors import UsageError
+from zoo.registry.registry_json import without_gc
 from zoo.registry.schema import UNKNOWN, AdapterRecord, ListedRecord
-from zoo.registry.store import RECORD_FILE, Registry, without_gc
+from zoo.registry.store import Registry
 from zoo.runtime import console
 from zoo.runtime.console import clock
 from zoo.runtime.suggest import did_you_mean
@@ -174,22 +174,30 @@ def _facts(record: AdapterRecord) -> Iterator[tuple[str, object]]:
     examples=[
         "zoo rm lora-bert-imdb",
         "zoo rm lora-bert-imdb lora-bert-imdb-2 --yes",
+        "zoo rm lora-bert-imdb --purge",
     ],
 )
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--purge", is_flag=True, help="Delete the files now: room is made, and nothing can be undone.")
 @registry_option
-def rm_command(registry: Registry, names: tuple[str, ...], yes: bool) -> None:
-    """Remove adapters from the registry and the disk."""
+def rm_command(registry: Registry, names: tuple[str, ...], yes: bool, purge: bool) -> None:
+    """Remove adapters; for a week, zoo undo brings them back."""
+    names = tuple(dict.fromkeys(names))
     for name in names:
-        registry.get(name)
+        if name not in registry:
+            registry.get(name)
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("there is no terminal to ask on.", "--yes")
-        confirm(f"Remove {', '.join(names)} and their files?", "nothing was removed")
-    for name in names:
-        registry.remove(name)
-        say(f"removed '{name}'")
+        question = "Delete {} and their files for good?" if purge else "Remove {} and their files?"
+        confirm(question.format(", ".join(names)), "nothing was removed")
+    what = f"removed {', '.join(map(repr, names))}"
+    if purge:
+        registry.purge(*names, command=typed())
+        say(f"{what} for good")
+    else:
+        say_undo(what, registry.remove(*names, command=typed()))
 
 
 def _sort_key(sort: str, adapters: Sequence[Listed]) -> Callable[[ListedRecord], Any]:
@@ -217,48 +225,3 @@ def _row(one: ListedRecord, base: str) -> tuple[object, ...]:
     sizes = (cost.trainable_parameters, cost.total_parameters, cost.adapter_bytes)
     last = (one.created, "; ".join(one.flags))
     return (one.name, one.spec.method, one.spec.task, base, *metric, *sizes, *last)
-
-
-@click.group(name="registry", cls=Group, examples=["zoo registry rebuild"])
-def registry_command() -> None:
-    """Maintain registry.json."""
-
-
-@registry_command.command(
-    name="rebuild",
-    examples=[
-        "zoo registry rebuild",
-        "zoo registry rebuild --registry ~/adapters",
-    ],
-)
-@registry_option
-@json_option(Rebuilt)
-def rebuild_command(registry: Registry, as_json: bool) -> None:
-    """Make registry.json anew from the zoo.json of each adapter."""
-    count, trouble = registry.rebuild()
-    for line in trouble:
-        say(f"left out {line}", "Warning:")
-    say(f"{registry.path}: {count} adapters")
-    if as_json:
-        print_json(Rebuilt(registry=str(registry.path), adapters=count, left_out=trouble))
-
-
-@registry_command.command(name="restore", examples=["zoo registry restore lora-bert-imdb"])
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@registry_option
-def restore_command(registry: Registry, names: tuple[str, ...]) -> None:
-    """Write the zoo.json of each adapter NAME anew, as registry.json has it."""
-    for name in names:
-        registry.replace(registry.get(name))
-        say(f"{registry.adapter_folder(name) / RECORD_FILE} written as {registry.path} has it")
-
-
-@registry_command.command(name="schema", examples=["zoo registry schema"])
-def schema_command() -> None:
-    """Print the JSON Schema of a record.
-
-    It is that of zoo.json and of a registry entry; zoo schema has those of --json.
-    """
-    from zoo.cli.schema import schema_of
-
-    print_json(schema_of(AdapterRecord, title="zoo.json"))

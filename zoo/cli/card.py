@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import click
 
-from zoo.cli.common import json_option, print_json, registry_option
+from zoo.cli.common import json_option, print_json, registry_option, say_undo, typed
 from zoo.cli.help import Command
 from zoo.cli.outputs import Card
 from zoo.errors import UsageError
 from zoo.registry.store import Registry
+from zoo.runtime.files import write_whole
 from zoo.runtime.terminal import printable, say
 
 _OLD = "README.old.md"
-"""Where a card goes that is replaced and not carried over; it is never published."""
+"""Where the card of a folder elsewhere goes that is replaced and not carried over; it is never published."""
 
 
 @click.command(
@@ -49,13 +50,21 @@ def card_command(registry: Registry, name: str, write: bool, force: bool, as_jso
         say(f"the Hub would refuse it: {printable(line)}")
     for line in differences:
         say(f"{path}: {printable(line)}")
-    if written:
-        if there is not None and (differences or force):
+    entry = None
+    if written and there is not None and folder == registry.adapter_folder(record.name):
+        with registry.replacing(typed()) as replaced:
+            made = replaced.make(FILE)
+            made.write_text(new, encoding="utf-8")
+            replaced.move(path)
+            replaced.place(made, path)
+        entry = replaced.entry
+    elif written:
+        if there is not None and (differences or force):  # in a folder elsewhere, which has no trash
             path.replace(folder / _OLD)
             say(f"the card that was there is now {folder / _OLD}")
-        path.write_text(new, encoding="utf-8")
+        write_whole(path, new.encode())
     if write:
-        say(f"{path} {'written' if written else 'is up to date'}")
+        say_undo(f"{path} {'written' if written else 'is up to date'}", entry)
     if as_json:
         print_json(
             Card(

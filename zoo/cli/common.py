@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import functools
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zoo.errors import Interrupted, NotFoundError
 from zoo.plugins.params import split_pairs
 from zoo.registry.store import Registry, locate
+from zoo.runtime.terminal import say
+
+if TYPE_CHECKING:
+    from zoo.registry.trash import Entry
 
 DATA_HELP = "Rows: a csv, tsv, jsonl, json or parquet file, a folder, or a Hub id (hub:ID:CONFIG@REVISION)."
 
@@ -126,6 +132,26 @@ def confirm(question: str, otherwise: str) -> None:
     if not agreed:
         click.echo(otherwise, err=True)
         click.get_current_context().exit(1)
+
+
+def typed() -> str:
+    """The command as it was typed."""
+    return shlex.join(["zoo", *sys.argv[1:]])
+
+
+def say_undo(what: str, entry: Entry | None, how: str = "") -> None:
+    """Say what was done, and until when which command takes it back; None cannot be."""
+    if entry is None:
+        say(what)
+        return
+    from zoo.cli.next_steps import next_step
+
+    how = how or f"brings {'it' if len(entry.out) < 2 else 'them'} back"
+    say(f"{what}; {next_step(f'zoo undo {entry.number}')} {how} (until {entry.until:%Y-%m-%d})")
+
+
+def number_of(entry: Entry | None) -> int | None:
+    return None if entry is None else entry.number
 
 
 def print_json(value: Any) -> None:

@@ -17,8 +17,9 @@ from zoo.cli.first_adapter import find_start, preferred, train_command
 from zoo.errors import ZooError
 from zoo.plugins import manager
 from zoo.plugins.source import Offer, local_offers
+from zoo.registry.registry_json import without_gc
 from zoo.registry.schema import UNKNOWN, BaseId, ListedRecord
-from zoo.registry.store import Registry, without_gc
+from zoo.registry.store import Registry
 from zoo.runtime.installation import requirements
 from zoo.runtime.terminal import printable, shorten, wrap
 

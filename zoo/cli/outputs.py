@@ -228,6 +228,69 @@ class Rebuilt(TypedDict):
     """How many it has now."""
     left_out: list[str]
     """The zoo.json files that could not be read, each with the reason."""
+    lost: list[str]
+    """The adapters of the old one that have no folder."""
+    undo: int | None
+    """The number for zoo undo; null where nothing changed."""
+
+
+class RegistryChecked(TypedDict):
+    """A registry.json compared with the adapters' folders."""
+
+    registry: str
+    results: list[CheckResult]
+    sound: bool
+    """Did no check fail?"""
+
+
+class JoinedRegistry(TypedDict):
+    """Two registries in one, or, with --dry-run, what would come of it."""
+
+    registry: str
+    added: list[str]
+    """The adapters that were only there, by their name here."""
+    same: list[str]
+    """Those that are in both, with the same files."""
+    renamed: dict[str, str]
+    """Name there -> name here, where another adapter has the name."""
+    without_files: list[str]
+    """Added with their record alone: their folder is not there."""
+    left_out: list[str]
+    """What could not be taken, each with the reason."""
+    undo: int | None
+    """The number for zoo undo; null where nothing changed."""
+
+
+class MigratedRegistry(TypedDict):
+    """A registry in the form of this version."""
+
+    registry: str
+    files: list[str]
+    """What was written anew."""
+    left_out: list[str]
+    """The zoo.json files that could not be read, each with the reason."""
+    undo: int | None
+    """The number for zoo undo; null where nothing changed."""
+
+
+class Undoable(TypedDict):
+    """A command of which everything that it removed or replaced is kept."""
+
+    number: int
+    """What zoo undo takes."""
+    command: str
+    created: str
+    until: str
+    """How long it is kept."""
+    adapters: list[str]
+
+
+class Undone(TypedDict):
+    """What was brought back."""
+
+    undone: Undoable
+    undo: int
+    """The number with which zoo undo takes that back."""
 
 
 class Diagnosed(TypedDict):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
-from zoo.cli.common import json_option, new_registry_option, number, print_json
+from zoo.cli.common import json_option, new_registry_option, number, print_json, say_undo, typed
 from zoo.cli.help import Command
 from zoo.cli.outputs import found_repos
 from zoo.cli.tables import Column, print_facts, print_table, wide_option
@@ -22,9 +22,29 @@ from zoo.runtime.checks import failures
 from zoo.runtime.console import Report, StderrReport
 from zoo.runtime.terminal import say
 
+if TYPE_CHECKING:
+    from zoo.hub.import_adapter import Put
+
 
 def _name_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--name", help="Name of the adapter here. Default: as it is called there.")(command)
+
+
+def _replace_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    told = "Take the place of the adapter of that name; zoo undo brings it back."
+    return click.option("--replace", is_flag=True, help=told)(command)
+
+
+def _in_place(registry: Registry) -> Put:
+    """Enters an adapter in the place of the one of its name, and says how to get that back."""
+
+    def put(record: AdapterRecord, made: Path) -> AdapterRecord:
+        record, entry = registry.put_in_place(record, made, typed())
+        if entry is not None:
+            say_undo(f"replaced '{record.name}'", entry)
+        return record
+
+    return put
 
 
 @click.command(
@@ -33,13 +53,15 @@ def _name_option(command: Callable[..., Any]) -> Callable[..., Any]:
     examples=[
         "zoo pull me/lora-bert-imdb",
         "zoo pull me/lora-bert-imdb@main --name theirs",
+        "zoo pull me/lora-bert-imdb --replace",
     ],
 )
 @click.argument("reference", metavar="REPO[@REVISION]")
 @_name_option
+@_replace_option
 @new_registry_option
 @json_option(AdapterRecord)
-def pull_command(registry: Registry, reference: str, name: str | None, as_json: bool) -> None:
+def pull_command(registry: Registry, reference: str, name: str | None, replace: bool, as_json: bool) -> None:
     """Fetch the adapter REPO from the Hub and register it.
 
     Only safetensors weights and plain files are fetched, and checked before anything loads them. The base is
@@ -48,7 +70,8 @@ def pull_command(registry: Registry, reference: str, name: str | None, as_json: 
     from zoo.hub.pull import pull
 
     report = StderrReport()
-    record, is_new = pull(reference, registry, report, name=name)
+    put = _in_place(registry) if replace else None
+    record, is_new = pull(reference, registry, report, name=name, put=put)
     _print(record, is_new, registry, as_json)
     _verify(record, is_new, registry, report)
 
@@ -67,6 +90,7 @@ def pull_command(registry: Registry, reference: str, name: str | None, as_json: 
 @click.option("--labels", metavar="A,B", help="Names of its labels, in the order of their numbers.")
 @click.option("--base", metavar="ID|PATH", help="The base that it was trained on, if its files do not say.")
 @click.option("--convert-bin", "convert", is_flag=True, help="Convert pickled weights, in a process apart.")
+@_replace_option
 @new_registry_option
 @json_option(AdapterRecord)
 def import_command(
@@ -75,6 +99,7 @@ def import_command(
     labels: str | None,
     task: str | None,
     base: str | None,
+    replace: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -86,6 +111,7 @@ def import_command(
     report = StderrReport()
     named = tuple(label.strip() for label in labels.split(",")) if labels else ()
     options["asserted"] = Asserted(task, named, base)
+    options["put"] = _in_place(registry) if replace else None
     if _is_path(source):
         path = Path(source.removeprefix("path:")).expanduser()
         _print(import_folder(path, registry, report, **options), True, registry, as_json)

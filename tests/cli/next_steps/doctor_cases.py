@@ -20,6 +20,7 @@ from tests.cli.next_steps.plugin_cases import BAD, installed
 from tests.conftest import tiny_spec
 from tests.hub.test_publish import BASE, add_adapter
 from tests.records import change_weights
+from tests.third_party import adapter_files, put_down
 from zoo.models.fingerprint import file_ids
 from zoo.registry.schema import UNKNOWN
 from zoo.registry.store import SPEC_FILE, dump
@@ -121,6 +122,39 @@ def failing_hub(world: World) -> None:
 def damaged(world: World) -> None:
     add_adapter(world.registry)
     world.registry.path.write_text("{", encoding="utf-8")
+
+
+def imported(world: World) -> None:
+    """An adapter that was imported with all that can be stated, and lost a file."""
+    put_down(world.folder / "theirs", adapter_files(world.folder / "base"))
+    stated = "--task bert-imdb --labels bad,good --base base"
+    done = world.run(f"import theirs --name mine {stated} --registry kept")
+    assert done.code == 0, done.err
+    (world.registry.adapter_folder("mine") / "adapter_model.safetensors").unlink()
+
+
+def origin_gone(world: World) -> None:
+    imported(world)
+    shutil.rmtree(world.folder / "theirs")
+
+
+def trained_again(world: World) -> None:
+    """`lora` lost a file, and was trained anew as `lora-2`."""
+    registry = _only_lora(world)
+    made = shutil.copytree(registry.adapter_folder("lora"), registry.work_folder("again") / "made")
+    later = msgspec.structs.replace(registry.get("lora"), name="lora-2", created="2099-01-01T00:00:00+00:00")
+    registry.add(later, made)
+    shutil.rmtree(registry.work_folder("again"))
+    (registry.adapter_folder("lora") / "adapter_model.safetensors").unlink()
+
+
+def killed(world: World) -> None:
+    """A removal that has said what it will do, and not done it."""
+    add_adapter(world.registry)
+    with world.patch.context() as patch:
+        patch.setattr("zoo.registry.trash._apply", lambda *_: None)
+        patch.setattr("zoo.registry.trash._close", lambda _: None)
+        world.registry.remove(*world.registry.records())
 
 
 def no_record(world: World) -> None:
@@ -278,23 +312,23 @@ CASES = [
         also="--dry-run",
     ),
     Case(f"{HOUSE} _lock 1", DOCTOR, "fuser ", held, check=".lock"),
-    Case(f"{HOUSE} _half_written 1", DOCTOR, "rm -r ", half_written, check=".tmp"),
+    Case(f"{HOUSE} _left 1", DOCTOR, "rm -r ", half_written, check=".tmp"),
+    Case(
+        f"{OWN} adapters 1",
+        DOCTOR,
+        "zoo import theirs --name mine --replace --task bert-imdb --labels bad,good --base path:base",
+        imported,
+        check="adapters/mine",
+    ),
+    Case(f"{OWN} adapters 1", DOCTOR, "zoo rm mine --registry kept", origin_gone, check="adapters/mine"),
+    Case(f"{OWN} adapters 1", DOCTOR, "zoo rm lora --registry kept", trained_again, check="adapters/lora"),
+    Case(f"{HOUSE} _begun 1", DOCTOR, "zoo registry rebuild --registry kept", killed, check=".begun"),
     Case(f"{HOUSE} _downloads 1", DOCTOR, "find ", cut_off, check="hf"),
 ]
 SLOW = [
     Case(f"{BASES} _on_hub 2", WHOLE, "hf auth login", moved(private=True)),
     Case(f"{MACHINE} shortcomings 1", DOCTOR, "hf cache prune", full_disk, check="hf-home"),
-    Case(
-        f"{OWN} _adapter 1",
-        DOCTOR,
-        "zoo rm --yes lora --registry kept && zoo train lora bert-imdb",
-        lost_file,
-    ),
-    Case(
-        f"{OWN} _adapter 2",
-        DOCTOR,
-        "zoo rm --yes lora --registry kept && zoo train lora bert-imdb",
-        lost_head,
-    ),
-    Case(f"{HOUSE} _compare 1", DOCTOR, "zoo rm --yes lora --registry kept && zoo train lora", no_folder),
+    Case(f"{OWN} adapters 1", DOCTOR, "--name lora-2 --registry kept", lost_file, check="adapters/lora"),
+    Case(f"{OWN} adapters 1", DOCTOR, "--name lora-2 --registry kept", lost_head, check="adapters/lora"),
+    Case(f"{HOUSE} _compare 1", DOCTOR, "--name lora-2 --registry kept", no_folder, check="adapters/lora"),
 ]

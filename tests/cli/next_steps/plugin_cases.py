@@ -1,4 +1,4 @@
-"""Methods that do not fit, plugins that are broken or not there, and registries that cannot be read."""
+"""Methods that do not fit, and plugins that are broken or not there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 from tests.cli.next_steps.harness import QUICK, TRAIN, Case, World
-from tests.records import add_record
 from zoo.plugins import manager
 from zoo.plugins.manager import Plugin
 
@@ -19,7 +18,6 @@ DRY = f"{TRAIN} --dry-run"
 MANAGER = "zoo/plugins/manager.py"
 PEFT = "zoo/plugins/peft_method.py PeftMethod"
 SCAFFOLD = "zoo/plugins/scaffold.py"
-STORE = "zoo/registry/store.py"
 METHODS = "plugins/zoo_methods"
 
 
@@ -81,39 +79,6 @@ def taken(world: World) -> None:
     (world.folder / "mine").mkdir()
 
 
-def damaged(content: str) -> Callable[[World], None]:
-    def state(world: World) -> None:
-        add_record(world.registry)
-        world.registry.path.write_text(content, encoding="utf-8")
-
-    return state
-
-
-def damaged_record(world: World) -> None:
-    add_record(world.registry)
-    found = json.loads(world.registry.path.read_text(encoding="utf-8"))
-    found["adapters"]["lora-bert-imdb"]["cost"] = "nothing"
-    world.registry.path.write_text(json.dumps(found), encoding="utf-8")
-
-
-def newer(world: World) -> None:
-    world.write("kept/registry.json", '{"schema": 99, "adapters": {}}')
-
-
-def held(world: World) -> None:
-    import filelock
-
-    add_record(world.registry)
-    world.patch.setattr("zoo.registry.store.LOCK_SECONDS", 0.2)
-    world.lock = filelock.FileLock(f"{world.registry.path}.lock")
-    world.lock.acquire()
-
-
-def released(world: World) -> None:
-    assert world.lock is not None
-    world.lock.release()
-
-
 CASES = [
     Case("zoo/cli/plugins.py _kind_of 2", "plugin check nowhere", "zoo plugins"),
     Case(
@@ -166,38 +131,6 @@ CASES = [
     ),
     Case(f"{METHODS}/qlora.py QLora.attach 1", dry("qlora", ""), "zoo train lora", quantised),
     Case("zoo/runtime/device.py choose_precision 2", f"{DRY} --precision bf16", "--precision auto", no_bf16),
-    Case(
-        f"{STORE} Registry._read 2",
-        f"list {KEPT}",
-        "zoo registry rebuild --registry kept",
-        damaged("<<<<<<< ours\n=======\n>>>>>>> theirs\n"),
-    ),
-    Case(
-        f"{STORE} Registry._read 3",
-        f"list {KEPT}",
-        "zoo registry rebuild --registry kept",
-        damaged('{"schema": 1, "ad'),
-    ),
-    Case(
-        f"{STORE} _decode 1",
-        f"show lora-bert-imdb {KEPT}",
-        "zoo registry rebuild --registry kept",
-        damaged_record,
-    ),
-    Case(f"{STORE} _refuse_newer 1", f"list {KEPT}", "", newer),
-    Case(
-        f"{STORE} Registry._writing 1",
-        f"rm --yes lora-bert-imdb {KEPT}",
-        f"zoo rm --yes lora-bert-imdb {KEPT}",
-        held,
-        meanwhile=released,
-    ),
-    Case(
-        f"{STORE} Registry._writing 2",
-        f"{TRAIN} --registry /proc/zoo/registry.json --dry-run".replace(f"{KEPT} ", ""),
-        "--registry FOLDER",
-        fill={"FOLDER": "kept"},
-    ),
 ]
 SLOW = [
     Case(

@@ -13,6 +13,7 @@ from tests.cli.next_steps import (
     hub_cases,
     model_cases,
     plugin_cases,
+    registry_cases,
     training_cases,
 )
 from tests.cli.next_steps.places import all_places
@@ -29,6 +30,7 @@ MODULES = (
     hub_cases,
     model_cases,
     plugin_cases,
+    registry_cases,
     training_cases,
 )
 _REMEDY = "remove it from a copy of the folder, then zoo import the copy"

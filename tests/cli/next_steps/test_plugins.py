@@ -1,4 +1,4 @@
-"""Every next step for methods, plugins and registries works when it is typed."""
+"""Every next step for methods and plugins works when it is typed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.cli.next_steps.plugin_cases import CASES, SLOW
 
 
 @parametrize(CASES)
-def test_the_next_step_for_a_plugin_or_registry_works(case: Case, world: World, reached: Reached) -> None:
+def test_the_next_step_for_a_plugin_works(case: Case, world: World, reached: Reached) -> None:
     assert_next_step_works(case, world, reached)
 
 

@@ -105,7 +105,13 @@ def test_adapters_are_those_of_the_registry_with_what_they_are(complete: Complet
     for command in ("predict", "chat", "merge", "card", "publish", "evaluate", "verify", "check", "rm"):
         assert complete(f"zoo {command} ") == found
     assert {*complete("zoo rm mine ")} == {"lora-bert-imdb"}
+    assert complete("zoo undo ") == {}
     assert {*complete("zoo show ./m")} == {"<dir>"}
+
+
+def test_what_can_be_undone_is_its_number_and_the_command(complete: Complete, have: Registry) -> None:
+    have.remove("mine", command="zoo rm mine --yes")
+    assert complete("zoo undo ") == {"1": "zoo rm mine --yes"}
 
 
 @pytest.mark.usefixtures("have")

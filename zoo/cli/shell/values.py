@@ -25,8 +25,10 @@ _FILES, _FOLDERS = CompletionItem("", "file"), CompletionItem("", "dir")
 def values(ctx: click.Context, param: click.Parameter, typed: str) -> list[CompletionItem]:
     """All that `param` may be, as click knows or as the table below says, whether it fits the word or not."""
     name = max(param.opts, key=len)
-    known = BY_NAME.get(f"{ctx.command_path} {name}", BY_NAME.get(name))
-    if known is None or param.type is not click.STRING:
+    known = BY_NAME.get(f"{ctx.command_path} {name}")
+    if known is None and param.type is click.STRING:
+        known = BY_NAME.get(name)
+    if known is None:
         return param.shell_complete(ctx, "")
     return [CompletionItem(one) if isinstance(one, str) else one for one in known(ctx, typed)]
 
@@ -68,6 +70,13 @@ def _adapters(ctx: click.Context, typed: str) -> Values:
 def _adapters_or_folders(ctx: click.Context, typed: str) -> Values:
     """Names, or folders once what is typed is a path."""
     return [_FOLDERS] if typed.startswith((".", "~")) or "/" in typed else _adapters(ctx, typed)
+
+
+def _undoable(ctx: click.Context, typed: str) -> Values:
+    from zoo.registry.trash import entries
+
+    found = entries(ctx.params["registry"].folder)
+    return [CompletionItem(str(entry.number), help=entry.command) for _, entry in found]
 
 
 def _bases(ctx: click.Context, typed: str) -> Values:
@@ -158,6 +167,8 @@ BY_NAME: dict[str, Callable[[click.Context, str], Values]] = {
     "zoo plugin check name": _plugins,
     "zoo plugin new name": _words(),
     "zoo rm names": _adapters,
+    "zoo registry merge other": _words(_FILES),
+    "zoo undo number": _undoable,
 }
 """An argument or option -> its values; after the command where that means another thing by it."""
 
