@@ -18,7 +18,7 @@ CONFIG = "zoo/runtime/config.py"
 COMPLETION = "zoo/cli/completion.py"
 FILTERS = "zoo/cli/filters.py"
 LOCAL = "plugins/zoo_sources/local.py Local.resolve"
-STORE = "zoo/registry/store.py"
+FORMAT = "zoo/registry/registry_json.py"
 
 
 def one(world: World) -> None:
@@ -226,21 +226,21 @@ CASES = [
         also="--data reviews.csv --dry-run",
     ),
     Case("zoo/adapters/formats.py read_adapter_config 1", f"import ./empty {KEPT}", "zoo search", empty),
-    Case(f"{STORE} Registry._check_ours 1", "list --registry table.csv", "zoo list --registry .", table),
+    Case(f"{FORMAT} not_ours 1", "list --registry table.csv", "zoo list --registry .", table),
     Case(
-        f"{STORE} Registry._check_ours 1",
+        f"{FORMAT} not_ours 1",
         f"{DRY} --registry table.csv".replace(f"{KEPT} ", ""),
         "--registry .",
         table,
     ),
     Case(
-        f"{STORE} Registry._read 1",
+        f"{FORMAT} not_ours 1",
         f"list {KEPT}",
         "zoo list --registry FOLDER",
         a_folder_as_registry,
         fill={"FOLDER": "other"},
     ),
-    Case(f"{STORE} read_record 1", f"show ./plain {KEPT}", f"zoo import plain {KEPT}", plain),
+    Case("zoo/registry/folders.py read_record 1", f"show ./plain {KEPT}", f"zoo import plain {KEPT}", plain),
 ]
 SLOW = [
     Case(

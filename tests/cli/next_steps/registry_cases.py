@@ -56,6 +56,12 @@ def link_to_nothing(world: World) -> None:
     (world.folder / "other" / "registry.json").symlink_to("nowhere.json")
 
 
+def link_to_itself(world: World) -> None:
+    kept(world)
+    (world.folder / "other").mkdir()
+    (world.folder / "other" / "registry.json").symlink_to("registry.json")
+
+
 def held(world: World) -> None:
     import filelock
 
@@ -149,6 +155,13 @@ CASES = [
         "list --registry other",
         "zoo list --registry FOLDER",
         link_to_nothing,
+        fill={"FOLDER": "kept"},
+    ),
+    Case(
+        f"{FORMAT} read_bytes 2",
+        "list --registry other",
+        "zoo list --registry FOLDER",
+        link_to_itself,
         fill={"FOLDER": "kept"},
     ),
     Case(
