@@ -19,6 +19,7 @@ from zoo.registry.names import LONGEST, check_name
 from zoo.registry.schema import SCHEMA, AdapterRecord, BaseId, ListedRecord
 from zoo.runtime import suggest
 from zoo.runtime.files import sync, write_whole
+from zoo.runtime.paths import expand, is_folder
 
 FILE = "registry.json"
 RECORD_FILE = "zoo.json"
@@ -28,6 +29,7 @@ WORK = ".work"
 SPEC_FILE = "spec.json"
 """Beside the checkpoints of a run, its settings."""
 LOCK_SECONDS = 10.0
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _CONFLICT = re.compile(rb"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
 
 
@@ -79,8 +81,8 @@ def find(given: str | None = None) -> tuple[Path, str]:
 
 
 def _file_in(named: str) -> Path:
-    path = Path(named).expanduser()
-    return path / FILE if path.is_dir() or not path.suffix else path
+    path = expand(named)
+    return path / FILE if is_folder(path) or not path.suffix else path
 
 
 @contextmanager
@@ -140,7 +142,7 @@ class Registry:
         return found
 
     def _listed(self) -> dict[str, ListedRecord]:
-        with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
+        with suppress(OSError, *_UNDECODABLE):
             found = msgspec.json.decode(self.path.read_bytes(), type=_ListedFile)
             if all(record.schema <= SCHEMA for record in found.adapters.values()) and found.schema <= SCHEMA:
                 return found.adapters
@@ -165,7 +167,11 @@ class Registry:
             NotFoundError: neither is called that, or a folder holds no record.
         """
         folder = Path(name)
-        if folder.is_dir() and name not in self and (name != folder.name or (folder / RECORD_FILE).is_file()):
+        if (
+            is_folder(folder)
+            and name not in self
+            and (name != folder.name or (folder / RECORD_FILE).is_file())
+        ):
             return read_record(folder / RECORD_FILE), folder
         return self.get(name), self.adapter_folder(name)
 
@@ -295,7 +301,7 @@ class Registry:
             raise RegistryError(told, "--registry FOLDER") from None
         try:
             found = msgspec.json.decode(content, type=_File)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _UNDECODABLE as error:
             self._check_ours()
             _refuse_newer(content, str(self.path))
             remedy = "zoo registry rebuild"
@@ -360,7 +366,7 @@ def _check_has(adapters: dict[str, msgspec.Raw], name: str) -> None:
 def _decode(name: str, raw: bytes | msgspec.Raw, form: type[_T]) -> _T:
     try:
         record = msgspec.json.decode(raw, type=form)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNDECODABLE as error:
         _refuse_newer(raw, f"the record of '{name}'")
         raise RegistryError(f"the record of '{name}' is damaged: {error}.", "zoo registry rebuild") from None
     if getattr(record, "schema", SCHEMA) > SCHEMA:
@@ -376,7 +382,7 @@ def _refuse_newer(content: bytes | msgspec.Raw, what: str) -> None:
     """Refuse first of all: a newer file looks damaged to an older zoo, which must not "repair" it."""
     try:
         schema = msgspec.json.decode(content, type=_Schema).schema
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNDECODABLE:
         return
     if schema > SCHEMA:
         raise RegistryError(
