@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 BLOCK = 1000
 """Examples encoded at a time: a tokenizer's encodings take a hundred bytes per token."""
+_DIGEST = "sha256"
 MOST_BYTES = 1 << 30
 """Limit of the whole cache; the least recently used files go first."""
 _SETTINGS = (
@@ -74,11 +75,11 @@ def encode(
     task: Task, examples: Sequence[Example], processor: Any, max_length: int, report: Report | None = None
 ) -> Sequence[dict[str, Any]]:
     """`task.encode`, or its cached result for the same examples, tokenizer, length and code."""
-    from safetensors.numpy import load_file, save_file
+    from safetensors.numpy import save_file
 
     parent, key = cache.folder("encoded"), _key(task, examples, processor, max_length)
     path = parent / f"{key}.safetensors" if parent and key else None
-    kept: dict[str, np.ndarray] | None = cache.read(path, load_file) if path else None
+    kept: dict[str, np.ndarray] | None = cache.read(path, _load) if path else None
     if kept is not None and len(kept.get("length", ())) == len(examples):
         _forget_the_last_call(processor)
         return Rows(kept)
@@ -93,8 +94,28 @@ def encode(
         return [row for one in blocks for row in (one if isinstance(one, list) else Rows(one))]
     columns = _join(blocks)
     if path is not None:
-        cache.write(path, lambda beside: save_file(columns, beside), MOST_BYTES)
+        digest = {_DIGEST: _digest(columns)}
+        cache.write(path, lambda beside: save_file(columns, beside, metadata=digest), MOST_BYTES)
     return Rows(columns)
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    """Raises ValueError: it is not what was kept, so that it would train on other tokens."""
+    from safetensors import safe_open
+
+    with safe_open(path, "np") as file:
+        columns = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
+        if (file.metadata() or {}).get(_DIGEST) != _digest(columns):
+            raise ValueError("its digest differs")
+    return columns
+
+
+def _digest(columns: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name, values in sorted(columns.items()):
+        digest.update(f"{name} {values.dtype} {values.shape}\n".encode())
+        digest.update(values.data)
+    return digest.hexdigest()
 
 
 def _key(task: Task, examples: Sequence[Example], processor: Any, max_length: int) -> str | None:
