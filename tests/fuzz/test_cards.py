@@ -40,7 +40,9 @@ BODY = NEW.partition("---\n\n")[2]
 CARDS = (NEW, f"---\n{YAML}---\n# Mine\n{BODY}more", f"---\n{TAGS}---\n", f"---\n{BOMB}---\n")
 
 
-@fuzz(texts(YAML, TAGS, BOMB, "a: &a [*a]\n", "a: {<<: {b: 1}}\n"))
+@fuzz(
+    texts(YAML, TAGS, BOMB, "a: &a [*a]\n", "a: {<<: {b: 1}}\n"), BOMB, TAGS, "a: &a [*a]\n", "a: !!int ''\n"
+)
 def test_front_matter_is_read_or_refused(text: str) -> None:
     def parsed() -> dict[str, Any]:
         try:
@@ -56,7 +58,10 @@ def test_front_matter_is_read_or_refused(text: str) -> None:
     assert merged is not None
 
 
-@fuzz(texts(*CARDS), share=0.1)
+MARKERS = "---\nlicense: mit\n---\n" + "<!-- zoo:begin -->\n" * 20_000
+
+
+@fuzz(texts(*CARDS), MARKERS, *CARDS, share=0.1)
 def test_an_edited_card_is_kept_or_replaced(tmp_path: Path, text: str) -> None:
     text = text.encode("utf-8", "replace").decode()
     kept = survives(lambda: render.keep_prose(text, NEW))

@@ -102,7 +102,8 @@ HINTS = (
             damage(recipe, recipe.one_of(HINTS).encode()).decode("utf-8", "ignore"),
             _lines(recipe),
         )
-    )
+    ),
+    ("--column it's", ["train"]),
 )
 def test_any_hint_becomes_a_next_step(case: tuple[str, list[str]]) -> None:
     hint, line = case

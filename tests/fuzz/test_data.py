@@ -48,7 +48,7 @@ def _tables(recipe: Recipe) -> tuple[str, bytes]:
     return f"rows{suffix}", damage(recipe, content) if recipe.below(2) else content
 
 
-@fuzz(made(_tables))
+@fuzz(made(_tables), ("rows.json", b'[{"text": "\\ud83d", "label": 0}]'))
 def test_a_table_is_read_or_refused(tmp_path: Path, file: tuple[str, bytes]) -> None:
     path = tmp_path / file[0]
     path.write_bytes(file[1])
@@ -161,7 +161,7 @@ def test_a_picture_is_opened_or_says_why_not(drawn: tuple[bytes, ...], recipe: R
     survives(opened)
 
 
-@fuzz(words("text=review", "label=stars", "sentence1=q", "x", "=", "text= "))
+@fuzz(words("text=review", "label=stars", "sentence1=q", "x", "=", "text= "), "it's=a b")
 def test_a_column_is_found_or_refused(pair: str) -> None:
     import pandas as pd
 

@@ -48,6 +48,12 @@ MODEL: dict[str, Any] = {
         ],
     },
 }
+OTHERS: tuple[dict[str, Any], ...] = (
+    {"id": None},
+    {"tags": 1},
+    {"cardData": "text"},
+    {"siblings": [{"rfilename": "README.md", "size": "big"}]},
+)
 
 
 class Answers:
@@ -67,7 +73,7 @@ class Answers:
         return [self.model_info("")]
 
 
-@fuzz(edited(MODEL))
+@fuzz(edited(MODEL), *({**MODEL, **other} for other in OTHERS))
 def test_a_description_of_a_model_is_read_or_refused(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
     monkeypatch.setattr(repo, "client", lambda: Answers(answer))
     monkeypatch.setattr(search, "client", lambda: Answers(answer))
@@ -83,7 +89,7 @@ def test_a_description_of_a_model_is_read_or_refused(monkeypatch: pytest.MonkeyP
     )
 
 
-@fuzz(texts("120", "Wed, 21 Oct 2026 07:28:00 GMT", "1e3", "-1", "²"))
+@fuzz(texts("120", "Wed, 21 Oct 2026 07:28:00 GMT", "1e3", "-1", "²"), "²", "9" * 5000)
 def test_a_wait_that_the_hub_asks_for_is_read(text: str) -> None:
     error = OSError("slow down")
     error.response = type("Response", (), {"headers": {"Retry-After": text}, "status_code": 429})()  # type: ignore[attr-defined]

@@ -78,7 +78,9 @@ def test_a_header_is_read_or_refused(tmp_path: Path, content: bytes) -> None:
 @fuzz(
     headers()
     | edited({"examples": None, "names": "x"}).map(
-        lambda told: whole(json.dumps({**HEADER, "__metadata__": {"zoo_probe": json.dumps(told)}}).encode())
+        lambda told: whole(
+            json.dumps({**HEADER, "__metadata__": {probe._METADATA: json.dumps(told)}}).encode()
+        )
     )
 )
 def test_a_probe_is_read_or_refused(tmp_path: Path, content: bytes) -> None:
@@ -86,7 +88,7 @@ def test_a_probe_is_read_or_refused(tmp_path: Path, content: bytes) -> None:
     survives(lambda: probe.read(tmp_path))
 
 
-@fuzz(json_contents(INDEX))
+@fuzz(json_contents(INDEX), json.dumps({"weight_map": {"a": "a" * 3000 + ".safetensors"}}).encode())
 def test_an_index_of_weights_is_read_or_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.safetensors.index.json"
     path.write_bytes(content)
@@ -95,7 +97,14 @@ def test_an_index_of_weights_is_read_or_refused(tmp_path: Path, content: bytes) 
     survives(lambda: fingerprint.LocalWeights(tmp_path).tensors_sha256)
 
 
-@fuzz(json_contents(CONFIG, {**CONFIG, "model_type": "llama"}, {"model_type": "clip", "vision_config": {}}))
+@fuzz(
+    json_contents(CONFIG, {**CONFIG, "model_type": "llama"}, {"model_type": "clip", "vision_config": {}}),
+    b'{"model_type": []}',
+    b'{"architectures": 1.5}',
+    b'{"model_type": "\\ud800"}',
+    b"[" * 100_000,
+    b"9" * 5000,
+)
 def test_the_config_of_a_base_is_read_or_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "config.json").write_bytes(content)
     config = survives(lambda: fingerprint.read_config(tmp_path))
@@ -112,7 +121,7 @@ def test_the_config_of_a_base_is_read_or_refused(tmp_path: Path, content: bytes)
         survives(lambda: families.family(str(config.get("model_type"))))
 
 
-@fuzz(json_contents({"chat_template": "{{ messages }}", "model_max_length": 10**30}))
+@fuzz(json_contents({"chat_template": "{{ messages }}", "model_max_length": 10**30}), b"[" * 100_000)
 def test_the_settings_of_a_tokenizer_are_read(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "tokenizer_config.json").write_bytes(content)
     assert survives(lambda: has_template(tmp_path)) is not None

@@ -67,7 +67,7 @@ def test_a_typed_parameter_is_taken_or_refused(values: dict[str, object]) -> Non
         survives(parse, params, values, "method")
 
 
-@fuzz(words(*REFERENCES), share=0.5)
+@fuzz(words(*REFERENCES), "~nobody/x.csv", "a" * 3000, "./" + "a" * 300, "x--y", "hub:x.git", share=0.5)
 def test_a_reference_is_found_or_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: str
 ) -> None:
@@ -84,7 +84,7 @@ def test_a_reference_is_found_or_refused(
     survives(lambda: pull._parse(reference))
 
 
-@fuzz(words("accuracy=0.8", "f1=1e3", "loss=nan", "x", "=1"))
+@fuzz(words("accuracy=0.8", "f1=1e3", "loss=nan", "x", "=1"), "a" * 3000)
 def test_a_bound_is_taken_or_refused(tmp_path: Path, text: str) -> None:
     registry = Registry(tmp_path / "registry.json")
     if not registry.exists():

@@ -26,7 +26,7 @@ RECORD: dict[str, Any] = json.loads(
 REGISTRY = {"schema": 1, "adapters": {"one": RECORD, "two": {**RECORD, "name": "two"}}}
 
 
-@fuzz(json_contents(REGISTRY))
+@fuzz(json_contents(REGISTRY), b"[" * 100_000, b'{"schema":1,"adapters":{"one":' + b"[" * 100_000)
 def test_a_registry_is_read_or_refused(tmp_path: Path, content: bytes) -> None:
     registry = Registry(tmp_path / "registry.json")
     registry.path.write_bytes(content)
@@ -54,7 +54,7 @@ def test_a_list_is_printed_or_refused(
     capsys.readouterr()
 
 
-@fuzz(json_contents(RECORD))
+@fuzz(json_contents(RECORD), b"[" * 100_000)
 def test_a_record_in_a_folder_is_read_or_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / store.RECORD_FILE).write_bytes(content)
     record = survives(lambda: store.read_record(tmp_path / store.RECORD_FILE))

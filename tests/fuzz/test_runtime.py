@@ -25,7 +25,11 @@ lines\"\"\"
 """
 
 
-@fuzz(contents(TOML, b"wide = true\n", b'registry = "/x"\r\nprecision = "auto"'))
+@fuzz(
+    contents(TOML, b"wide = true\n", b'registry = "/x"\r\nprecision = "auto"'),
+    b'registry = "~nobody/x"',
+    b'registry = "/a\\u0000"',
+)
 def test_a_config_is_read_or_refused(config_file: Path, content: bytes) -> None:
     config_file.parent.mkdir(exist_ok=True)
     config_file.write_bytes(content)
@@ -36,7 +40,7 @@ def test_a_config_is_read_or_refused(config_file: Path, content: bytes) -> None:
         assert not (survives(config.read) or {}).get("wide")
 
 
-@fuzz(words("true", "fp32", "my-team", "/registry", "trackio", "~/zoo", "12.5"))
+@fuzz(words("true", "fp32", "my-team", "/registry", "trackio", "~/zoo", "12.5"), "~nobody/x", "²", "9" * 5000)
 def test_a_variable_is_read_or_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     for key in config.SETTINGS:
         monkeypatch.setenv(config.variable(key), value)
@@ -60,7 +64,8 @@ def test_any_word_is_near_to_one_that_is_known_or_to_none(word: str) -> None:
 @fuzz(
     texts(
         "a sentence of several words", "日本語の文章です。", "/a/long/path 'with a quoted part' \x1b[31mred"
-    )
+    ),
+    "日" * 20_000,
 )
 def test_any_text_is_wrapped_within_the_width(text: str) -> None:
     for limit in (1, 20, 80):

@@ -63,10 +63,19 @@ TOKENIZER = {
     "auto_map": None,
     "added_tokens_decoder": {"0": {"content": "[PAD]", "special": True}},
 }
+WRONG: tuple[dict[str, Any], ...] = (
+    {"target_modules": 5},
+    {"target_modules": "a{99999999999}"},
+    {"target_modules": "a{" + "9" * 5000 + "}"},
+    {"modules_to_save": 1},
+)
 TEMPLATE = b"{% for m in messages %}{{ m.content }}{% endfor %}{{ x.__class__ }}"
 
 
-@fuzz(json_contents(ADAPTER, PATTERN, PROMPT, *OTHERS))
+@fuzz(
+    json_contents(ADAPTER, PATTERN, PROMPT, *OTHERS),
+    *(json.dumps({**ADAPTER, **other}).encode() for other in WRONG),
+)
 def test_the_config_of_an_adapter_is_read_or_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / gates.CONFIG_FILE
     path.write_bytes(content)
@@ -155,7 +164,12 @@ def test_a_file_name_is_taken_or_refused(name: str) -> None:
 
 
 @fuzz(
-    texts(r".*\.(query|value)$", "(a+)+$", "(a|aa)*b{2,3}(?P<x>c)(?=d)(?(x)e|f)", r"[^\W\d_]{1,30}+", "a{9,}")
+    texts(
+        r".*\.(query|value)$", "(a+)+$", "(a|aa)*b{2,3}(?P<x>c)(?=d)(?(x)e|f)", r"[^\W\d_]{1,30}+", "a{9,}"
+    ),
+    "a{99999999999}",
+    "a{" + "9" * 5000 + "}",
+    "(" * 5000,
 )
 def test_a_pattern_is_quick_or_not(pattern: str) -> None:
     assert survives(lambda: patterns.is_quick(pattern)) in (True, False)
@@ -170,7 +184,10 @@ SECRETS = (
 )
 
 
-@fuzz(contents(*(one.encode() for one in SECRETS), *(4_000 // len(one) * one.encode() for one in SECRETS)))
+@fuzz(
+    contents(*(one.encode() for one in SECRETS), *(4_000 // len(one) * one.encode() for one in SECRETS)),
+    b"eyJ-" * 16_000,
+)
 def test_secrets_are_found_and_removed(content: bytes) -> None:
     survives(lambda: secrets.secret_in(content))
     text = content.decode("utf-8", "replace")
@@ -181,7 +198,8 @@ def test_secrets_are_found_and_removed(content: bytes) -> None:
 
 
 @fuzz(
-    contents(b"hf_abcdefghijklmnop\n", b"[default]\nhf_token = hf_abcdefghijklmnop\n[other]\nhf_token = x\n")
+    contents(b"hf_abcdefghijklmnop\n", b"[default]\nhf_token = hf_abcdefghijklmnop\n[other]\nhf_token = x\n"),
+    b"a" * 100_000,
 )
 def test_the_file_of_tokens_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     monkeypatch.undo()
@@ -190,7 +208,7 @@ def test_the_file_of_tokens_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert survives(secrets._own) is not None
 
 
-@fuzz(json_contents(TOKENIZER))
+@fuzz(json_contents(TOKENIZER), b'{"vocab_file": "~nobody/x"}')
 def test_a_json_file_of_a_tokenizer_is_harmless_or_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "tokenizer_config.json"
     path.write_bytes(content)

@@ -72,10 +72,11 @@ def wrap(text: str, limit: int, *, command: bool = False) -> list[str]:
             continue
         if lines[-1]:
             lines.append("")
-        while not command and _may_break(word[: limit + 1]) and cells(word[: limit + 1]) > limit:
-            lines[-1:] = [_head(word, limit), ""]
-            word = word[len(lines[-2]) :]
-        lines[-1] = word
+        at, breaks = 0, not command and _may_break(word)
+        while breaks and cells(part := word[at : at + limit + 1]) > limit:
+            lines[-1:] = [_head(part, limit), ""]
+            at += len(lines[-2])
+        lines[-1] = word[at:]
     return [line + end for line in lines[:-1]] + lines[-1:]
 
 
