@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
 from collections.abc import Callable
 
 import pytest
 
 from tests.conftest import Result
+from zoo import cli
 from zoo.errors import ZooError
 from zoo.registry.store import Registry
 
@@ -29,6 +32,25 @@ def test_debug_shows_where_a_file_ended_too_early(zoo: Zoo, monkeypatch: pytest.
     with pytest.raises(ZooError) as caught:
         zoo("--debug", "list")
     assert isinstance(caught.value.__cause__, EOFError)
+
+
+def test_ctrl_c_after_the_command_has_ended_changes_nothing(
+    zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The soak found tracebacks of what torch does at the interpreter's end, and of half an error."""
+    said = cli.error_lines
+
+    def interrupted(message: str, hint: str | None) -> list[str]:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return said(message, hint)
+
+    monkeypatch.setattr(cli, "error_lines", interrupted)
+    done = zoo("show", "nobody")
+    assert (done.code, done.err.splitlines()) == (
+        3,
+        ["Error: no adapter is called 'nobody'.", "Next: zoo list"],
+    )
 
 
 def test_ctrl_c_is_an_interruption(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,7 +121,11 @@ def main() -> None:
     debug = "--debug" in sys.argv[1:2] or os.environ.get("ZOO_DEBUG", "0") not in ("", "0")
     sys.excepthook = _print_traceback
     try:
-        sys.exit(cli.main(prog_name="zoo", standalone_mode=False))
+        try:
+            code = cli.main(prog_name="zoo", standalone_mode=False)
+        finally:
+            _stop_listening()
+        sys.exit(code)
     except ZooError as error:
         if debug:
             raise
@@ -150,6 +154,14 @@ def main() -> None:
             raise
         found = _unexpected(error)
         _fail(str(found), found.hint, found.exit_code)
+
+
+def _stop_listening() -> None:
+    """The command has ended: a signal now would only tear its last words, or the interpreter's end, apart."""
+    import signal
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: None)
 
 
 def error_lines(message: str, hint: str | None) -> list[str]:
