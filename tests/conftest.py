@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -147,6 +148,8 @@ def zoo(
             main()
         except SystemExit as stop:
             code = int(stop.code or 0)
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # main has stopped listening
         out, err = capfd.readouterr()
         check_json(sys.argv[1:], out)
         return Result(code, out, err)

@@ -27,6 +27,7 @@ from zoo import (
     UsageError,
     ZooError,
 )
+from zoo.cards.metadata import parse, split
 from zoo.data.files import CLASS_NAMES
 from zoo.hub import waits
 from zoo.hub.client import HUB_TIMEOUT, client, to_zoo_error
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 
 zoo_api = 1
 _DATA_FILES = ["README.md", *(f"*{suffix}" for suffix in (".parquet", ".csv", ".tsv", ".jsonl", ".json"))]
-_REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
+_REPO_ID = re.compile(r"[A-Za-z0-9]([\w.-]{0,94}\w)?(/[A-Za-z0-9]([\w.-]{0,94}\w)?)?", re.ASCII)
+_LONGEST_ID = 96
 _CONFIG_FILES = ("README.md", "config.json", "generation_config.json", *PROCESSOR_FILES)
 _BUILDERS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".json": "json"}
 """Suffix -> how the datasets client calls the reader of such files."""
@@ -54,7 +56,7 @@ class Hub(Source):
     def resolve(self, ref: str, kind: Kind, *, weights: bool = True) -> Resolved | None:
         whole, _, asked = ref.partition("@")
         repo, colon, config = whole.partition(":")
-        if not _REPO_ID.fullmatch(repo) or ".." in repo or (colon and kind == "base"):
+        if not _is_repo_id(repo) or (colon and kind == "base"):
             return None
         if kind == "base":
             return self._base(canonical(repo), asked or None, weights)
@@ -77,10 +79,10 @@ class Hub(Source):
         except Exception as error:  # the client raises its own, pyarrow's, pandas' and fsspec's errors
             raise DataError(f"the rows of '{resolved.id}' cannot be read: {error}") from error
         frames = {}
-        for split, rows in parts.items():
-            frames[str(split)] = rows.to_pandas()
+        for named, rows in parts.items():
+            frames[str(named)] = rows.to_pandas()
             names = {name: list(kind.names) for name, kind in rows.features.items() if hasattr(kind, "names")}
-            frames[str(split)].attrs[CLASS_NAMES] = names
+            frames[str(named)].attrs[CLASS_NAMES] = names
         return frames
 
     def offers(self, kind: Kind) -> list[Offer]:
@@ -157,8 +159,14 @@ class Hub(Source):
             location=f"hub:{repo}@{snapshot.name}",
             path=snapshot,
             revision=snapshot.name,
-            licence=", ".join(map(str, licence)) if isinstance(licence, list) else licence,
+            licence=", ".join(map(str, licence)) if isinstance(licence, list) else licence and str(licence),
         )
+
+
+def _is_repo_id(text: str) -> bool:
+    """As the client takes it, an owner or none."""
+    is_one = _REPO_ID.fullmatch(text) and len(text) <= _LONGEST_ID and not text.endswith(".git")
+    return bool(is_one) and "--" not in text and ".." not in text
 
 
 def _snapshot(repo: str, repo_type: str, revision: str | None, patterns: list[str]) -> Path:
@@ -179,8 +187,8 @@ def _wanted(repo: str, folder: Path, config: str | None) -> list[str]:
     card = folder / "README.md"
     configs = _configs(card)
     if config is None:
-        declared = _metadata(card).get("configs") or []
-        has_default = any(one.get("default") or one["config_name"] == "default" for one in declared)
+        declared = _declared(card)
+        has_default = "default" in declared or any(one.get("default") for one in declared.values())
         if len(configs) > 1 and not has_default:
             raise UsageError(
                 f"'{repo}' has several configurations: {', '.join(configs)}.",
@@ -202,19 +210,28 @@ def _instead(asked: str, other: str) -> str:
 
 def _configs(card: Path) -> dict[str, dict[str, list[str]]]:
     """Configuration -> split -> patterns of its files, as the data set's card declares them."""
-    found: dict[str, dict[str, list[str]]] = {}
-    for one in _metadata(card).get("configs") or []:
-        files = one.get("data_files") or f"{one['config_name']}/*"
-        if isinstance(files, dict):
-            splits = files
-        elif isinstance(files, list) and files and isinstance(files[0], dict):
-            splits = {part["split"]: part["path"] for part in files}
-        else:
-            splits = {"train": files}
-        found[str(one["config_name"])] = {
-            str(split): [paths] if isinstance(paths, str) else list(paths) for split, paths in splits.items()
-        }
-    return found
+    return {name: _patterns(one.get("data_files") or f"{name}/*") for name, one in _declared(card).items()}
+
+
+def _declared(card: Path) -> dict[str, dict[str, Any]]:
+    """Configuration -> what its card says of it; what is in no form that the Hub knows is left out."""
+    listed = _metadata(card).get("configs")
+    found = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    return {one["config_name"]: one for one in found if isinstance(one.get("config_name"), str)}
+
+
+def _patterns(files: Any) -> dict[str, list[str]]:
+    """Split -> patterns, of what `data_files` may be: one, several, or a split with some in each part."""
+    if isinstance(files, list) and files and isinstance(files[0], dict):
+        parts = [one for one in files if isinstance(one, dict)]
+        splits = {str(one.get("split")): one.get("path") for one in parts}
+    else:
+        splits = files if isinstance(files, dict) else {"train": files}
+    return {
+        str(split): [one for one in ([paths] if isinstance(paths, str) else paths) if isinstance(one, str)]
+        for split, paths in splits.items()
+        if isinstance(paths, str | list)
+    }
 
 
 def _holds(folder: Path, patterns: list[str]) -> bool:
@@ -235,9 +252,10 @@ def _newest_whole(snapshots: Path, kind: Kind) -> Path | None:
 
 def _metadata(card: Path) -> dict[str, Any]:
     """What the card's YAML says; empty where there is none."""
-    from huggingface_hub import metadata_load
-
-    return (card.is_file() and metadata_load(card)) or {}
+    try:
+        return parse(split(card.read_text(encoding="utf-8"))[0] or "") if card.is_file() else {}
+    except ValueError:  # a card that nobody can read names nothing
+        return {}
 
 
 def _files(folder: Path, patterns: dict[str, list[str]]) -> dict[str, list[str]]:

@@ -1,9 +1,9 @@
 """`path:`: a model folder or a data file on this disk."""
 
 import shlex
-from pathlib import Path
 
 from zoo import Kind, NotFoundError, Resolved, Source
+from zoo.runtime.paths import expand, is_there
 
 zoo_api = 1
 
@@ -15,8 +15,8 @@ class Local(Source):
     order = 10
 
     def resolve(self, ref: str, kind: Kind, *, weights: bool = True) -> Resolved | None:
-        path = Path(ref).expanduser()
-        if not path.exists():
+        path = expand(ref)
+        if not is_there(path):
             return None
         path = path.resolve()
         if kind == "base":

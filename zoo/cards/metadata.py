@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from zoo.cards.redact import is_hub_id
@@ -111,17 +112,21 @@ def split(text: str) -> tuple[str | None, str]:
 
 
 def parse(text: str) -> dict[str, Any]:
-    """Raises ValueError: it is not YAML, names a key twice, or holds no mapping."""
+    """Raises ValueError: it is not YAML, names a key twice, has aliases, or holds no mapping."""
     import yaml
 
     class Loader(yaml.SafeLoader):
         """The Hub refuses a key that is there twice, where this library takes the last."""
 
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):  # a few lines of them stand for terabytes
+                raise ValueError("it repeats a value by its alias, which is not read here")
+            return super().compose_node(parent, index)
+
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-            twice = next((key for index, key in enumerate(keys) if key in keys[:index]), None)
-            if twice is not None:
-                raise ValueError(f"'{twice}' is there twice")
+            keys = Counter(self.construct_object(key, deep=True) for key, _ in node.value)
+            if twice := [key for key, times in keys.items() if times > 1]:
+                raise ValueError(f"'{twice[0]}' is there twice")
             return super().construct_mapping(node, deep)
 
     try:
@@ -129,7 +134,9 @@ def parse(text: str) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         line = f" in its line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ValueError(f"it is not YAML{line}: {error.problem}") from None
-    except (yaml.YAMLError, RecursionError, TypeError) as error:
+    except ValueError as error:
+        raise ValueError(str(error) or "it is not YAML") from None
+    except Exception as error:  # the readers of numbers, dates and such raise what they meet
         raise ValueError(f"it is not YAML: {type(error).__name__}") from None
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
         raise ValueError("it is no mapping of names to values")

@@ -85,7 +85,7 @@ def _public_sentence(text: str, record: AdapterRecord) -> str:
     for ref in sorted({one for one in known if one and _IS_PATH.match(one)}, key=len, reverse=True):
         name = without_folder(ref).removeprefix(_PATH)
         text = text.replace(ref, name).replace(ref.removeprefix(_PATH), name)
-        text = re.sub(rf"\S*[\\/]{re.escape(name)}", name, text)
+        text = re.sub(rf"(?<!\S)\S*[\\/]{re.escape(name)}", name, text)
     return text
 
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 FILE = "README.md"
 BEGIN = "<!-- zoo:begin (generated from zoo.json: write above or below this block) -->"
 END = "<!-- zoo:end -->"
-_BLOCK = re.compile(r"^<!-- zoo:begin\b[^\n]*-->$.*^<!-- zoo:end -->$", re.MULTILINE | re.DOTALL)
-"""Greedy: a sample inside the block may quote a marker."""
+_BEGIN = re.compile(r"^<!-- zoo:begin\b[^\n]*-->$", re.MULTILINE)
+_END = re.compile(r"^<!-- zoo:end -->$", re.MULTILINE)
 _CHANGE = "_change"
 """Ends the names of what `Task.change` gives."""
 
@@ -43,10 +43,12 @@ class Parts(NamedTuple):
 def parts(text: str) -> Parts | None:
     """None where there is no front matter or no block: adapter-zoo 0.1 or a person wrote the card."""
     matter, body = split(text.replace("\r\n", "\n"))
-    found = _BLOCK.search(body)
-    if matter is None or found is None:
+    begin = _BEGIN.search(body)
+    # the last: a sample inside the block may quote a marker
+    end = max((one.end() for one in _END.finditer(body, begin.end())), default=None) if begin else None
+    if matter is None or begin is None or end is None:
         return None
-    return Parts(matter, body[: found.start()], found[0], body[found.end() :])
+    return Parts(matter, body[: begin.start()], body[begin.start() : end], body[end:])
 
 
 def keep_prose(edited: str, new: str, *, relicensed: bool = False) -> str:

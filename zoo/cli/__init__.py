@@ -73,6 +73,12 @@ class LazyGroup(Group):
             raise UsageError(*explain_command(args[0], _COMMANDS))
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EOFError as error:  # of a file that is cut off: click takes every one for Ctrl-D at a prompt
+            raise _unexpected(error) from error
+
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         from click.shell_completion import CompletionItem
 
@@ -116,7 +122,11 @@ def main() -> None:
     debug = "--debug" in sys.argv[1:2] or os.environ.get("ZOO_DEBUG", "0") not in ("", "0")
     sys.excepthook = _print_traceback
     try:
-        sys.exit(cli.main(prog_name="zoo", standalone_mode=False))
+        try:
+            code = cli.main(prog_name="zoo", standalone_mode=False)
+        finally:
+            _stop_listening()
+        sys.exit(code)
     except ZooError as error:
         if debug:
             raise
@@ -143,21 +153,39 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        import shlex
-
-        where = shlex.join(["zoo", "--debug", *sys.argv[1:]])
-        _fail(f"unexpected {type(error).__name__}: {error}", where, 1)
+        found = _unexpected(error)
+        _fail(str(found), found.hint, found.exit_code)
 
 
-def _fail(message: str, hint: str | None, code: int) -> None:
+def _stop_listening() -> None:
+    """The command has ended: a signal now would only tear its last words, or the interpreter's end, apart."""
+    import signal
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: None)
+
+
+def error_lines(message: str, hint: str | None) -> list[str]:
+    """What is printed of an error: its message as one line, and the next step if there is one."""
     from zoo.security.secrets import clean, redact
 
     # untrusted text and URLs with tokens get into messages
-    line = " ".join(clean(redact(message)).split())
-    say(line, "Error:")
-    if hint:
-        console.say_hint(hint)
+    lines = ["Error: " + " ".join(clean(redact(message)).split())]
+    return lines + ([_hint_line(hint)] if hint else [])
+
+
+def _fail(message: str, hint: str | None, code: int) -> None:
+    for line in error_lines(message, hint):
+        label, _, text = line.partition(" ")
+        say(text, label)
     sys.exit(code)
+
+
+def _unexpected(error: Exception) -> ZooError:
+    import shlex
+
+    where = shlex.join(["zoo", "--debug", *sys.argv[1:]])
+    return ZooError(f"unexpected {type(error).__name__}: {error}", where)
 
 
 def _hint_line(hint: str) -> str:

@@ -6,7 +6,6 @@ import functools
 import shlex
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import click
 from zoo.errors import Interrupted, NotFoundError
 from zoo.plugins.params import split_pairs
 from zoo.registry.store import Registry, locate
+from zoo.runtime.paths import expand, is_folder
 from zoo.runtime.terminal import say
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def _registry_option(may_be_new: bool) -> Callable[..., Any]:
 
     def find(ctx: click.Context, param: click.Parameter, value: str | None) -> Registry:
         registry = Registry(locate(value))
-        if value and not may_be_new and not registry.exists() and not Path(value).expanduser().is_dir():
+        if value and not may_be_new and not registry.exists() and not is_folder(expand(value)):
             made = "zoo train, pull and import make one"
             raise NotFoundError(f"there is no registry at '{value}': {made}.", "zoo config get registry")
         return registry

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -13,6 +12,7 @@ from zoo.cli.outputs import Default
 from zoo.cli.tables import Column, print_table, wide_option
 from zoo.registry import store
 from zoo.runtime import config
+from zoo.runtime.paths import expand
 from zoo.runtime.terminal import say
 
 
@@ -70,7 +70,7 @@ def set_command(key: str, value: str) -> None:
     """Write a default to the config file."""
     config.check_key(key)
     if key == "registry" and value:
-        value = str(Path(value).expanduser().absolute())
+        value = str(expand(value).absolute())
     wanted = config.check_value(key, value, "", f"zoo config set {key} {config.SETTINGS[key].example}")
     config.write(key, wanted)
     say(f"{key} is {_shown(wanted)}, in {config.path()}")

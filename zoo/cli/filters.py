@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -13,6 +14,7 @@ from zoo.plugins.params import split_pairs
 from zoo.registry.schema import BaseId, ListedRecord
 from zoo.registry.store import Registry
 from zoo.runtime import suggest
+from zoo.runtime.paths import is_folder
 
 Listed = tuple[str, ListedRecord, BaseId]
 """Key in registry.json, record in brief, base."""
@@ -145,8 +147,10 @@ def _check_base(base: str, adapters: Sequence[Listed]) -> str:
         return ""
     if base.startswith(("path:", ".", "/", "~")):
         raise NotFoundError(f"there is no folder '{base.removeprefix('path:')}'.", "zoo sources")
-    if Path(base).is_dir():
-        raise NotFoundError(f"no base is called '{base}'; a folder has a slash.", f"--base ./{base}")
+    if is_folder(Path(base)):
+        raise NotFoundError(
+            f"no base is called '{base}'; a folder has a slash.", f"--base {shlex.quote(f'./{base}')}"
+        )
     remark = check_on_hub("base", base, known_bases(on.id for *_, on in adapters))
     if remark and "/" not in base:
         raise NotFoundError(remark, "zoo sources")

@@ -55,7 +55,10 @@ def next_step(hint: str, typed: Sequence[str] | None = None) -> str:
         typed: the arguments of the command that failed; those of this process by default.
     """
     words = _typed(typed)
-    steps = " && ".join(_step(one, words) for one in hint.split(" && "))
+    pieces = hint.split(" && ")
+    if any(_split(one) is None for one in pieces):  # it is within quotes
+        pieces = [hint]
+    steps = " && ".join(_step(one, words) for one in pieces)
     # what lies in this folder is named as it would be typed; pip tells a folder from a package by its slash
     return steps if steps.startswith("pip ") else steps.replace(f"{os.getcwd()}{os.sep}", "")
 
@@ -67,8 +70,8 @@ def _step(hint: str, typed: list[str]) -> str:
         arguments = [one.name for one in _command(typed)[1].params if isinstance(one, click.Argument)]
         flag, _, value = hint.partition(" ")
         if flag.removeprefix("--") in arguments:  # of data check, DATA has no flag
-            return _zoo([*typed, *shlex.split(value)])
-        return _zoo(_set(typed, shlex.split(hint)))
+            return _zoo([*typed, *(_split(value) or value.split())])
+        return _zoo(_set(typed, _split(hint) or hint.split()))
     if hint.startswith("without -"):
         return _zoo(_drop(typed, hint.split()[1:]))
     changes = [_REPLACED.fullmatch(one) for one in hint.split(", ")]
@@ -268,7 +271,15 @@ def _typed(typed: Sequence[str] | None) -> list[str]:
 
 
 def _unquoted(word: str) -> str:
-    return shlex.split(word)[0]
+    return (_split(word) or [word])[0]
+
+
+def _split(text: str) -> list[str] | None:
+    """The words as a shell has them; None where a quote is not closed."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return None
 
 
 def _zoo(words: Sequence[str]) -> str:

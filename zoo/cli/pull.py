@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,9 +19,12 @@ from zoo.registry.schema import AdapterRecord
 from zoo.registry.store import Registry
 from zoo.runtime.checks import failures
 from zoo.runtime.console import Report, StderrReport
+from zoo.runtime.paths import expand, is_there
 from zoo.runtime.terminal import say
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from zoo.hub.import_adapter import Put
 
 
@@ -113,7 +115,7 @@ def import_command(
     options["asserted"] = Asserted(task, named, base)
     options["put"] = _in_place(registry) if replace else None
     if _is_path(source):
-        path = Path(source.removeprefix("path:")).expanduser()
+        path = expand(source.removeprefix("path:"))
         _print(import_folder(path, registry, report, **options), True, registry, as_json)
     else:
         record, is_new = pull(source, registry, report, **options)
@@ -125,7 +127,7 @@ def _is_path(source: str) -> bool:
     """A repository is OWNER/NAME; what is here, or looks like a path, is one."""
     return not source.startswith("hub:") and (
         source.startswith(("path:", ".", "/", "~", "\\"))
-        or Path(source).expanduser().exists()
+        or is_there(expand(source))
         or source.count("/") != 1
     )
 

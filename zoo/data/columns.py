@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -104,7 +105,7 @@ def _only(candidates: Mapping[str, dict[str, str]], role: str, location: str) ->
     if len(candidates) > 1:
         raise DataError(
             f"{location} has more than one column that may be the {role}: {', '.join(candidates)}.",
-            f"--column {role}={next(iter(candidates))}",
+            shlex.join(["--column", f"{role}={next(iter(candidates))}"]),
         )
     return next(iter(candidates.values()), {})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -82,7 +83,7 @@ def frames_of(
     if train not in frames:
         raise DataError(
             f"{place(data)} has no split '{train}': it has {', '.join(frames)}.",
-            f"--split {next(iter(frames))}",
+            f"--split {shlex.quote(next(iter(frames)))}",
         )
     chosen = {"train": frames.pop(train)}
     if eval_data is None:

@@ -91,7 +91,7 @@ def check_columns(columns: Iterable[object], wanted: Mapping[str, str], location
             free = [one for one in has if one not in wanted.values()]
             raise DataError(
                 f"{location} has no column '{column}': it has {', '.join(has)}.",
-                f"--column {role}={closest(column, has) or next(iter(free), 'NAME')}",
+                shlex.join(["--column", f"{role}={closest(column, has) or next(iter(free), 'NAME')}"]),
             )
 
 
@@ -224,8 +224,6 @@ def _is_tabbed_text(file: Path) -> bool:
 
 
 def _read_file(path: Path) -> DataFrame:
-    import pandas as pd
-
     suffix = ".tsv" if _is_tabbed_text(path) else path.suffix.lower()
     if suffix not in SUFFIXES:
         raise DataError(f"{path} is not a data file that the zoo reads ({', '.join(SUFFIXES)}).")
@@ -235,7 +233,7 @@ def _read_file(path: Path) -> DataFrame:
         if suffix in (".csv", ".tsv"):
             frame = _read_separated(path, suffix)
         elif suffix == ".parquet":
-            frame = pd.read_parquet(path)
+            frame = _read_parquet(path)
         else:
             frame = read_json(path)
     except ZooError:
@@ -278,6 +276,16 @@ def _read_separated(path: Path, suffix: str) -> DataFrame:
                 )
             rows.append(fields)
     return pd.DataFrame(rows, columns=header, dtype=str)
+
+
+def _read_parquet(path: Path) -> DataFrame:
+    """Raises pyarrow's ArrowInvalid: a text is not UTF-8, which it would say only where it is used."""
+    from pyarrow import parquet  # type: ignore[import-untyped]
+
+    table = parquet.read_table(path)
+    table.validate(full=True)
+    frame: DataFrame = table.to_pandas()
+    return frame
 
 
 def _recode(path: Path) -> str:

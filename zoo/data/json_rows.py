@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,15 @@ from zoo.runtime.suggest import instead
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+"""May be half of a character; the other half may follow."""
+
 
 def read_json(path: Path) -> DataFrame:
     """A list of objects, or one object per line, under either suffix.
 
-    Our own reader because pandas takes an object for columns, and turns texts into dates and numbers.
+    Our own reader because pandas takes an object for columns, and turns texts into dates and numbers. Half of
+    a character of two (`"\\ud83d"`, of a text that was cut off) becomes the sign for one that is not known.
 
     Raises:
         DataError: it is neither; the message names the line.
@@ -26,7 +31,16 @@ def read_json(path: Path) -> DataFrame:
     import pandas as pd
 
     text = path.read_text(encoding="utf-8-sig")
-    return pd.DataFrame(_lines(path, text) if path.suffix.lower() == ".jsonl" else _list(path, text))
+    rows = _lines(path, text) if path.suffix.lower() == ".jsonl" else _list(path, text)
+    return pd.DataFrame(_whole(rows) if _HALF.search(text) else rows)
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_whole(key): _whole(one) for key, one in value.items()}
+    return [_whole(one) for one in value] if isinstance(value, list) else value
 
 
 def _lines(path: Path, text: str) -> list[dict[str, Any]]:

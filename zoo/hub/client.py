@@ -216,10 +216,10 @@ def _retry_after(error: BaseException) -> float | None:
     headers = (getattr(getattr(one, "response", None), "headers", {}) for one in _causes(error))
     value = next((str(one["Retry-After"]) for one in headers if "Retry-After" in one), "")
     try:
-        if value.isdigit():
+        if value.isdecimal():
             return float(value)
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

@@ -16,6 +16,7 @@ from zoo.adapters import find_base
 from zoo.adapters.compat.peft_shapes import sort_tensors
 from zoo.adapters.formats import WEIGHTS, read_adapter_config
 from zoo.adapters.integrity import missing_head
+from zoo.cards.metadata import parse, split
 from zoo.cards.redact import is_hub_id
 from zoo.cards.render import FILE as CARD_FILE
 from zoo.errors import IncompatibleError, NotFoundError, UsageError
@@ -185,14 +186,13 @@ def _is_id(text: str) -> bool:
 
 def _card_base(folder: Path) -> tuple[str | None, str | None]:
     """The base and its revision as the card of an adapter names them, whose config names a folder."""
-    from huggingface_hub import metadata_load
-
     card = folder / CARD_FILE
     try:
-        matter = metadata_load(card) if card.is_file() else None
-    except Exception:  # untrusted YAML: what cannot be read tells nothing
+        text = card.read_text(encoding="utf-8") if card.is_file() else ""
+        matter = parse(split(text)[0] or "")
+    except ValueError:  # what cannot be read tells nothing
         return None, None
-    told = matter.get("base_model") if isinstance(matter, dict) else None
+    told = matter.get("base_model")
     if isinstance(told, list) and len(told) == 1:
         told = told[0]
     bare, _, revision = told.partition("@") if isinstance(told, str) else ("", "", "")

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from zoo.errors import NotFoundError, UnreachableError
+from zoo.errors import IncompatibleError, NotFoundError, UnreachableError
 from zoo.hub.client import HUB_TIMEOUT, client, retrying, to_zoo_error
 from zoo.models.hash_cache import sha256
 from zoo.registry.schema import FileId
@@ -58,10 +58,19 @@ def model_at(repo: str, revision: str | None = None) -> HubModel:
     """A repository at a revision, its default branch where that is None; exceptions are the client's own."""
     info = client().model_info(repo, revision=revision, files_metadata=True, timeout=HUB_TIMEOUT)
     files = {
-        one.rfilename: HubFile(one.rfilename, one.size or 0, one.lfs.sha256 if one.lfs else None, one.blob_id)
+        one.rfilename: {
+            "name": one.rfilename,
+            "size": one.size or 0,
+            "sha256": one.lfs.sha256 if one.lfs else None,
+            "blob": one.blob_id,
+        }
         for one in info.siblings or []
     }
-    return HubModel(info.id, info.sha, bool(info.private), files)
+    told = {"repo": info.id, "commit": info.sha, "private": bool(info.private), "files": files}
+    try:
+        return msgspec.convert(told, HubModel)
+    except msgspec.ValidationError as error:
+        raise IncompatibleError(f"the Hub's description of '{repo}' is not valid: {error}.") from None
 
 
 def find_model(repo: str, revision: str | None, report: Report) -> HubModel:
@@ -137,7 +146,7 @@ class Remote:
             "listing the pull requests",
         )
         found = {ref.ref.rpartition("/")[2]: ref.target_commit for ref in refs.pull_requests or []}
-        return {int(number): commit for number, commit in found.items() if number.isdigit()}
+        return {int(number): commit for number, commit in found.items() if number.isdecimal()}
 
     def _ask(self, call: Callable[[], T], what: str) -> T:
         return retrying(call, what, self._report) if self.patient else call()

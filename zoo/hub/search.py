@@ -95,7 +95,7 @@ def _listed(tags: list[str], query: str | None, author: str | None, limit: int) 
 
 
 def _row(info: ModelInfo, asked: str | None, methods: frozenset[str], tasks: frozenset[str]) -> Found:
-    tags = [tag for tag in info.tags or [] if isinstance(tag, str)]
+    tags = [tag for tag in info.tags if isinstance(tag, str)] if isinstance(info.tags, list) else []
     metric, value = _metric(info)
     updated = info.last_modified
     return Found(
@@ -105,7 +105,7 @@ def _row(info: ModelInfo, asked: str | None, methods: frozenset[str], tasks: fro
         task=_one_line(next((tag for tag in tags if tag in tasks), info.pipeline_tag or "")),
         metric=_one_line(metric),
         value=value,
-        downloads=info.downloads or 0,
+        downloads=info.downloads if isinstance(info.downloads, int) else 0,
         updated=updated.date().isoformat() if updated else "",
     )
 
@@ -119,7 +119,7 @@ def _base(info: ModelInfo, tags: list[str]) -> str:
 
 def _metric(info: ModelInfo) -> tuple[str, float | None]:
     """Of the card's model-index, in whatever form its publisher wrote it."""
-    results = info.card_data.eval_results if info.card_data else None
+    results = getattr(info.card_data, "eval_results", None)
     for result in results if isinstance(results, list) else ():
         value = getattr(result, "metric_value", None)
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -127,5 +127,5 @@ def _metric(info: ModelInfo) -> tuple[str, float | None]:
     return "", None
 
 
-def _one_line(text: str) -> str:
-    return single_line(text)[:_LONGEST]
+def _one_line(text: object) -> str:
+    return single_line(str(text or ""))[:_LONGEST]

@@ -233,7 +233,7 @@ class _Clock:
             self._end(flight)
             self._reason = f"HTTP {response.status_code}"
             asked = response.headers.get("Retry-After", "")
-            rest = float(asked) if asked.isdigit() else 0.0
+            rest = float(asked) if asked.isdecimal() else 0.0
             if rest > self._left():
                 raise UnreachableError(f"{flight.host} asks to wait {rest:,.0f} s ({self._reason}).")
             self._last += rest

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import DataError, IncompatibleError, NotFoundError
 from zoo.models.hash_cache import known_sha256, known_tensors, sha256
 from zoo.registry.schema import BaseId, FileId
+from zoo.runtime.paths import expand, is_folder
 
 if TYPE_CHECKING:
     from zoo.plugins.source import Resolved
@@ -44,6 +45,8 @@ LEGACY_IDS = {
 """Ids from before the Hub asked for an owner, which it still redirects."""
 
 _MIN_HASH = 8
+_LONGEST_NAME = 128
+"""Characters of a weight file's name, none of which takes more than two bytes on a disk."""
 _WEIGHTS = "model.safetensors"
 _INDEX = f"{_WEIGHTS}.index.json"
 
@@ -146,8 +149,8 @@ def _weight_keys(base: BaseId) -> list[str]:
 
 def named_folder(wanted: str) -> Path | None:
     """The folder that `path:FOLDER`, or a name with a slash, is; None for an id or a hash."""
-    folder = Path(wanted.removeprefix("path:")).expanduser()
-    return folder if ("/" in wanted or wanted.startswith("path:")) and folder.is_dir() else None
+    folder = expand(wanted.removeprefix("path:"))
+    return folder if ("/" in wanted or wanted.startswith("path:")) and is_folder(folder) else None
 
 
 def identify(resolved: Resolved) -> BaseId:
@@ -177,13 +180,27 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
+        _check_identity(config, path)
     except FileNotFoundError:
         raise NotFoundError(f"{folder} is not a model folder: it has no config.json.") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except RecursionError:
+        raise DataError(f"{path} is not a model config: it is nested too deep.") from None
+    except ValueError as error:  # not UTF-8, not JSON, a number of a million digits
         raise DataError(f"{path} is not JSON: {error}.") from None
+    return dict(config)
+
+
+def _check_identity(config: Any, path: Path) -> None:
+    """Raises DataError: it is no object, or what tells the kind of model in it is malformed."""
+    wrong = ""
     if not isinstance(config, dict):
-        raise DataError(f"{path} is not a model config: it holds a {type(config).__name__}, not an object.")
-    return config
+        wrong = f"it holds a {type(config).__name__}, not an object"
+    elif not isinstance(kind := config.get("model_type", ""), str) or not kind.isprintable():
+        wrong = "its model_type is no name"
+    elif not isinstance(config.get("architectures") or [], list):
+        wrong = "its architectures are no list"
+    if wrong:
+        raise DataError(f"{path} is not a model config: {wrong}.")
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -216,7 +233,8 @@ def read_index(path: Path) -> list[str]:
             f"{path} is not an index of weights: it has no weight_map of tensors to files."
         )
     for name in listed.values():
-        if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
+        is_name = isinstance(name, str) and Path(name).name == name and len(name) <= _LONGEST_NAME
+        if not is_name or not name.endswith(".safetensors"):
             raise IncompatibleError(f"{path} names {name!r:.80}, which is no weight file of its folder.")
     return sorted(set(listed.values()))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
+from zlib import crc32
 
 import msgspec
 
@@ -66,9 +67,20 @@ def _kept(path: Path, name: str, kind: type[T], make: Callable[[], T]) -> T:
     if parent is None or path.stat().st_size < WORTH_KEEPING:
         return make()
     kept = parent / f"{name}.msgpack"
-    found = cache.read(kept, lambda one: msgspec.msgpack.decode(one.read_bytes(), type=kind))
+    found = cache.read(kept, lambda one: msgspec.msgpack.decode(_intact(one.read_bytes()), type=kind))
     if found is None:
         found = make()
         content = msgspec.msgpack.encode(found)
-        cache.write(kept, lambda beside: beside.write_bytes(content), MOST_BYTES)
+        cache.write(kept, lambda beside: beside.write_bytes(_sum(content) + content), MOST_BYTES)
     return found
+
+
+def _sum(content: bytes) -> bytes:
+    return crc32(content).to_bytes(4, "big")
+
+
+def _intact(content: bytes) -> bytes:
+    """Raises ValueError: it is not what was kept."""
+    if content[:4] != _sum(content[4:]):
+        raise ValueError("its checksum differs")
+    return content[4:]

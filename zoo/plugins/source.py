@@ -19,6 +19,7 @@ from zoo.errors import GO_ONLINE, IncompatibleError, NotFoundError, UnreachableE
 from zoo.models.fingerprint import canonical, has_weights
 from zoo.plugins import manager
 from zoo.runtime import suggest
+from zoo.runtime.paths import expand, is_folder, is_there
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -194,7 +195,7 @@ def find_local(ref: str) -> Resolved | None:
     """
     bare = ref.removeprefix("path:")
     try:
-        if ref.startswith("path:") or Path(bare).expanduser().is_dir():
+        if ref.startswith("path:") or is_folder(expand(bare)):
             return _resolve_one(ref, "base")
         wanted, revision = canonical(ref).lower(), ref.partition("@")[2]
         for source in manager.load_sources():
@@ -229,10 +230,10 @@ def _no_file(ref: str, kind: Kind, near: str | None) -> NotFoundError:
 
 def _beside(ref: str, kind: Kind) -> str | None:
     """The file or folder that was meant, in the same folder."""
-    path = Path(ref).expanduser()
+    path = expand(ref)
     names = {
         one.stem: one.name
-        for one in sorted(path.parent.glob("*"))
+        for one in sorted(path.parent.glob("*") if is_folder(path.parent) else ())
         if one.is_dir() or (kind == "data" and one.suffix in SUFFIXES)
     }
     near = suggest.closest(path.stem, names)
@@ -246,9 +247,9 @@ def _resolve_one(ref: str, kind: Kind, *, weights: bool = True) -> Resolved:
     if not ref.strip() or (colon and scheme in by_scheme and not rest.strip()):
         raise UsageError(f"an empty {kind} reference.", suggest.instead(_PLACE[kind], ref))
     tried, bare = ([by_scheme[scheme]], rest) if colon and scheme in by_scheme else (sources, ref)
-    path = Path(bare).expanduser()
+    path = expand(bare)
     looks_local = path.suffix in SUFFIXES or bare.startswith((".", "/", "~"))  # as no id of the Hub does
-    if tried is sources and looks_local and not path.exists():
+    if tried is sources and looks_local and not is_there(path):
         raise _no_file(ref, kind, _beside(bare, kind))
     unreachable = []
     hints = []

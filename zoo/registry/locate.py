@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from zoo.registry.registry_json import FILE
+from zoo.runtime.paths import expand, is_folder
 
 
 def locate(given: str | None = None) -> Path:
@@ -39,5 +40,5 @@ def find(given: str | None = None) -> tuple[Path, str]:
 
 
 def _file_in(named: str) -> Path:
-    path = Path(named).expanduser()
-    return path / FILE if path.is_dir() or not path.suffix else path
+    path = expand(named)
+    return path / FILE if is_folder(path) or not path.suffix else path

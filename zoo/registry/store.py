@@ -25,6 +25,7 @@ from zoo.registry.registry_json import dump as dump
 from zoo.registry.schema import SCHEMA, AdapterRecord, BaseId, ListedRecord
 from zoo.runtime import suggest
 from zoo.runtime.files import sync, write_whole
+from zoo.runtime.paths import is_folder
 
 ADAPTERS = "adapters"
 WORK = ".work"
@@ -112,7 +113,8 @@ class Registry:
             NotFoundError: neither is called that, or a folder holds no record.
         """
         folder = Path(name)
-        if folder.is_dir() and name not in self and (name != folder.name or (folder / RECORD_FILE).is_file()):
+        is_record = name != folder.name or (folder / RECORD_FILE).is_file()
+        if is_folder(folder) and name not in self and is_record:
             return read_record(folder / RECORD_FILE), folder
         return self.get(name), self.adapter_folder(name)
 

@@ -17,6 +17,7 @@ from typing import Any
 from zoo.errors import AGAIN, NotFoundError, UsageError, ZooError
 from zoo.runtime import trackers
 from zoo.runtime.device import PRECISIONS
+from zoo.runtime.paths import expand
 from zoo.runtime.suggest import did_you_mean
 
 FILE = "config.toml"
@@ -40,7 +41,7 @@ class Setting:
 
 
 def _registry(value: Any) -> str:
-    if not isinstance(value, str) or not Path(value).expanduser().is_absolute():
+    if not isinstance(value, str) or "\0" in value or not expand(value).is_absolute():
         raise ValueError("a whole path, as ~/zoo")
     return value
 
@@ -145,7 +146,7 @@ def _unknown(key: str, where: str, hint: str) -> UsageError:
 def path() -> Path:
     """`$ZOO_CONFIG`, or `config.toml` in the user's config folder."""
     if given := os.environ.get("ZOO_CONFIG"):
-        return Path(given).expanduser()
+        return expand(given)
     import platformdirs
 
     return Path(platformdirs.user_config_dir("adapter-zoo", appauthor=False)) / FILE

@@ -28,7 +28,7 @@ def size(stream: Any) -> tuple[int, int]:
 
 def _asked(name: str) -> int:
     value = os.environ.get(name, "")
-    return int(value) if value.isdigit() else 0
+    return int(value) if value.isdecimal() and len(value) < 10 else 0
 
 
 def cells(text: str) -> int:
@@ -72,10 +72,11 @@ def wrap(text: str, limit: int, *, command: bool = False) -> list[str]:
             continue
         if lines[-1]:
             lines.append("")
-        while not command and _may_break(word) and cells(word) > limit:
-            lines[-1:] = [_head(word, limit), ""]
-            word = word.removeprefix(lines[-2])
-        lines[-1] = word
+        at, breaks = 0, not command and _may_break(word)
+        while breaks and cells(part := word[at : at + limit + 1]) > limit:
+            lines[-1:] = [_head(part, limit), ""]
+            at += len(lines[-2])
+        lines[-1] = word[at:]
     return [line + end for line in lines[:-1]] + lines[-1:]
 
 

@@ -198,7 +198,7 @@ _CHECKS: dict[str, _Check] = {
 
 
 def _pattern_problems(key: str, value: Any) -> Iterator[str]:
-    patterns = [value] if isinstance(value, str) else list(value) if value else []
+    patterns = list(value) if isinstance(value, list | dict) else [value] if value else []
     if len(patterns) > _MOST_PATTERNS:
         yield f"has {len(patterns):,} names in {key}; {_MOST_PATTERNS:,} are allowed"
     for pattern in patterns:

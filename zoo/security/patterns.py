@@ -28,7 +28,7 @@ def is_quick(pattern: str) -> bool:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _choices(parser.parse(pattern)) <= _MOST_CHOICES
-    except (re.error, OverflowError, RecursionError):
+    except (re.error, ValueError, OverflowError, RecursionError):
         return True  # it is no pattern at all, which PEFT will say
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from zoo.errors import IncompatibleError
 from zoo.models.safetensors_header import named
+from zoo.runtime.paths import expand, is_there
 from zoo.security.adapter_config import REMEDY
 from zoo.security.safe_read import read_json
 
@@ -73,4 +74,4 @@ def _entries(value: Any) -> Iterator[tuple[str, Any]]:
 def _leaves(value: str) -> bool:
     """Is it a path out of the adapter's folder to something that is there?"""
     is_outside = value.startswith(("/", "\\", "~")) or ".." in value or value[1:2] == ":"
-    return value.startswith(("\\\\", "//")) or (is_outside and Path(value).expanduser().exists())
+    return value.startswith(("\\\\", "//")) or (is_outside and is_there(expand(value)))

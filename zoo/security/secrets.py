@@ -18,7 +18,7 @@ _KINDS = {
     "a Slack token": rb"\bxox[abeoprs]-[\w-]{10,}|hooks\.slack\.com/services/[\w/]{20,}",
     "a Google key": rb"\bAIza[\w-]{35}|\bya29\.[\w-]{20,}|\bGOCSPX-[\w-]{20,}",
     "a private key": rb"-----BEGIN (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----",
-    "a JSON web token": rb"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}",
+    "a JSON web token": rb"(?<![\w-])eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}",
     "a package index token": rb"\bpypi-[\w-]{50,}|\bnpm_[A-Za-z0-9]{36}",
     "a Stripe key": rb"\b[rs]k_(?:live|test)_[A-Za-z0-9]{20,}",
     "an NVIDIA key": rb"\bnvapi-[\w-]{40,}",
@@ -78,7 +78,8 @@ def _own() -> list[str]:
     token = Path(os.environ.get("HF_TOKEN_PATH") or home / "token").expanduser()
     for path in (token, token.with_name("stored_tokens")):
         with suppress(OSError, UnicodeDecodeError):
-            found += re.findall(r"[^\s=]+(?=\s*$)", path.read_text(encoding="utf-8"), re.MULTILINE)
+            lines = path.read_text(encoding="utf-8").replace("=", " ").splitlines()
+            found += [words[-1] for words in map(str.split, lines) if words]
     tokens = {token.strip() for token in found if not token.startswith("[")}
     # the longest first: one may begin another
     return sorted((token for token in tokens if len(token) >= _SHORTEST), key=len, reverse=True)

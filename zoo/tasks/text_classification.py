@@ -275,7 +275,7 @@ with torch.no_grad():
             raise DataError(
                 f"column '{column}' of {location} has {len(values)} different values in {rows} rows: "
                 "those are not class labels.",
-                f"--column label={others[0]}" if others else None,
+                shlex.join(["--column", f"label={others[0]}"]) if others else None,
             )
         if declared and values <= set(range(len(declared))):
             short = len(declared) == len(self.labels) and all(map(str.startswith, self.labels, declared))

@@ -294,7 +294,8 @@ class Compatibility:
         meant = targeted(self._config, base.modules)
         if meant is None or self._lost or not touched or not touched <= set(meant):
             return
-        apart = self._config.get("modules_to_save") or ()
+        saved = self._config.get("modules_to_save")
+        apart = saved if isinstance(saved, list) else []
         for stack, reached in sorted(depths_of(touched).items()):
             here = [
                 one

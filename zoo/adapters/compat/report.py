@@ -17,6 +17,7 @@ from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId
 from zoo.registry.store import Registry
 from zoo.runtime.checks import FAILED, OK, SKIPPED, CheckResult, failures
 from zoo.runtime.offline import offline
+from zoo.runtime.paths import expand, is_folder
 from zoo.security.gates import CONFIG_FILE
 
 _STATUS = {EXACT: OK, FITS: OK, DOES_NOT_FIT: FAILED, CANNOT_TELL: SKIPPED}
@@ -74,14 +75,14 @@ def subject(name: str, registry: Registry) -> Subject:
     Raises:
         NotFoundError: it is neither.
     """
-    folder = Path(name).expanduser()
-    is_adapter = any((folder / file).is_file() for file in (CONFIG_FILE, "config.json"))
+    folder = expand(name)
+    is_adapter = is_folder(folder) and any((folder / file).is_file() for file in (CONFIG_FILE, "config.json"))
     try:
         record, found = registry.locate(name)
     except NotFoundError:
         if is_adapter:
             return Subject(name, folder, None)
-        if folder.is_dir():
+        if is_folder(folder):
             raise NotFoundError(f"{name} holds no adapter: it has no {CONFIG_FILE}.") from None
         raise
     return Subject(name, found, record)

@@ -25,7 +25,7 @@ def targeted(config: Mapping[str, Any], modules: Mapping[str, Mapping[str, Any]]
         # files of a body lack the prefix that the names in a model with a head have
         try:
             pattern = re.compile(wanted)
-        except re.error:
+        except (re.error, ValueError, OverflowError, RecursionError):
             return None
         found = [name for name in modules if any(pattern.fullmatch(f"{one}{name}") for one in _PREFIXES)]
     elif isinstance(wanted, list):

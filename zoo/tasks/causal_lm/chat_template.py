@@ -45,7 +45,7 @@ def has_template(folder: Path) -> bool:
         return True
     try:
         return bool(json.loads(settings.read_text(encoding="utf-8")).get("chat_template"))
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return True  # damaged: transformers says how
 
 

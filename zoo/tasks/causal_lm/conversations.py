@@ -10,6 +10,7 @@ A conversation is an optional system message, then user and assistant in turn, a
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -64,8 +65,12 @@ def read_conversations(
     raise DataError(
         f"{location} holds no conversations: its columns are {has}, not messages, nor conversations, nor "
         "instruction and output, nor prompt and completion.",
-        f"--column prompt={names[0]} --column completion={names[1]}" if len(names) == 2 else None,
+        _columns(*names) if len(names) == 2 else None,
     )
+
+
+def _columns(prompt: str, completion: str) -> str:
+    return shlex.join(["--column", f"prompt={prompt}", "--column", f"completion={completion}"])
 
 
 def _tried(
