@@ -29,7 +29,10 @@ def command_name(words: Sequence[str]) -> str:
         if not isinstance(command, click.Group):
             break
         if not word.startswith("-"):
-            command = command.get_command(click.Context(command), word)
+            inner = command.get_command(click.Context(command), word)
+            if inner is None and found:  # `zoo runs --registry FOLDER`
+                break
+            command = inner
             found.append(word)
     return " ".join(found)
 

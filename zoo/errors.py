@@ -82,7 +82,10 @@ class FullError(RegistryError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM, noticed at a safe point (exit 130). Not a failure, so not in the tree."""
+    """Ctrl-C or another signal, noticed at a safe point. Not a failure, so not in the tree.
+
+    A process ends with 128 and the signal's number: see `zoo.runtime.signals`.
+    """
 
     def __init__(self, message: str, hint: str | None = None):
         super().__init__(message)

@@ -240,10 +240,13 @@ def endless(tiny: Path, data: Path) -> list[str]:
     return [*words, "--epochs", "40", "--limit", "16", "--eval-limit", "8", "--precision", "fp32"]
 
 
+STOPS = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP, signal.SIGUSR1] if os.name != "nt" else [])]
+
+
 @pytest.fixture
 def handlers() -> Iterator[None]:
     """`zoo` in this process sets handlers of signals: pytest's own come back."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in STOPS}
     yield
     signals.listen()
     for number, handler in before.items():
@@ -252,8 +255,8 @@ def handlers() -> Iterator[None]:
 
 @pytest.mark.usefixtures("handlers")
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_training_registers_nothing_and_resumes(
+@pytest.mark.parametrize("number", STOPS)
+def test_a_stopped_training_registers_nothing_and_the_same_command_goes_on(
     number: signal.Signals,
     zoo: Zoo,
     tiny_bert: Path,
@@ -261,32 +264,34 @@ def test_a_stopped_training_registers_nothing_and_resumes(
     kept: Kept,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    checkpoints = kept.folder / "adapters" / ".work" / "stopped" / "checkpoints"
-    step_end, steps = progress.Live.step_end, []
+    work = kept.folder / "adapters" / ".work"
+    step_end, calls = progress.Live.step_end, []
 
-    def signal_at_the_fifth(live: Any) -> Any:
-        steps.append(live)
-        if len(steps) == 5:
+    def signal_at_the_fifth(live: Any, *steps: int) -> Any:
+        calls.append(live)
+        if len(calls) == 5:
             signal.raise_signal(number)
-        return step_end(live)
+        return step_end(live, *steps)
 
     words = endless(tiny_bert, reviews_csv)
     with monkeypatch.context() as patch:
         patch.setattr(progress.Live, "step_end", signal_at_the_fifth)
         done = zoo(*words)
-    refused(done, 130, "stopped at step", then="--resume")
+    refused(done, 128 + number, "stopped at step", then="zoo resume")
+    assert "a checkpoint is saved at the end of this step; once more stops at once" in done.err
     assert done.out == ""
     kept.check()
     assert not (kept.folder / "adapters" / "stopped").exists()
-    assert list(checkpoints.glob("checkpoint-*/live.json"))
+    assert "checkpoint-5" in [path.parent.name for path in work.glob("*/checkpoints/*/live.json")]
 
-    done = zoo(*words, "--resume")
+    done = zoo(*words)
     assert done.code == 0, done.err
+    assert "going on with run" in done.err
     assert "resuming from checkpoint-" in done.err
     kept.new = {"stopped"}
     record = json.loads(kept.file.read_bytes())["adapters"]["stopped"]
     assert record["training"]["steps"] % 40 == 0
-    assert not checkpoints.exists()
+    assert list(work.glob("*/checkpoints")) == []
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")

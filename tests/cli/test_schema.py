@@ -55,6 +55,8 @@ CASES: dict[str, list[tuple[int, str]]] = {
     "plugins": [(0, "")],
     "plugin new": [(0, "method my-method --into OUT"), (2, "method lora")],
     "plugin check": [(0, "local"), (3, "nobody")],
+    "runs": [(0, ""), (0, "--registry EMPTY")],
+    "resume": [(3, "nobody")],
     "registry rebuild": [(0, ""), (0, "--registry EMPTY")],
     "registry check": [(5, ""), (5, "--all"), (0, "--registry EMPTY")],
     "registry merge": [(0, "COPY --dry-run"), (0, "COPY"), (2, ""), (2, "EMPTY/none.json")],
@@ -103,8 +105,9 @@ def test_what_a_command_prints_is_what_its_schema_says(
 
 
 def commands(command: click.Command = cli, name: str = "") -> Iterator[tuple[str, click.Command]]:
-    if not isinstance(command, click.Group):
+    if not isinstance(command, click.Group) or (name and command.invoke_without_command):
         yield name, command
+    if not isinstance(command, click.Group):
         return
     for word in command.list_commands(click.Context(command)):
         below = command.get_command(click.Context(command), word)

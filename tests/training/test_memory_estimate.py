@@ -97,3 +97,15 @@ def test_a_dry_run_says_the_memory_and_the_bytes_to_be_saved(zoo, tiny_bert: Pat
     assert zoo(*words, "--epochs", 1).code == 0
     saved = zoo("show", "lora-bert-imdb", "--json").json[0]["cost"]["adapter_bytes"]
     assert 0 < saved - said["adapter_bytes"] < 4000  # safetensors' header
+
+
+def test_batches_are_halved_as_often_as_memory_asks_and_no_more() -> None:
+    needed = Memory(weights=100, training=50, activations=800, loading=120, rows=8)
+    whole = needed.peak
+    assert needed.halvings(whole) == 0
+    assert needed.halvings(whole - 1) == 1
+    assert needed.halvings(needed.peak_in(8)) == 3
+    assert needed.halvings(needed.peak_in(8) - 1) is None
+    assert [needed.peak_in(1 << number) for number in range(4)] == sorted(
+        {needed.peak_in(1 << number) for number in range(4)}, reverse=True
+    )

@@ -94,7 +94,7 @@ CASES: dict[str, tuple[int, str, Callable[[Place], list[object]]]] = {
     "missing held-out rows": (3, "nope.csv' not found", lambda at: ["--eval-data", at.folder / "nope.csv"]),
     "a folder without tables": (3, "holds no data file", lambda at: ["--data", at.empty()]),
     "a column that is not there": (2, "no column 'review'", lambda _: ["--text-column", "review"]),
-    "resume without a checkpoint": (3, "no checkpoint of 'new'", lambda _: ["--name", "new", "--resume"]),
+    "resume without a checkpoint": (3, "no interrupted run of", lambda _: ["--name", "new", "--resume"]),
     "more tokens than positions": (2, "--max-length 4096 is more than", lambda _: ["--max-length", "4096"]),
     "a CLIP base for a text": (
         5,

@@ -12,7 +12,7 @@ import click
 from zoo import __version__
 from zoo.cli.help import Group
 from zoo.errors import Interrupted, UsageError, ZooError
-from zoo.runtime import console, signals
+from zoo.runtime import console, signals, streams
 from zoo.runtime.terminal import say
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _COMMANDS = {
     "train": ("Train", "zoo.cli.train", "Train an adapter: zoo train METHOD TASK."),
+    "runs": ("Train", "zoo.cli.runs", "List trainings that are alive or stopped."),
+    "resume": ("Train", "zoo.cli.runs", "Go on with a training that stopped: zoo resume NAME."),
+    "stop": ("Train", "zoo.cli.runs", "Let a training save and end: zoo stop NAME."),
     "methods": ("Train", "zoo.cli.plugins", "List the training methods."),
     "tasks": ("Train", "zoo.cli.plugins", "List the tasks."),
     "sources": ("Train", "zoo.cli.plugins", "List the sources of bases and data."),
@@ -116,6 +119,7 @@ def main() -> None:
         from zoo.cli.shell.answer import answer
 
         sys.exit(answer(cli, os.environ["_ZOO_COMPLETE"]))
+    streams.make_lasting()
     signals.listen()
     console.speak_through(console.StderrReport())
     console.hint_line = _hint_line
@@ -142,8 +146,8 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt) as error:
         stopped = error if isinstance(error, Interrupted) else error.__cause__
         if isinstance(stopped, Interrupted):
-            _fail(str(stopped), stopped.hint, 130)
-        _fail("interrupted; nothing was registered.", None, 130)
+            _fail(str(stopped), stopped.hint, signals.exit_code())
+        _fail("interrupted; nothing was registered.", None, signals.exit_code())
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `zoo list | head` is not an error
     except OSError as error:

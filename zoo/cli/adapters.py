@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from zoo.cli.common import confirm, json_option, number, print_json, registry_option, say_undo, typed
+from zoo.cli.common import confirm_unless, json_option, number, print_json, registry_option, say_undo, typed
 from zoo.cli.filters import Listed, filters_of, narrow
 from zoo.cli.help import Command
 from zoo.cli.tables import Column, Typed, print_facts, print_rows, wide_option
@@ -187,11 +187,8 @@ def rm_command(registry: Registry, names: tuple[str, ...], yes: bool, purge: boo
     for name in names:
         if name not in registry:
             registry.get(name)
-    if not yes:
-        if not sys.stdin.isatty():
-            raise UsageError("there is no terminal to ask on.", "--yes")
-        question = "Delete {} and their files for good?" if purge else "Remove {} and their files?"
-        confirm(question.format(", ".join(names)), "nothing was removed")
+    question = "Delete {} and their files for good?" if purge else "Remove {} and their files?"
+    confirm_unless(yes, question.format(", ".join(names)), "nothing was removed")
     what = f"removed {', '.join(map(repr, names))}"
     if purge:
         registry.purge(*names, command=typed())

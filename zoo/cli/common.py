@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.errors import Interrupted, NotFoundError
+from zoo.errors import Interrupted, NotFoundError, UsageError
 from zoo.plugins.params import split_pairs
 from zoo.registry.store import Registry, locate
 from zoo.runtime.paths import expand, is_folder
@@ -152,6 +152,19 @@ def say_undo(what: str, entry: Entry | None, how: str = "") -> None:
 
 def number_of(entry: Entry | None) -> int | None:
     return None if entry is None else entry.number
+
+
+def confirm_unless(yes: bool, question: str, otherwise: str) -> None:
+    """`confirm`, unless `--yes` was given.
+
+    Raises:
+        UsageError: there is no terminal to ask on.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("there is no terminal to ask on.", "--yes")
+    confirm(question, otherwise)
 
 
 def print_json(value: Any) -> None:

@@ -26,6 +26,7 @@ from zoo.runtime.terminal import printable, shorten, wrap
 _WIDTH = 78
 _FACTS_AT = 15
 """The column in which facts begin."""
+_STEPS = 3
 _MOST = 3
 """Methods, bases and data sets that are named; the rest is counted."""
 
@@ -50,10 +51,12 @@ def print_home(ctx: click.Context) -> None:
     assert isinstance(ctx.command, click.Group)
     facts, adapters, steps = _registry()
     try:
+        going_on = [] if steps else [*_stopped()]
         bases, data = local_offers("base"), local_offers("data")
         facts += [("local bases", _named(bases)), ("local data", _named(data))]
         if not steps:
             steps = [*(_with_adapters(adapters, bases) if adapters else _without_adapters(bases, data))]
+            steps = [*going_on, *steps][:_STEPS]
     except Exception as error:  # a third party's source or task may raise anything
         from zoo.security.secrets import redact
 
@@ -99,6 +102,16 @@ def _repair(hint: str) -> str:
 
     flag, _, place = hint.partition(" ")
     return f"export ZOO_REGISTRY={place}" if flag == "--registry" else next_step(hint, [])
+
+
+def _stopped() -> Iterator[Step]:
+    """The newest training that can go on."""
+    from zoo.training import runs
+
+    for run in reversed(runs.all_runs(Registry())):
+        if not run.alive and not run.state.final:
+            yield Step(f"Go on with the training of '{run.name}', which has stopped:", run.next_step)
+            return
 
 
 def _with_adapters(adapters: Sequence[Adapter], bases: Sequence[Offer]) -> Iterator[Step]:

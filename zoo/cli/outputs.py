@@ -220,6 +220,29 @@ class NewPlugin(TypedDict):
     files: list[str]
 
 
+class RunRow(TypedDict):
+    """A training that has not come to its end."""
+
+    run: str
+    """Its id."""
+    name: str
+    """That the adapter will have."""
+    status: Literal["alive", "interrupted", "failed", "finished"]
+    """`finished`: trained and saved, and not yet registered."""
+    step: int
+    """The last one of a living run; else the one of the newest checkpoint."""
+    steps: int | None
+    """Of the whole training, once it is known."""
+    method: str
+    task: str
+    created: str
+    host: str
+    pid: int
+    detail: str
+    next: str
+    """What to type to go on with it, or to stop it."""
+
+
 class Rebuilt(TypedDict):
     """A registry.json made anew."""
 

@@ -101,7 +101,12 @@ if TYPE_CHECKING:
     "-s", "--set", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the method: r=16."
 )
 @click.option(
-    "--resume", is_flag=True, help="Go on from the checkpoint of an interrupted run of the same name."
+    "--threads", type=int, metavar="N", help="Of the CPU. They are part of what makes a result repeatable."
+)
+@click.option("--resume", is_flag=True, help="Go on with the interrupted run of that name: it must be there.")
+@click.option("--fresh", is_flag=True, help="Start over where an interrupted run could be gone on with.")
+@click.option(
+    "--allow-changes", is_flag=True, help="Go on though settings, base, data or versions have changed."
 )
 @click.option("--strict", is_flag=True, help="Rows that cannot be used are an error, not left out.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen, from the config alone.")
@@ -120,13 +125,17 @@ def train_command(
     as_json: bool,
     dry_run: bool,
     resume: bool,
+    fresh: bool,
+    allow_changes: bool,
     strict: bool,
     params: tuple[str, ...],
     tracker: str,
     **settings: Any,
 ) -> None:
-    """Train METHOD on TASK, evaluate it, write its card, and register it."""
-    from zoo.runtime import distributed
+    """Train METHOD on TASK, evaluate it, write its card, and register it.
+
+    A training that was stopped is gone on with when the same command is given again.
+    """
     from zoo.training import pipeline
     from zoo.training.prepare import prepare
 
@@ -134,9 +143,25 @@ def train_command(
     spec = AdapterSpec(params=split_pairs(params), **settings)
     report = StderrReport(strict)
     if dry_run:
-        _print_dry_run(prepare(spec, registry, report, resume=resume, fetch=False), as_json)
+        found = prepare(spec, registry, report, resume=resume, fresh=fresh, fetch=False)
+        _print_dry_run(found, as_json)
         return
-    record = pipeline.train(spec, registry, report, resume=resume, tracker=tracker)
+    record = pipeline.train(
+        spec,
+        registry,
+        report,
+        resume=resume,
+        fresh=fresh,
+        allow_changes=allow_changes,
+        tracker=tracker,
+    )
+    print_trained(record, registry, report, as_json)
+
+
+def print_trained(record: AdapterRecord, registry: Registry, report: Report, as_json: bool) -> None:
+    """What came of a training, by the process that writes."""
+    from zoo.runtime import distributed
+
     if not distributed.is_main():
         return
     if as_json:

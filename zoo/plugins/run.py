@@ -27,6 +27,8 @@ class RunConfig(AdapterSpec, frozen=True, kw_only=True):
     batch_tokens: int
     max_length: int
     eval_limit: int
+    threads: int = 0
+    """0 is as many as torch takes, until `prepare` has asked it."""
 
     @classmethod
     def of(cls, spec: AdapterSpec, method: Method, task: Task, **settled: Any) -> RunConfig:
@@ -39,6 +41,7 @@ class RunConfig(AdapterSpec, frozen=True, kw_only=True):
             "batch_tokens": task.batch_tokens,
             "max_length": task.max_length,
             "eval_limit": task.eval_limit,
+            "threads": 0,
         }
         return cls(**asked | {name: value for name, value in defaults.items() if asked[name] is None})
 
@@ -70,6 +73,13 @@ class Run:
     precision: str
     """`bf16` or `fp32`: what `spec.precision` comes to on this machine."""
     resume: bool = False
+    """Go on from the newest checkpoint in `folder`."""
+    id: str = ""
+    """That `zoo runs` lists and `zoo resume` takes."""
+    halved_at: Sequence[int] = ()
+    """Steps before which batches are to be halved, each once: an earlier run found what memory allows."""
+    halve_at_start: int = 0
+    """How often batches are to be halved from the first step on, because memory does not suffice."""
     tracker: str = "none"
     """The experiment tracker that hears of the training, as transformers' `report_to` calls it."""
 
@@ -96,3 +106,5 @@ class TrainResult:
     seconds: float
     examples_per_second: float
     precision: str
+    halved_at: Sequence[int] = ()
+    """Steps before which the batches were halved, because memory ran out."""

@@ -51,6 +51,8 @@ class AdapterSpec(Struct, frozen=True, kw_only=True):
     """`auto`, `bf16` or `fp32`."""
     base_dropout: str = "off"
     """`off` or `keep`: dropout inside a frozen base."""
+    threads: int | None = None
+    """Of the CPU's arithmetic, whose sums depend on it; `None` is as many as torch takes."""
 
 
 class BaseId(Struct, frozen=True, kw_only=True, gc=False):
@@ -149,6 +151,10 @@ class Training(Struct, frozen=True, kw_only=True):
     precision: str
     base_dropout: str
     threads: int
+    halved_at: list[int] = field(default_factory=list)
+    """Steps before which the batches were halved, each once, because memory ran out."""
+    changes: list[str] = field(default_factory=list)
+    """What was another when the run was resumed: `threads was 2, and is 4`. Then it cannot be repeated."""
 
 
 class FileId(Struct, frozen=True, kw_only=True):
@@ -197,6 +203,8 @@ class AdapterRecord(Struct, frozen=True, kw_only=True):
     """Where it was published or pulled from."""
     origin: str | None = None
     """Of an adapter that was not trained here: `hub:repo@commit`, or `path:folder`."""
+    run: str | None = None
+    """The id of the training, where it was one of this zoo."""
     schema: int = SCHEMA
 
     @property

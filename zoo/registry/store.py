@@ -30,8 +30,6 @@ from zoo.runtime.paths import is_folder
 ADAPTERS = "adapters"
 WORK = ".work"
 """Under `adapters/`: checkpoints and half-made adapters, never listed."""
-SPEC_FILE = "spec.json"
-"""Beside the checkpoints of a run, its settings."""
 
 
 class Registry:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from zoo.errors import UsageError
+from zoo.runtime.free_memory import Free
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +53,36 @@ def choose_precision(asked: str) -> str:
     return asked
 
 
+def thread_count() -> int:
+    """How many threads the CPU's arithmetic takes."""
+    import torch
+
+    return int(torch.get_num_threads())
+
+
+@contextmanager
+def use_threads(number: int) -> Iterator[None]:
+    """Compute with that many inside: sums in another number of parts round otherwise."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def kernels() -> str:
+    """What decides how sums are rounded on this machine: the GPU, or the processor's instruction set."""
+    import torch
+
+    if torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA")
+    return str(torch.backends.cpu.get_cpu_capability()) + (f", oneDNN at most {limit}" if limit else "")
+
+
 def peak_memory() -> int:
     """Peak memory in bytes: allocated on the GPU, or the resident set of the process on a CPU."""
     import torch
@@ -62,6 +95,13 @@ def peak_memory() -> int:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def free_on_gpu() -> Free | None:
+    """Memory of the GPU that nobody has taken; None without one."""
+    import torch
+
+    return Free(torch.cuda.mem_get_info()[0], "the GPU") if torch.cuda.is_available() else None
 
 
 def describe() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -23,6 +24,13 @@ def write_whole(path: Path, content: bytes) -> None:
         beside.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether that is why something could not be written; libraries in other languages say it in words."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return "No space left" in str(error) or "inline_container.cc" in str(error)  # safetensors; torch.save
 
 
 def sync(folder: Path) -> None:

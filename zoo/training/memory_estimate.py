@@ -35,11 +35,22 @@ class Memory:
     """Kept for the backward pass of one batch; None where the model does not run without weights."""
     loading: int
     """While the base is loaded in float32, before its matrices are rounded."""
+    rows: int = 1
+    """Examples of the longest kind in a batch: in no more parts can it be computed."""
 
     @property
     def peak(self) -> int:
-        batch = _WORKED_ON * (self.activations or 0)
+        return self.peak_in(1)
+
+    def peak_in(self, parts: int) -> int:
+        """Where batches are computed in parts."""
+        batch = _WORKED_ON * (self.activations or 0) // parts
         return _PROCESS + max(self.loading, self.weights + self.training + batch)
+
+    def halvings(self, free: int) -> int | None:
+        """How often batches are to be halved so that the peak is below `free`; None where it never is."""
+        most = self.rows.bit_length()
+        return next((number for number in range(most) if self.peak_in(1 << number) <= free), None)
 
 
 def estimate(
@@ -75,6 +86,7 @@ def estimate(
         training=_STATE * trained,
         activations=_activations(model, task, tokens, length, precision, checkpointing),
         loading=round(loading),
+        rows=max(1, tokens // length),
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,7 @@ import msgspec
 
 from zoo.adapters.compat.base_shapes import layer_of, read_base
 from zoo.data.dataset import Dataset, check_roles, open_dataset
-from zoo.errors import IncompatibleError, NotFoundError, UsageError
+from zoo.errors import IncompatibleError, NotFoundError, UsageError, ZooError
 from zoo.models.families import family
 from zoo.models.fingerprint import read_config
 from zoo.plugins import manager, source
@@ -24,10 +26,12 @@ from zoo.registry.names import check_name
 from zoo.registry.schema import AdapterSpec
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
-from zoo.runtime.device import PRECISIONS, choose_precision
+from zoo.runtime.device import PRECISIONS, choose_precision, thread_count
 from zoo.runtime.logging import quiet_libraries
 from zoo.tasks.base import Task
-from zoo.training import checkpoints
+from zoo.training import runs
+from zoo.training.checkpoints import KEPT
+from zoo.training.inputs import setting_differences
 from zoo.training.memory_estimate import Memory, estimate
 from zoo.training.parameter_counts import Count, attach_without_weights, count
 
@@ -42,9 +46,12 @@ _POSITIVE = (
     "--batch-tokens",
     "--gradient-accumulation",
     "--max-length",
+    "--threads",
 )
 """Settings that are numbers above 0, by their flag."""
 _SWITCHES = ("--packing", "--gradient-checkpointing", "--compile")
+_CHECKPOINT, _SAVED = 12, 4
+"""Bytes of a trained parameter: with the two moments of the optimizer, and in the adapter."""
 _SHORTEST_TEXT = 8
 """Tokens that a text needs at least."""
 _RANKS = ("init_r", "r")
@@ -71,6 +78,8 @@ class Prepared:
     """With the adapter attached, on the meta device: shapes without weights."""
     precision: str
     """`bf16` or `fp32`."""
+    resumed: runs.Run | None
+    """The stopped run that this one goes on with."""
 
     @property
     def labels(self) -> list[str]:
@@ -99,12 +108,21 @@ class Prepared:
 
 
 def prepare(
-    spec: AdapterSpec, registry: Registry, report: Report, *, resume: bool = False, fetch: bool = True
+    spec: AdapterSpec,
+    registry: Registry,
+    report: Report,
+    *,
+    resume: bool = False,
+    fresh: bool = False,
+    run: runs.Run | None = None,
+    fetch: bool = True,
 ) -> Prepared:
     """Resolve everything about a run: first what needs no torch, then what needs no weights, then these.
 
     Args:
-        resume: go on from the checkpoints of a stopped run.
+        resume: go on with the stopped run of that name; it must be there.
+        fresh: start anew where a run of the same command could be gone on with.
+        run: go on with this one.
         fetch: False is a dry run: neither weights nor rows are downloaded.
 
     Raises:
@@ -117,9 +135,13 @@ def prepare(
     params = parse(method.Params, spec.params, f"method '{method.name}'", f"zoo methods {method.name}")
     _check_settings(spec, method, task, params)
     config = RunConfig.of(spec, method, task, params=msgspec.to_builtins(asdict(params)))
-    if spec.name is None and not resume:  # a name that was not asked for is numbered rather than refused
-        config = msgspec.structs.replace(config, name=registry.free_name(config.name))
-    _check_name(config.name, registry, resume)
+    check_name(config.name)
+    resumed = run or (None if fresh else runs.to_go_on_with(registry, spec, config.name, resume=resume))
+    if resumed is not None:
+        config = msgspec.structs.replace(config, name=resumed.name)
+    else:
+        config = msgspec.structs.replace(config, name=_new_name(spec, config, registry, fresh))
+    registry.check_writable()
     report.say(f"preparing '{config.name}': {method.name} on {task.name}")
     data, missing = _find_data(spec, task, fetch)
     base = source.resolve(spec.base, task.bases, "base", Report(), weights=False)
@@ -147,8 +169,13 @@ def prepare(
         data=data.location if data else None,
         eval_data=dataset.id.eval_location if dataset else spec.eval_data,
         max_length=length,
+        threads=spec.threads or (resumed.state.inputs.threads if resumed else thread_count()),
     )
-    return Prepared(config, method, task, params, base, data, dataset, missing, processor, model, precision)
+    prepared = Prepared(
+        config, method, task, params, base, data, dataset, missing, processor, model, precision, resumed
+    )
+    _check_space(prepared, registry.folder)
+    return prepared
 
 
 def command(spec: AdapterSpec) -> str:
@@ -173,18 +200,42 @@ def _field(flag: str) -> str:
     return "learning_rate" if flag == "--lr" else flag.removeprefix("--").replace("-", "_")
 
 
-def _check_name(name: str, registry: Registry, resume: bool) -> None:
-    check_name(name)
+def _new_name(spec: AdapterSpec, config: RunConfig, registry: Registry, fresh: bool) -> str:
+    """The name of an adapter that is to be trained from the start. One that nobody asked for is numbered."""
+    gone = {run.id for run in runs.stopped(registry, spec, config.name)} if fresh else set()
+    every = [run for run in runs.all_runs(registry) if run.reserves_name and run.id not in gone]
+    free = registry.free_name(config.name, {run.name for run in every})
+    if spec.name is None:
+        return free
+    name = config.name
     if name in registry:
-        raise UsageError(f"an adapter is already called '{name}'.", f"--name {registry.free_name(name)}")
+        raise UsageError(f"an adapter is already called '{name}'.", f"--name {free}")
     if registry.adapter_folder(name).exists():
         raise UsageError(
             f"{registry.adapter_folder(name)} exists but is not registered.",
             "zoo registry rebuild",
         )
-    registry.check_writable()
-    if resume and checkpoints.last(checkpoints.folder(registry.work_folder(name))) is None:
-        raise NotFoundError(f"there is no checkpoint of '{name}' to resume from.", "without --resume")
+    for run in every:
+        if run.name == name and run.alive:
+            raise UsageError(
+                f"'{name}' is being trained, by process {run.state.pid} of {run.state.host}.",
+                f"--name {free}",
+            )
+        if run.name == name:
+            changed = ", ".join(setting_differences(run.state.asked, spec)) or "another base or other data"
+            raise UsageError(f"the interrupted run of '{name}' had other settings: {changed}.", "--fresh")
+    return name
+
+
+def _check_space(prepared: Prepared, folder: Path) -> None:
+    """For the checkpoints that are kept, the one that is being written, and the adapter."""
+    needed = ((KEPT + 1) * _CHECKPOINT + _SAVED) * prepared.count.trainable
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ZooError(
+            f"checkpoints and the adapter take {needed / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free.",
+            "--registry FOLDER",
+        )
 
 
 def _find_data(spec: AdapterSpec, task: Task, fetch: bool) -> tuple[Resolved | None, NotFoundError | None]:

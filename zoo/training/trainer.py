@@ -2,19 +2,15 @@
 
 The Trainer runs the loop, with accelerate's devices and processes, resuming and schedules. Ours are the
 batches, the loss (a sum divided by the examples of all batches of a step, on every process, so that a batch
-of few long texts has the right weight), the progress line, smaller batches after running out of memory, and
-stopping cleanly on Ctrl-C.
+of few long texts has the right weight), the progress line, the checkpoints, smaller batches after running out
+of memory, the watch over numbers that are not finite, and stopping cleanly on a signal.
 """
 
 from __future__ import annotations
 
 import math
-import shutil
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from zoo.data.batching import TokenBudgetBatches
 from zoo.errors import Interrupted, ZooError
@@ -24,21 +20,21 @@ from zoo.plugins.run import Run, TrainResult
 from zoo.runtime import distributed
 from zoo.runtime.device import device
 from zoo.runtime.trackers import NONE
-from zoo.training import checkpoints, feature_cache
+from zoo.training import checkpoints, feature_cache, finite
 from zoo.training.progress import Live
+from zoo.training.saving import LIVE_FILE, Saving
+from zoo.training.smaller_batches import SmallerBatches
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 WEIGHT_DECAY = 0.01
 WARMUP_SHARE = 0.06
-CHECKPOINT_SECONDS = 300.0
 _LOG_SHARE = 0.01
 """Of a run, between two reports to an experiment tracker."""
 _LOGS = "runs"
 """Where TensorBoard looks by itself; $TENSORBOARD_LOGGING_DIR names another folder."""
 _CHECKPOINT_FILE = "trained.safetensors"
-_LIVE_FILE = "live.json"
 _SCHEDULE = "schedule/"
 """Prefix of the tensors of a method's schedule, which are not in the model."""
 
@@ -46,69 +42,63 @@ _SCHEDULE = "schedule/"
 @hookimpl(trylast=True)
 def zoo_train(run: Run) -> TrainResult:
     settle(run.model, run.precision)
-    checkpoint = checkpoints.last(run.folder) if run.resume else None
+    checkpoint = _newest(run) if run.resume else None
     with feature_cache.reuse_frozen_features(run) as above:
-        return _train_within_memory(run, above, checkpoint)
+        return _train(run, above, checkpoint)
 
 
-def _train_within_memory(run: Run, above: feature_cache.Above, checkpoint: Path | None) -> TrainResult:
-    """Train; after running out of memory, start again with batches of half the tokens.
-
-    Twice as many batches are accumulated, so that the optimizer sees the same steps. A task with a loss over
-    whole batches may reduce memory in another way.
-    """
-    from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
-
-    fresh = _trained(run)
-    while True:
-        try:
-            return _train(run, above, checkpoint)
-        except Exception as error:
-            if not should_reduce_batch_size(error):
-                raise
-            budget = run.budget
-            reduced = run.task.reduce_memory(run.model, budget)
-            if reduced is None and budget // 2 < max(one["length"] for one in run.train):
-                raise ZooError(
-                    f"out of memory with {budget} tokens in a batch, and the longest example has over half.",
-                    "--gradient-checkpointing",
-                ) from error
-        if reduced is None:
-            reduced = f"batches of {budget // 2} tokens instead of {budget}, twice as many a step"
-            run.spec = msgspec.structs.replace(
-                run.spec, batch_tokens=budget // 2, gradient_accumulation=2 * run.spec.gradient_accumulation
-            )
-        run.report.warn(f"out of memory: {reduced}.")
-        clear_device_cache(garbage_collection=True)
-        checkpoint = None
-        run.model.load_state_dict(fresh, strict=False)
+def _newest(run: Run) -> Path | None:
+    """The checkpoint to go on from: the first process looks, and says which are skipped."""
+    found: tuple[Path | None, list[str]] = (None, [])
+    if distributed.is_main():
+        found = checkpoints.newest(run.folder)
+    checkpoint: Path | None
+    checkpoint, skipped = distributed.gather([found])[0]
+    for line in skipped:
+        run.report.warn(f"{line}.")
+    if checkpoint is None:
+        run.report.say("there is no whole checkpoint to go on from: training starts from the beginning")
+    return checkpoint
 
 
 def _train(run: Run, above: feature_cache.Above, checkpoint: Path | None) -> TrainResult:
-    live = Live(run.task, run.method, run.model)
+    from accelerate.utils.memory import should_reduce_batch_size
+
+    live = Live(run)
     if checkpoint is not None:
-        run.spec = msgspec.structs.replace(run.spec, **live.load(checkpoint / _LIVE_FILE))
+        live.load(checkpoint / LIVE_FILE)
         run.report.say(f"resuming from {checkpoint.name}")
-    elif distributed.is_main():
-        shutil.rmtree(run.folder, ignore_errors=True)
-    budget = run.budget
-    longer = sum(one["length"] > budget for one in run.train)
+    longer = sum(one["length"] > run.budget for one in run.train)
     if longer:
-        run.report.warn(f"{longer} examples have more than {budget} tokens: each is a batch of its own.")
+        run.report.warn(f"{longer} examples have more than {run.budget} tokens: each is a batch of its own.")
+    good = _trained(run)
     trainer = _make_trainer(run, above, live)
     steps = math.ceil(len(trainer.get_train_dataloader()) / run.spec.gradient_accumulation)
     total = max(1, math.ceil(steps * run.spec.epochs))
     run.method.training_starts(run.model, total)
-    done = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
-    start = time.monotonic()
-    with live.stop_after_this_step(), run.report.progress("training", total - done) as progress:
-        live.progress = progress
-        output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    seconds = live.seconds + above.seconds + time.monotonic() - start
+    done = checkpoints.step_of(checkpoint) if checkpoint else 0
+    try:
+        with live.stop_after_this_step(), run.report.progress("training", total - done) as progress:
+            live.progress = progress
+            output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if not live.stopping:
+            trainer.watch.check()
+    except finite.NotFiniteError as error:
+        raise finite.explain(error, run, above, good) from None
+    except Exception as error:
+        if not should_reduce_batch_size(error):
+            raise
+        raise ZooError(
+            "out of memory in the step of the optimizer. Nothing was registered.",
+            f"zoo methods {run.method.name}",
+        ) from error
+    seconds = live.seconds + above.seconds
     if live.stopping:
+        saved = checkpoints.find(run.folder)
+        kept = f"; the last checkpoint is of step {checkpoints.step_of(saved[0])}" if saved else ""
         raise Interrupted(
-            f"stopped at step {output.global_step} of {total}; nothing was registered.",
-            f"--name {run.spec.name} --resume",
+            f"stopped at step {output.global_step} of {total}{kept}; nothing was registered.",
+            f"zoo resume {run.id}",
         )
     # a packed row does not say how many examples it holds
     seen = len(run.train) * run.spec.epochs if run.spec.packing else live.seen * distributed.world_size()
@@ -118,6 +108,7 @@ def _train(run: Run, above: feature_cache.Above, checkpoint: Path | None) -> Tra
         seconds=seconds,
         examples_per_second=seen / seconds,
         precision=run.precision,
+        halved_at=live.halved_at,
     )
 
 
@@ -144,12 +135,12 @@ def _arguments(run: Run) -> Any:
         accelerator_config={"even_batches": False},
         ddp_find_unused_parameters=False,
         save_strategy="epoch",
-        save_total_limit=1,
         report_to=run.tracker,
         run_name=run.spec.name,
         project="adapter-zoo",  # of trackio; the others have variables of their own
         logging_strategy="no" if run.tracker == NONE else "steps",
         logging_steps=_LOG_SHARE,
+        logging_nan_inf_filter=False,  # it reads every loss from the device; `finite` sees to them
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=place == "cuda",
@@ -167,32 +158,22 @@ def _make_trainer(run: Run, above: feature_cache.Above, live: Live) -> Any:
     arguments = _arguments(run)
 
     class Callback(TrainerCallback):
-        start = saved = time.monotonic()
+        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            batches.step_begin(state.global_step + 1)
 
         def on_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             run.method.after_step(run.model, state.global_step + 1)
             run.task.after_step(run.model)
+            watch.after_step(live.step[0], state.global_step + 1, (one for _, one in batches.batches))
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
-            live.progress.advance(note=live.step_end())
+            live.progress.advance(note=live.step_end(state.global_step, state.max_steps))
             live.stopping = distributed.any_process(live.stopping)
             if live.stopping:
                 control.should_save = control.should_training_stop = True
-            elif distributed.any_process(time.monotonic() - self.saved > CHECKPOINT_SECONDS):
+            elif distributed.any_process(saving.is_due):
                 control.should_save = True
             return control
-
-        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.saved = time.monotonic()
-            if not state.is_world_process_zero:
-                return
-            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            live.save(
-                folder / _LIVE_FILE,
-                live.seconds + self.saved - self.start,
-                batch_tokens=run.budget,
-                gradient_accumulation=run.spec.gradient_accumulation,
-            )
 
         def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if state.global_step % max(1, state.max_steps // max(1, round(args.num_train_epochs))) == 0:
@@ -200,7 +181,7 @@ def _make_trainer(run: Run, above: feature_cache.Above, live: Live) -> Any:
 
     class TokenBudgetTrainer(Trainer):
         def get_train_dataloader(self) -> Any:
-            batches = TokenBudgetBatches(
+            sampler = TokenBudgetBatches(
                 [one["length"] for one in run.train],
                 run.budget,
                 seed=run.spec.seed,
@@ -208,19 +189,29 @@ def _make_trainer(run: Run, above: feature_cache.Above, live: Live) -> Any:
             )
             loader = DataLoader(
                 above.rows,
-                batch_sampler=batches,
-                collate_fn=above.collate,
+                batch_sampler=sampler,
+                collate_fn=batches.collate,
                 pin_memory=arguments.dataloader_pin_memory,
             )
             prepared = self.accelerator.prepare(loader)
-            if prepared.batch_sampler is not batches:
+            if prepared.batch_sampler is not sampler:
                 # dealt to several processes: that is where `set_epoch` is looked for after both
-                prepared.batch_sampler.sampler = batches
+                prepared.batch_sampler.sampler = sampler
             return prepared
+
+        def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+            return batches.compute(model, inputs, num_items_in_batch, self.state.global_step + 1)
+
+        def _clip_grad_norm(self, model: Any) -> Any:
+            watch.norm = super()._clip_grad_norm(model)
+            return watch.norm
+
+        def _save_checkpoint(self, model: Any, trial: Any) -> None:
+            watch.check()  # one does not hold what is not finite
+            saving.save(self)
 
         def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
             # a checkpoint holds what is trained: the base is stored elsewhere and does not change
-            _ = live.mean_loss  # nor does one hold what is not finite
             folder = Path(output_dir or arguments.output_dir)
             folder.mkdir(parents=True, exist_ok=True)
             schedule = {
@@ -239,10 +230,12 @@ def _make_trainer(run: Run, above: feature_cache.Above, live: Live) -> Any:
             run.method.resume_schedule(run.model, schedule)
             unexpected = run.model.load_state_dict(trained, strict=False).unexpected_keys
             if unexpected:
-                raise ZooError(
-                    f"the checkpoint is of another model: it holds {unexpected[0]}.", "without --resume"
-                )
+                raise ZooError(f"the checkpoint is of another model: it holds {unexpected[0]}.", "--fresh")
 
+    watch, saving = finite.Watch(run.model), Saving(run, live)
+    batches = SmallerBatches(
+        run, live, above.collate, lambda *args: super(TokenBudgetTrainer, trainer).training_step(*args)
+    )
     trainer = TokenBudgetTrainer(
         model=above.model,
         args=arguments,
@@ -250,6 +243,7 @@ def _make_trainer(run: Run, above: feature_cache.Above, live: Live) -> Any:
         compute_loss_func=live.loss,
         callbacks=[Callback()],
     )
+    trainer.watch = watch
     trainer.remove_callback(PrinterCallback)
     for callback in trainer.callback_handler.callbacks:
         if (

@@ -19,9 +19,7 @@ import pytest
 from tests.conftest import Result
 from tests.sound import add_sound, local_base
 from zoo.cli.doctor import examine
-from zoo.plugins import manager
-from zoo.plugins.run import RunConfig
-from zoo.registry.schema import SCHEMA, AdapterSpec, HubId
+from zoo.registry.schema import SCHEMA, HubId
 from zoo.registry.store import Registry
 from zoo.runtime.checks import FAILED, WARNING, CheckResult
 
@@ -178,7 +176,6 @@ def test_a_folder_that_is_no_adapter_of_the_zoo_is_imported_or_removed(home: Reg
 def test_an_unfinished_run_is_resumed_by_its_fix(
     home: Registry, zoo: Zoo, tiny_bert: Path, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The command has every setting of the run, or the run's own settings would refuse it."""
     words = ["train", "lora", "bert-imdb", "--base", tiny_bert, "--data", reviews_csv, "--name", "run"]
 
     def stop(*_: object) -> None:
@@ -190,23 +187,29 @@ def test_an_unfinished_run_is_resumed_by_its_fix(
         assert "cut off" in done.err
     result = the(home)
     assert result.status == WARNING
-    assert "a run that has not finished, last written just now" in result.detail
+    assert re.search(r"a training of 'run' that stopped at step (\d+) of \1, .*: cut off", result.detail)
     assert fix(zoo, result).count("resuming from checkpoint-") == 1
     assert home.get("run").spec.params["r"] == 4
     assert found(home) == []
 
 
 def test_a_run_that_died_before_its_first_checkpoint_is_begun_again(
-    home: Registry, zoo: Zoo, tiny_bert: Path, reviews_csv: Path
+    home: Registry, zoo: Zoo, tiny_bert: Path, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = AdapterSpec(method="lora", task="bert-imdb", name="run", base=f"path:{tiny_bert}", limit=8)
-    spec = msgspec.structs.replace(spec, data=f"path:{reviews_csv}", eval_limit=8, epochs=1.0)
-    work = home.work_folder("run")
-    work.mkdir(parents=True)
-    (work / "spec.json").write_bytes(
-        msgspec.json.encode(RunConfig.of(spec, manager.load_method("lora"), manager.load_task("bert-imdb")))
-    )
-    assert "has no checkpoint" in the(home).detail
+    from zoo.training import runs
+
+    words = ["train", "lora", "bert-imdb", "--base", tiny_bert, "--data", reviews_csv, "--name", "run"]
+    words += ["--limit", 8, "--eval-limit", 8, "--registry", home.path]
+
+    def die(*_: object) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("zoo.training.pipeline._load", die)
+        patched.setattr(runs.Opened, "close", lambda opened: opened._lock.release())  # as the system does
+        patched.setattr(runs.Opened, "failed", lambda *_, **__: None)
+        assert "killed" in zoo(*words).err
+    assert "that stopped at step 0 of ?" in the(home).detail
     fix(zoo, the(home))
     assert home.get("run").spec.limit == 8
     assert found(home) == []

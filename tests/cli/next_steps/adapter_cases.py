@@ -183,7 +183,7 @@ CASES = [
         other_family,
     ),
     Case("zoo/cli/card.py card_command 1", f"card lora --force {KEPT}", "--write", trained),
-    Case("zoo/cli/adapters.py rm_command 1", f"rm lora head {KEPT}", "zoo rm lora head", trained),
+    Case("zoo/cli/common.py confirm_unless 1", f"rm lora head {KEPT}", "zoo rm lora head", trained),
     Case(
         "zoo/cli/use.py predict_command 1", f"predict lora {KEPT}", "zoo predict lora 'A fine film.'", trained
     ),

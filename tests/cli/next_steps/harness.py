@@ -80,6 +80,10 @@ class World:
         patch: pytest.MonkeyPatch = self.fixture("monkeypatch")
         return patch
 
+    def finally_do(self, action: Callable[[], object]) -> None:
+        """When the test is over, however it ends."""
+        self._request.addfinalizer(lambda: action())
+
     def fixture(self, name: str) -> Any:
         return self._request.getfixturevalue(name)
 

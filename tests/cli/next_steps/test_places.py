@@ -1,4 +1,4 @@
-"""Every place that says what to type next is reached by a case, or named here with the reason why not."""
+"""Every place that says what to type next is reached by a case, or gives advice that is no command."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tests.cli.next_steps import (
     model_cases,
     plugin_cases,
     registry_cases,
+    run_cases,
     training_cases,
 )
 from tests.cli.next_steps.places import all_places
@@ -31,16 +32,10 @@ MODULES = (
     model_cases,
     plugin_cases,
     registry_cases,
+    run_cases,
     training_cases,
 )
 _REMEDY = "remove it from a copy of the folder, then zoo import the copy"
-_AGAIN = "zoo train lora bert-imdb --name mine --resume --registry kept"
-_STARTED_AFRESH = "zoo train lora bert-imdb --name mine --registry kept"
-_STOPPED = (
-    "a signal in a training, which tests/cli/test_bad_input.py sends, and goes on",
-    "--name mine --resume",
-    "zoo train lora bert-imdb --registry kept --name mine --resume",
-)
 ADVICE = {
     "zoo/adapters/formats.py check_has_weights 1": "fetch the whole folder",
     "zoo/data/batching.py TokenBudgetBatches.__init__ 1": "fewer processes",
@@ -62,37 +57,13 @@ ADVICE = {
     "zoo/security/remote_code.py check_json 2": _REMEDY,
     "zoo/security/remote_code.py check_json 3": _REMEDY,
     "zoo/security/remote_code.py check_template 1": _REMEDY,
+    "zoo/training/finite.py explain 3": "remove or correct training row 3 of 16",
     "zoo/tasks/image_text/captioned.py _picture 1": "name files relative to the folder",
     "zoo/tasks/image_text/captioned.py check_is_data 1": (
         "write one: a header file_name,text and a line per picture and caption"
     ),
 }
 """Place -> its advice, which no command can follow."""
-ELSEWHERE = {
-    "zoo/training/checkpoints.py open_work 1": (
-        "checkpoints of a stopped training with other settings",
-        "without --resume",
-        _STARTED_AFRESH,
-    ),
-    "zoo/training/pipeline.py train 1": _STOPPED,
-    "zoo/training/trainer.py _train 1": _STOPPED,
-    "zoo/training/progress.py _mean 1": (
-        "a training that diverges",
-        "--precision fp32",
-        f"{_AGAIN} --precision fp32",
-    ),
-    "zoo/training/trainer.py _make_trainer.TokenBudgetTrainer._load_from_checkpoint 1": (
-        "checkpoints of another model",
-        "without --resume",
-        _STARTED_AFRESH,
-    ),
-    "zoo/training/trainer.py _train_within_memory 1": (
-        "a machine that is out of memory",
-        "--gradient-checkpointing",
-        f"{_AGAIN} --gradient-checkpointing",
-    ),
-}
-"""Place -> why no case reaches it; its hint; and the step that comes of it after `TYPED`."""
 
 
 def covered() -> set[str]:
@@ -102,9 +73,8 @@ def covered() -> set[str]:
 def test_every_place_has_a_case_or_a_reason() -> None:
     known, cases = set(all_places()), covered()
     assert cases <= known, sorted(cases - known)
-    assert {*ADVICE, *ELSEWHERE} <= known, sorted({*ADVICE, *ELSEWHERE} - known)
-    assert not cases & {*ADVICE, *ELSEWHERE}
-    every = cases | {*ADVICE, *ELSEWHERE}
+    assert not cases & set(ADVICE)
+    every = cases | set(ADVICE)
     assert known == every, sorted(known ^ every)
 
 
@@ -113,13 +83,6 @@ def test_advice_is_not_shown_as_a_command(place: str) -> None:
     step = next_step(ADVICE[place], TYPED)
     assert step == ADVICE[place]
     assert not is_command(step)
-
-
-@pytest.mark.parametrize("place", ELSEWHERE)
-def test_a_hint_that_no_case_reaches_becomes_a_whole_command(place: str) -> None:
-    _, hint, step = ELSEWHERE[place]
-    assert next_step(hint, TYPED) == step
-    assert is_command(step)
 
 
 def test_the_same_command_again_is_whole() -> None:

@@ -13,15 +13,14 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-import msgspec
-
-from zoo.cli.doctor_checks.remedies import again, train_again, zoo_command
+from zoo.cli.doctor_checks.remedies import again, zoo_command
 from zoo.errors import NotFoundError, ZooError
 from zoo.registry import trash
-from zoo.registry.schema import AdapterRecord, AdapterSpec
-from zoo.registry.store import RECORD_FILE, SPEC_FILE, WORK, Registry, read_record
+from zoo.registry.schema import AdapterRecord
+from zoo.registry.store import RECORD_FILE, WORK, Registry, read_record
 from zoo.runtime import cache
 from zoo.runtime.checks import FAILED, WARNING, CheckResult
+from zoo.training import runs
 
 _MAY_LIVE = 600.0
 """Seconds in which somebody may still be at work on what lies half made."""
@@ -114,22 +113,25 @@ def _unreadable(folder: Path) -> str:
 
 
 def _work(registry: Registry) -> Iterable[CheckResult]:
+    """Trainings that stopped, and what killed processes left half made."""
     parent = registry.folder / WORK
-    for folder in sorted(parent.iterdir()) if parent.is_dir() else ():
+    known = {run.folder: run for run in runs.all_runs(registry)}
+    for folder in sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else ():
         written = _last_written(folder)
         when = f"last written {_ago(time.time() - written)}"
-        try:
-            spec = msgspec.json.decode((folder / SPEC_FILE).read_bytes(), type=AdapterSpec)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        run = known.get(folder)
+        if run is None:
             number = _OF_PROCESS.search(folder.name)
             if not _is_alive(folder.name) if number else time.time() - written > _MAY_LIVE:
                 fix = shlex.join(["rm", "-r", str(folder)])
                 yield CheckResult(str(folder), WARNING, f"half made and left, {when}", fix)
-            continue
-        kept = any(folder.glob("checkpoints/checkpoint-*"))
-        fix = train_again(spec, folder.name, *(["--resume"] if kept else []))
-        without = "" if kept else " and has no checkpoint"
-        yield CheckResult(str(folder), WARNING, f"a run that has not finished{without}, {when}", fix)
+        elif not run.alive:
+            left = (
+                "is not registered" if run.finished else f"stopped at step {run.step} of {run.total or '?'}"
+            )
+            why = f": {run.state.failure}" if run.state.failure else ""
+            detail = f"a training of '{run.name}' that {left}, {when}{why}"
+            yield CheckResult(str(folder), WARNING, detail, run.next_step)
 
 
 def _lock(registry: Registry) -> Iterable[CheckResult]:

@@ -48,8 +48,8 @@ def again(record: AdapterRecord, registry: Registry, records: Mapping[str, Adapt
     return zoo_command("import", where, "--name", record.name, "--replace", *_asserted(record, kind, where))
 
 
-def train_again(spec: AdapterSpec, name: str, *more: str) -> str:
-    return zoo_command(*shlex.split(command(spec))[1:], "--name", name, *more)
+def train_again(spec: AdapterSpec, name: str) -> str:
+    return zoo_command(*shlex.split(command(spec))[1:], "--name", name)
 
 
 def _is_again(one: AdapterRecord, record: AdapterRecord, folder: Path) -> bool:

@@ -143,6 +143,16 @@ def _columns(ctx: click.Context, typed: str) -> Values:
     return [f"{role}=" for role in manager.load_task(task).columns]
 
 
+def _runs(ctx: click.Context, typed: str) -> Values:
+    """Those of the registry in use, by their names and their ids."""
+    from zoo.training import runs
+
+    for run in runs.all_runs(ctx.params["registry"]):
+        yield from (
+            CompletionItem(word, help=f"{run.status}, step {run.step}") for word in (run.name, run.id)
+        )
+
+
 BY_NAME: dict[str, Callable[[click.Context, str], Values]] = {
     **dict.fromkeys(("name", "names"), _adapters_or_folders),
     **dict.fromkeys(("method", "--method"), _methods),
@@ -169,6 +179,7 @@ BY_NAME: dict[str, Callable[[click.Context, str], Values]] = {
     "zoo rm names": _adapters,
     "zoo registry merge other": _words(_FILES),
     "zoo undo number": _undoable,
+    **dict.fromkeys(("zoo resume word", "zoo stop word", "zoo runs rm words"), _runs),
 }
 """An argument or option -> its values; after the command where that means another thing by it."""
 
