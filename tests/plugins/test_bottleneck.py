@@ -9,6 +9,7 @@ import pytest
 
 import zoo as api
 from tests.plugins.attach import attach, attached, load
+from tests.records import make_base
 from zoo.errors import IncompatibleError
 from zoo.plugins import manager
 from zoo.plugins.transformer_layers import layers_of
@@ -140,3 +141,14 @@ def test_one_call_puts_a_trained_adapter_back_on_its_base(
         found = model(**batch).logits.softmax(-1)[0]
     predicted = zoo("predict", "bent", "a joy to watch", "--json").json
     assert predicted[0]["probabilities"]["positive"] == pytest.approx(float(found[1]), abs=1e-6)
+
+
+def test_what_is_saved_has_the_same_bytes_every_time(tmp_path: Path) -> None:
+    """Of several entries of metadata safetensors would draw the order, and the file another hash."""
+    from torch import nn
+
+    model, found = nn.Linear(2, 2), set()
+    for _ in range(16):
+        manager.load_method("head").save(model, tmp_path, make_base())
+        found.add((tmp_path / "adapter.safetensors").read_bytes())
+    assert len(found) == 1

@@ -126,7 +126,8 @@ class Method(ABC):
         from safetensors.torch import save_file
 
         trained = {name: value.detach().cpu().contiguous() for name, value in self.state(model).items()}
-        save_file(trained, folder / ADAPTER_FILE, metadata={"format": "pt", "method": self.name})
+        # of several entries safetensors draws the order, and so the hash of the file
+        save_file(trained, folder / ADAPTER_FILE, metadata={"format": "pt"})
 
     def restore(self, model: nn.Module, folder: Path, params: Any, task: Task) -> nn.Module:
         """Put what `save` wrote back onto a freshly loaded base (the whole model if not `needs_base`).
