@@ -41,6 +41,7 @@ def training_facts(record: AdapterRecord) -> list[Row]:
             ("base dropout", plain(training.base_dropout)),
             ("options", ", ".join(name.replace("_", " ") for name in options) or None),
             ("seed", f"{spec.seed}"),
+            ("determinism", plain(training.deterministic) if training.deterministic else None),
             ("loss in the last epoch", f"{training.loss:.4f}"),
         ]
     versions = ", ".join(f"{name} {version}" for name, version in sorted(record.versions.items()))

@@ -160,6 +160,8 @@ def _facts(record: AdapterRecord) -> Iterator[tuple[str, object]]:
     else:
         yield "precision", record.training.precision
         yield "seed", spec.seed
+        if record.training.deterministic:
+            yield "determinism", record.training.deterministic
         yield "again", Typed(record.command)
     if record.origin:
         yield "origin", record.origin

@@ -103,6 +103,12 @@ if TYPE_CHECKING:
 @click.option(
     "--threads", type=int, metavar="N", help="Of the CPU. They are part of what makes a result repeatable."
 )
+@click.option(
+    "--portable",
+    is_flag=True,
+    help="Compute so that every x86-64 processor with AVX2 gives the same weights: slower, and on 1 thread "
+    "unless --threads says more.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the interrupted run of that name: it must be there.")
 @click.option("--fresh", is_flag=True, help="Start over where an interrupted run could be gone on with.")
 @click.option(

@@ -53,6 +53,8 @@ class AdapterSpec(Struct, frozen=True, kw_only=True):
     """`off` or `keep`: dropout inside a frozen base."""
     threads: int | None = None
     """Of the CPU's arithmetic, whose sums depend on it; `None` is as many as torch takes."""
+    portable: bool = False
+    """Only with instructions that every x86-64 processor with AVX2 has, so that all give the same weights."""
 
 
 class BaseId(Struct, frozen=True, kw_only=True, gc=False):
@@ -155,6 +157,13 @@ class Training(Struct, frozen=True, kw_only=True):
     """Steps before which the batches were halved, each once, because memory ran out."""
     changes: list[str] = field(default_factory=list)
     """What was another when the run was resumed: `threads was 2, and is 4`. Then it cannot be repeated."""
+    device: str | None = None
+    """`cpu` or `cuda`; None in a record of 0.1.0, as the fields below."""
+    kernels: str | None = None
+    """What rounded the sums: `AVX2`, `AVX512, MKL_CBWR=AUTO`, or the name of the GPU."""
+    processes: int = 1
+    deterministic: str | None = None
+    """Where the same training gives the same weights bit for bit, or why that is not claimed."""
 
 
 class FileId(Struct, frozen=True, kw_only=True):

@@ -18,6 +18,20 @@ if TYPE_CHECKING:
 _MALLOC = {"M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, 2**31 - 1), "M_TOP_PAD": (-2, 64 << 20)}
 """Options of glibc's mallopt with their numbers (malloc.h): no mmap for large blocks, nothing given back."""
 PRECISIONS = ("auto", "bf16", "fp32")
+PORTABLE = "AVX2, MKL_CBWR=COMPATIBLE"
+"""Kernels that give the same sums on every x86-64 processor with AVX2.
+
+MKL has no AVX2 that is the same on processors of Intel and of others, only COMPATIBLE, which is SSE2.
+"""
+_LIMITS = {
+    "AVX2": {
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    },
+    "DEFAULT": {"ATEN_CPU_CAPABILITY": "default"},
+}
+"""Instruction set -> the variables that keep torch, oneDNN and MKL from using a larger one."""
 
 
 def device() -> torch.device:
@@ -74,13 +88,47 @@ def use_threads(number: int) -> Iterator[None]:
 
 
 def kernels() -> str:
-    """What decides how sums are rounded on this machine: the GPU, or the processor's instruction set."""
+    """What decides how sums are rounded here: the GPU, or the instruction set and what limits MKL and oneDNN.
+
+    `AVX2`; `AVX2, MKL_CBWR=COMPATIBLE`. A limit of oneDNN that says the same as the rest is left out.
+    """
     import torch
 
     if torch.cuda.is_available():
         return str(torch.cuda.get_device_name())
-    limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA")
-    return str(torch.backends.cpu.get_cpu_capability()) + (f", oneDNN at most {limit}" if limit else "")
+    capability = str(torch.backends.cpu.get_cpu_capability())
+    limits = {
+        "ONEDNN_MAX_CPU_ISA": os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA"),
+        "MKL_CBWR": os.environ.get("MKL_CBWR"),
+    }
+    told = (f"{name}={value}" for name, value in limits.items() if value and value != capability)
+    return ", ".join([capability, *told])
+
+
+def use_kernels(asked: str) -> bool:
+    """Have this process compute with these kernels of a CPU; are they what it will compute with?
+
+    torch, oneDNN and MKL read variables of the environment when they are loaded, and so they are set before.
+    A processor that lacks the instructions is not told here: `kernels` says what it has come to.
+
+    Args:
+        asked: what `kernels` returned, here or elsewhere.
+    """
+    if "torch" in sys.modules:
+        return kernels() == asked
+    capability, *limits = asked.split(", ")
+    if capability in _LIMITS and platform.machine() in ("x86_64", "AMD64"):
+        os.environ.update(_LIMITS[capability])
+    os.environ.update(dict(one.split("=", 1) for one in limits))
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    return True
+
+
+def has_avx2() -> bool:
+    import torch
+
+    probes = ("_is_avx2_supported", "_is_cpu_support_avx2")
+    return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
 
 
 def peak_memory() -> int:

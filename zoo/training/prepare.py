@@ -26,10 +26,10 @@ from zoo.registry.names import check_name
 from zoo.registry.schema import AdapterSpec
 from zoo.registry.store import Registry
 from zoo.runtime.console import Report
-from zoo.runtime.device import PRECISIONS, choose_precision, thread_count
+from zoo.runtime.device import PRECISIONS, choose_precision, thread_count, use_kernels
 from zoo.runtime.logging import quiet_libraries
 from zoo.tasks.base import Task
-from zoo.training import runs
+from zoo.training import portable, runs
 from zoo.training.checkpoints import KEPT
 from zoo.training.inputs import setting_differences
 from zoo.training.memory_estimate import Memory, estimate
@@ -49,7 +49,7 @@ _POSITIVE = (
     "--threads",
 )
 """Settings that are numbers above 0, by their flag."""
-_SWITCHES = ("--packing", "--gradient-checkpointing", "--compile")
+_SWITCHES = ("--packing", "--gradient-checkpointing", "--compile", "--portable")
 _CHECKPOINT, _SAVED = 12, 4
 """Bytes of a trained parameter: with the two moments of the optimizer, and in the adapter."""
 _SHORTEST_TEXT = 8
@@ -130,6 +130,8 @@ def prepare(
         UsageError: a setting out of range, a name that is taken, rows that cannot be trained on.
         IncompatibleError: method, task and base do not go together.
     """
+    if spec.portable:
+        portable.choose_kernels(spec)
     method, task = manager.load_pair(spec.method, spec.task)
     method.check_installed()
     params = parse(method.Params, spec.params, f"method '{method.name}'", f"zoo methods {method.name}")
@@ -138,6 +140,8 @@ def prepare(
     check_name(config.name)
     resumed = run or (None if fresh else runs.to_go_on_with(registry, spec, config.name, resume=resume))
     if resumed is not None:
+        if resumed.state.inputs.device == "cpu":
+            use_kernels(resumed.state.inputs.kernels)
         config = msgspec.structs.replace(config, name=resumed.name)
     else:
         config = msgspec.structs.replace(config, name=_new_name(spec, config, registry, fresh))
@@ -153,7 +157,9 @@ def prepare(
         data, dataset = _read(config, task, report)
 
     quiet_libraries(report)
-    precision = choose_precision(spec.precision)
+    if spec.portable:
+        portable.check_kernels()
+    precision = "fp32" if spec.portable else choose_precision(spec.precision)
     labels = dataset.labels if dataset else task.labels or ("0", "1")
     model = attach_without_weights(method, params, task, base.folder, labels)
     length = fitting_length(method, params, task, model.config.get_text_config(), config.max_length)
@@ -169,7 +175,8 @@ def prepare(
         data=data.location if data else None,
         eval_data=dataset.id.eval_location if dataset else spec.eval_data,
         max_length=length,
-        threads=spec.threads or (resumed.state.inputs.threads if resumed else thread_count()),
+        threads=spec.threads
+        or (resumed.state.inputs.threads if resumed else 1 if spec.portable else thread_count()),
     )
     prepared = Prepared(
         config, method, task, params, base, data, dataset, missing, processor, model, precision, resumed
@@ -329,6 +336,8 @@ def _check_settings(spec: AdapterSpec, method: Method, task: Task, params: Any) 
     refusal = method.refuses(task, params)
     if refusal:
         raise IncompatibleError(f"{method.name} does not work for {task.name}: {refusal}.", "zoo methods")
+    if spec.portable:
+        portable.check_method(method, params)
 
 
 def fitting_length(method: Method, params: Any, task: Task, config: Any, asked: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 from zoo.adapters.probe import FILE
 from zoo.models.fingerprint import file_ids
 from zoo.plugins.run import Evaluation, Run, TrainResult
-from zoo.registry.schema import AdapterRecord, Cost, Sample, Training
+from zoo.registry.schema import AdapterRecord, AdapterSpec, Cost, Sample, Training
 from zoo.runtime.device import describe, peak_memory
+from zoo.training.inputs import Inputs
 from zoo.training.parameter_counts import Count
 from zoo.training.prepare import Prepared, command
 from zoo.training.runs import RunState
@@ -69,6 +71,10 @@ def make_record(
             threads=run.spec.threads,
             halved_at=list(result.halved_at),
             changes=state.changes,
+            device=state.inputs.device,
+            kernels=state.inputs.kernels,
+            processes=state.inputs.processes,
+            deterministic=claim(run.spec, state.inputs, state.changes),
         ),
         format=run.method.format,
         files=files,
@@ -82,3 +88,22 @@ def make_record(
         plugins=state.inputs.plugins,
         run=state.id,
     )
+
+
+def claim(spec: AdapterSpec, inputs: Inputs, changes: Sequence[str]) -> str:
+    """Where the same training gives the same weights bit for bit, or why that is not claimed."""
+    against = [
+        what
+        for what, holds in (
+            ("a GPU", inputs.device != "cpu"),
+            ("torch.compile", spec.compile),
+            (f"{inputs.processes} processes", inputs.processes > 1),
+            ("resumed after changes", changes),
+        )
+        if holds
+    ]
+    if against:
+        return f"not claimed: {', '.join(against)}"
+    where = "every x86-64 processor with AVX2" if spec.portable else inputs.kernels
+    threads = "1 thread" if inputs.threads == 1 else f"{inputs.threads} threads"
+    return f"bit-identical on {where}, with {threads}"

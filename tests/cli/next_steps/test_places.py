@@ -57,6 +57,7 @@ ADVICE = {
     "zoo/security/remote_code.py check_json 2": _REMEDY,
     "zoo/security/remote_code.py check_json 3": _REMEDY,
     "zoo/security/remote_code.py check_template 1": _REMEDY,
+    "zoo/training/portable.py choose_kernels 2": "set MKL_CBWR=COMPATIBLE before that",
     "zoo/training/finite.py explain 3": "remove or correct training row 3 of 16",
     "zoo/tasks/image_text/captioned.py _picture 1": "name files relative to the folder",
     "zoo/tasks/image_text/captioned.py check_is_data 1": (

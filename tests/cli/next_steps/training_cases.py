@@ -6,7 +6,7 @@ from tests.cli.next_steps.harness import QUICK, TRAIN, Case, World
 
 DRY = f"{TRAIN} --dry-run"
 CHAT = f"train lora tinyllama-chat --base llama --data talk.jsonl {QUICK} --registry kept --dry-run"
-PREPARE = "zoo/training/prepare.py"
+PREPARE, KERNELS = "zoo/training/prepare.py", "zoo/training/portable.py"
 
 
 def trained(world: World) -> None:
@@ -34,6 +34,23 @@ def no_tokenizer(world: World) -> None:
         path.unlink()
 
 
+def portable(world: World) -> None:
+    """torch computes as --portable asks, as if it had been imported after that."""
+    world.patch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX2")
+    world.patch.setenv("MKL_CBWR", "COMPATIBLE")
+
+
+def without_avx2(world: World) -> None:
+    portable(world)
+    world.patch.setattr("zoo.training.portable.has_avx2", lambda: False)
+
+
+def quantised(world: World) -> None:
+    portable(world)
+    world.patch.setattr("zoo_methods.lora.Lora.load_options", lambda self, params: {"quantised": True})
+
+
+PORTABLE = f"{DRY} --portable".replace("--precision fp32", "--precision auto")
 CASES = [
     Case(
         "plugins/zoo_methods/prompt.py _tokens 1",
@@ -49,6 +66,20 @@ CASES = [
     Case(f"{PREPARE} _check_settings 2", f"{DRY} --seed -1", "--dry-run"),
     Case(f"{PREPARE} _check_settings 3", f"{DRY} --base-dropout maybe", "--dry-run"),
     Case(f"{PREPARE} _check_settings 4", CHAT.replace("lora", "head"), "zoo methods", chat),
+    Case(
+        f"{KERNELS} choose_kernels 1",
+        f"{PORTABLE} --compile",
+        "zoo train lora bert-imdb",
+        portable,
+    ),
+    Case(
+        f"{KERNELS} choose_kernels 1",
+        f"{PORTABLE} --precision bf16",
+        "--precision fp32",
+        portable,
+    ),
+    Case(f"{KERNELS} check_method 1", PORTABLE, "zoo train lora bert-imdb", quantised),
+    Case(f"{KERNELS} check_kernels 1", PORTABLE, "zoo train lora bert-imdb", without_avx2),
     Case(f"{PREPARE} fitting_length 1", f"{DRY} -s num_virtual_tokens=60".replace("lora", "prompt")),
     Case(f"{PREPARE} fitting_length 2", f"{DRY} --max-length 300", "--max-length 66"),
     Case("zoo/plugins/manager.py check_name 1", DRY.replace("lora", "lorra"), "zoo train lora bert-imdb"),
