@@ -139,6 +139,7 @@ def test_an_empty_registry_does_not_hide_a_typo(zoo: Zoo) -> None:
     "words",
     [
         *("list", "show one", "rm one --yes", "predict one text", "evaluate one", "check one", "verify one"),
+        "reproduce one",
         *("card one", "merge one -o x", "publish one --dry-run", "doctor --fast", "registry rebuild"),
         *("registry check", "registry merge", "registry migrate", "registry restore one", "undo"),
     ],

@@ -22,6 +22,7 @@ COMMANDS = {
     "train": (("lora", "bert-imdb"), "preparing 'lora-bert-imdb-2': lora on bert-imdb"),
     "predict": ((NAME, "A fine film."), f"checking the files of {NAME}"),
     "evaluate": ((NAME,), f"checking the files of {NAME}"),
+    "reproduce": ((NAME,), f"looking for the base and the rows of {NAME}"),
     "verify": ((NAME,), f"checking the files of {NAME}"),
     "merge": ((NAME, "-o", "merged"), f"checking the files of {NAME}"),
     "chat": ((CHAT, "--prompt", "hello"), f"checking the files of {CHAT}"),

@@ -111,6 +111,7 @@ OTHER_WORDS = {
     "merge mine": "merge mine -o merged",
     "card": "list",
     "verify": "list",
+    "reproduce": "list",
     "publish": "list",
     "publish mine": "publish mine --yes",
     "pull": "search",

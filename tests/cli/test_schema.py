@@ -42,6 +42,7 @@ CASES: dict[str, list[tuple[int, str]]] = {
     "import": [(0, "THEIRS --name theirs"), (3, "nowhere/at/all")],
     "publish": [(5, "lora --dry-run"), (3, "nobody --dry-run")],
     "verify": [(0, "head"), (5, "broken head"), (3, "nobody")],
+    "reproduce": [(0, "head"), (3, "nobody")],
     "check": [(5, ""), (0, "lora"), (0, "lora head --base BASE"), (0, "--registry EMPTY"), (3, "nobody")],
     "methods": [(0, ""), (0, "lora"), (3, "loro")],
     "tasks": [(0, "")],

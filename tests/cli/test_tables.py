@@ -93,6 +93,7 @@ COMMANDS: dict[str, tuple[int, tuple[str, ...]]] = {
     "registry check": (5, ("{folder}/zoo/registry.json", LONG, CJK, "lora-bert-imdb-39")),
     f"verify lora {LONG}": (5, ("lora: adapter", f"{LONG}: files")),
     "evaluate lora head": (0, ("majority",)),
+    "reproduce lora": (0, ("adapter_model.safetensors", "bit-identical")),
     "predict lora --file {folder}/texts.txt": (0, (TEXTS[0],)),
     "publish lora me/lora --dry-run": (5, ("adapter_model.safetensors", "zoo card lora --write")),
     f"train lora bert-imdb {DATA} --dry-run": (0, ("{folder}/zoo/base", "{folder}/reviews.csv")),

@@ -33,6 +33,7 @@ _COMMANDS = {
     "predict": ("Judge", "zoo.cli.use", "Predict with an adapter."),
     "chat": ("Judge", "zoo.cli.use", "Chat with an adapter of a chat model."),
     "verify": ("Judge", "zoo.cli.check", "Check that an adapter still matches its record."),
+    "reproduce": ("Judge", "zoo.cli.reproduce", "Train an adapter again, and compare bit for bit."),
     "check": ("Judge", "zoo.cli.check", "Check which bases an adapter fits."),
     "publish": ("Share", "zoo.cli.publish", "Publish an adapter on the Hub."),
     "search": ("Share", "zoo.cli.pull", "Search the Hub by base, method or task."),

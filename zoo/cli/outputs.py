@@ -345,6 +345,13 @@ def fits() -> Any:
     return list[Fit]
 
 
+def reproduced() -> Any:
+    """Of `zoo reproduce`."""
+    from zoo.training.reproduce import Reproduced
+
+    return Reproduced
+
+
 def checked_rows() -> Any:
     """Of `zoo data check`."""
     from zoo.data.inspect import Checked

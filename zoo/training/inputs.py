@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from zoo.models.fingerprint import identify
+from zoo.models.fingerprint import identify, same_weights
 from zoo.plugins import manager
 from zoo.registry.schema import AdapterSpec, BaseId, DataId
 from zoo.runtime import distributed
@@ -66,16 +66,26 @@ def setting_differences(before: AdapterSpec, now: AdapterSpec) -> Iterator[str]:
 
 def input_differences(before: Inputs, now: Inputs) -> Iterator[str]:
     """What else is now another thing: `the data has other rows than reviews.csv had`."""
-    if (changed := _weights(before.base)) != _weights(now.base):
-        names = [name for name, digest in before.base.weights.items() if now.base.weights.get(name) != digest]
+    yield from content_differences(before.base, before.data, now)
+    yield from machine_differences(before, now)
+
+
+def content_differences(base: BaseId, data: DataId, now: Inputs) -> Iterator[str]:
+    """Where the base or the rows are not those: another adapter would come of them."""
+    if not same_weights(base, now.base):
+        names = [name for name, digest in base.weights.items() if now.base.weights.get(name) != digest]
         of_files = f" ({', '.join(names)})" if names else ""
-        yield f"the base has other weights{of_files}" if changed else "the base is another"
+        yield f"the base has other weights{of_files}"
+    if data.fingerprint != now.data.fingerprint:
+        yield f"the data has other rows than {data.location} had"
+    elif (data.n_train, data.n_held_out) != (now.data.n_train, now.data.n_held_out):
+        yield "the rows are divided in another way"
+
+
+def machine_differences(before: Inputs, now: Inputs) -> Iterator[str]:
+    """What decides how the same inputs are computed with."""
     if before.base.config_sha256 != now.base.config_sha256:
         yield "the base has another config.json"
-    if before.data.fingerprint != now.data.fingerprint:
-        yield f"the data has other rows than {before.data.location} had"
-    elif (before.data.n_train, before.data.n_held_out) != (now.data.n_train, now.data.n_held_out):
-        yield "the rows are divided in another way"
     for name in ("threads", "precision", "device", "kernels", "processes"):
         if getattr(before, name) != getattr(now, name):
             yield f"{name} was {getattr(before, name)}, and is {getattr(now, name)}"
@@ -83,7 +93,3 @@ def input_differences(before: Inputs, now: Inputs) -> Iterator[str]:
         current = {**now.versions, **now.plugins}.get(library)
         if current != was:
             yield f"{library} was {was}, and is {current}"
-
-
-def _weights(base: BaseId) -> object:
-    return base.tensors_sha256 or sorted(base.weights.values())

@@ -127,7 +127,11 @@ def _run(
             opened = _open(asked, prepared, registry, report, fresh, allow_changes)
         run: runs.Run = distributed.gather([opened and opened.run])[0]
         try:
-            return _train(run, prepared, registry, report, tracker)
+            record = train_in(run, prepared, report, tracker=tracker)
+            if record is not None:
+                record = _register(run, record, registry)
+            distributed.barrier()
+            return record or registry.get(run.name)
         except KeyboardInterrupt as stop:
             raise _interrupted(stop, run) from stop
         except Exception as error:
@@ -174,10 +178,24 @@ def _fit_memory(prepared: Prepared, report: Report) -> int:
     return needed.rows.bit_length() - 1
 
 
-def _train(
-    opened: runs.Run, prepared: Prepared, registry: Registry, report: Report, tracker: str
-) -> AdapterRecord:
-    run, head, held_out = _load(prepared, opened, report)
+def train_in(
+    opened: runs.Run,
+    prepared: Prepared,
+    report: Report,
+    *,
+    tracker: str = NONE,
+    halved_at: Sequence[int] | None = None,
+) -> AdapterRecord | None:
+    """Train, evaluate, save and card an adapter in the folder of its run; nothing is registered.
+
+    Args:
+        halved_at: steps before which batches are to be halved, each once, as an earlier run found; None is to
+            find out.
+
+    Returns:
+        The record of what is in `opened.made`; None in a process that does not write.
+    """
+    run, head, held_out = _load(prepared, opened, report, halved_at)
     run.tracker = tracker
     hooks = manager.hooks(run.method, run.task, trainer, forward)
     probe = batches(run.task, run.processor, run.spec.max_length)
@@ -191,8 +209,7 @@ def _train(
     trained = _evaluate(run, hooks, held_out)
     signals.check()
     if not distributed.is_main():
-        distributed.barrier()
-        return registry.get(run.spec.name)
+        return None
     base_id = opened.state.inputs.base
     folder = _save(run, base_id, opened.made)
     check_saved.check_saved(run, probe, prepared.base.folder, folder)
@@ -200,8 +217,6 @@ def _train(
     (folder / render.FILE).write_text(render.render(record), encoding="utf-8")
     write_whole(folder / RECORD_FILE, dump(record))
     signals.check()
-    record = _register(opened, record, registry)
-    distributed.barrier()
     return record
 
 
@@ -268,11 +283,17 @@ def _interrupted(stop: KeyboardInterrupt, run: runs.Run) -> Interrupted:
     return Interrupted("stopped before the first checkpoint; nothing was registered.")
 
 
-def _load(prepared: Prepared, opened: runs.Run, report: Report) -> tuple[Run, list[str], list[Example]]:
+def _load(
+    prepared: Prepared, opened: runs.Run, report: Report, halved_at: Sequence[int] | None
+) -> tuple[Run, list[str], list[Example]]:
     """The run before its method is attached, the modules without pretrained weights, the held-out rows."""
     method, task, dataset = prepared.method, prepared.task, prepared.dataset
     assert dataset is not None, "fetched"
-    halvings = _fit_memory(prepared, report)
+    halvings = 0
+    if halved_at is None:
+        halvings = _fit_memory(prepared, report)
+    elif not halved_at:
+        keep_memory()
     report.say(
         f"rows: {len(dataset.train):,} of {dataset.id.n_train_available:,} to train on; "
         f"{len(dataset.held_out):,} held out ({dataset.id.split})"
@@ -296,6 +317,7 @@ def _load(prepared: Prepared, opened: runs.Run, report: Report) -> tuple[Run, li
         report=report,
         precision=prepared.precision,
         resume=prepared.resumed is not None,
+        halved_at=halved_at or (),
         halve_at_start=halvings,
         id=opened.id,
     )

@@ -42,6 +42,19 @@ def other_data(world: World) -> None:
     registry.replace(msgspec.structs.replace(record, data=data))
 
 
+def other_rows(world: World) -> None:
+    world.keep_trained()
+    write_csv(world.folder / "other.csv", reviews(seed=1))
+
+
+def gone_rows(world: World) -> None:
+    registry = world.keep_trained()
+    record = registry.get("lora")
+    assert record.data is not None
+    data = msgspec.structs.replace(record.data, location="path:/nowhere/reviews.csv")
+    registry.replace(msgspec.structs.replace(record, data=data))
+
+
 def gone_base(world: World) -> None:
     registry = world.keep_trained()
     record = registry.get("lora")
@@ -192,6 +205,33 @@ CASES = [
         f"predict lora --pair 'A.' 'B.' {KEPT}",
         "zoo predict lora 'A fine film.' --registry kept",
         trained,
+    ),
+    Case(
+        "zoo/training/reproduce.py _find_rows 1",
+        f"reproduce lora {KEPT}",
+        "--data FILE",
+        gone_rows,
+        fill={"FILE": "reviews.csv"},
+    ),
+    Case(
+        "zoo/training/reproduce.py _recorded 1",
+        f"reproduce lora {KEPT}",
+        "zoo verify lora --registry kept",
+        changed(data=None),
+    ),
+    Case(
+        "zoo/training/reproduce.py _reproduce 1",
+        f"reproduce lora --data other.csv {KEPT}",
+        "--data FILE",
+        other_rows,
+        fill={"FILE": "reviews.csv"},
+    ),
+    Case(
+        "zoo/training/reproduce.py _reproduce 1",
+        f"reproduce lora --base base {KEPT}",
+        "--base FOLDER",
+        other_weights,
+        fill={"FOLDER": "kept/base"},
     ),
     Case("zoo/registry/store.py _check_has 1", f"show lroa {KEPT}", "zoo show lora --registry kept", trained),
     Case("zoo/registry/store.py _check_has 1", f"show something-else {KEPT}", "zoo list", trained),

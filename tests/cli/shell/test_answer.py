@@ -102,7 +102,8 @@ def test_adapters_are_those_of_the_registry_with_what_they_are(complete: Complet
         "lora-bert-imdb": "lora, bert-imdb, google-bert/bert-base-cased",
         "mine": "lora, bert-imdb, me/other",
     }
-    for command in ("predict", "chat", "merge", "card", "publish", "evaluate", "verify", "check", "rm"):
+    one = ("predict", "chat", "merge", "card", "publish", "reproduce")
+    for command in (*one, "evaluate", "verify", "check", "rm"):
         assert complete(f"zoo {command} ") == found
     assert {*complete("zoo rm mine ")} == {"lora-bert-imdb"}
     assert complete("zoo undo ") == {}
