@@ -9,7 +9,7 @@ import torch
 
 from zoo.plugins import manager
 from zoo.plugins import params as options
-from zoo.training.memory_estimate import Memory, estimate
+from zoo.training.memory_estimate import Memory, ceiling, estimate
 from zoo.training.parameter_counts import attach_without_weights
 
 TASK = manager.load_task("bert-imdb")
@@ -109,3 +109,14 @@ def test_batches_are_halved_as_often_as_memory_asks_and_no_more() -> None:
     assert [needed.peak_in(1 << number) for number in range(4)] == sorted(
         {needed.peak_in(1 << number) for number in range(4)}, reverse=True
     )
+
+
+def test_the_ceiling_without_a_look_at_a_small_model_is_above_the_estimate(tiny_bert: Path) -> None:
+    from zoo.training.parameter_counts import count
+
+    method, task = manager.load_method("lora"), manager.load_task("bert-imdb")
+    model = attach_without_weights(method, method.Params(), task, tiny_bert, ["a", "b"])
+    counted = count(model).total
+    for tokens in (64, 128, 4096):
+        found = estimate(model, task, tokens=tokens, length=64, precision="fp32", load_options={})
+        assert found.peak <= ceiling(counted, tokens)

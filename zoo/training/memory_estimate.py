@@ -53,6 +53,15 @@ class Memory:
         return next((number for number in range(most) if self.peak_in(1 << number) <= free), None)
 
 
+def ceiling(parameters: int, tokens: int) -> int:
+    """Bytes that a training takes at most, without a look at the model: enough for one that is small.
+
+    An activation is a sum over products with parameters, so that a token has no more of them than the model
+    has parameters, times what is kept beside (norms, dropout, attention of short texts).
+    """
+    return _PROCESS + parameters * (4 + _STATE) + _WORKED_ON * 4 * parameters * tokens
+
+
 def estimate(
     model: nn.Module,
     task: Task,

@@ -37,6 +37,7 @@ from zoo.runtime.free_memory import free_memory
 from zoo.runtime.trackers import NONE, check_installed
 from zoo.training import check_saved, checkpoints, runs, trainer
 from zoo.training.inputs import input_differences, inputs_of, setting_differences
+from zoo.training.memory_estimate import ceiling
 from zoo.training.parameter_counts import count
 from zoo.training.prepare import Prepared, command, prepare
 from zoo.training.record import Evaluated, make_record
@@ -164,8 +165,8 @@ def _fit_memory(prepared: Prepared, report: Report) -> int:
     Where it does, freed memory is kept for the next step, which is faster and takes more.
     """
     free = free_on_gpu() or free_memory()
-    needed = prepared.memory()
-    if free is None or needed.peak <= free.bytes:
+    most = ceiling(prepared.count.total, prepared.config.batch_tokens)
+    if free is None or most <= free.bytes or (needed := prepared.memory()).peak <= free.bytes:
         keep_memory()
         return 0
     told = f"the training is estimated to take {needed.peak / 1e9:.1f} GB of memory, and {free.of} has"
