@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
 import torch
 
+from tests.conftest import Result
 from zoo.plugins import manager
 from zoo.plugins import params as options
 from zoo.training.memory_estimate import Memory, ceiling, estimate
@@ -120,3 +123,14 @@ def test_the_ceiling_without_a_look_at_a_small_model_is_above_the_estimate(tiny_
     for tokens in (64, 128, 4096):
         found = estimate(model, task, tokens=tokens, length=64, precision="fp32", load_options={})
         assert found.peak <= ceiling(counted, tokens)
+
+
+def test_a_dry_run_on_a_machine_with_bf16_says_the_same_bytes_to_be_saved(
+    zoo: Callable[..., Result], tiny_bert: Path, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is trained stays float32 there, although the estimate is made in bf16."""
+    words = ["train", "lora", "bert-imdb", "--base", tiny_bert, "--data", reviews_csv, "--dry-run", "--json"]
+    expected = zoo(*words, "--precision", "fp32").json["adapter_bytes"]
+    monkeypatch.setattr("zoo.runtime.device.has_bf16", lambda: True)
+    found = zoo(*words).json
+    assert (found["precision"], found["adapter_bytes"]) == ("bf16", expected)

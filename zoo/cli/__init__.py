@@ -130,7 +130,7 @@ def main() -> None:
         try:
             code = cli.main(prog_name="zoo", standalone_mode=False)
         finally:
-            _stop_listening()
+            signals.stop_listening()
         sys.exit(code)
     except ZooError as error:
         if debug:
@@ -160,14 +160,6 @@ def main() -> None:
             raise
         found = _unexpected(error)
         _fail(str(found), found.hint, found.exit_code)
-
-
-def _stop_listening() -> None:
-    """The command has ended: a signal now would only tear its last words, or the interpreter's end, apart."""
-    import signal
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: None)
 
 
 def error_lines(message: str, hint: str | None) -> list[str]:

@@ -188,6 +188,7 @@ def print_trained(record: AdapterRecord, registry: Registry, report: Report, as_
 
 
 def _print_dry_run(found: Prepared, as_json: bool) -> None:
+    size = found.adapter_bytes  # first: the estimate of the memory changes the dtypes
     spec, count, memory = found.config, found.count, found.memory().peak
     dataset, rows = found.dataset, "none" if found.data is None else "not downloaded, so not counted"
     if dataset is not None:
@@ -206,7 +207,7 @@ def _print_dry_run(found: Prepared, as_json: bool) -> None:
         precision=found.precision,
         trainable=count.trainable,
         parameters=count.total,
-        adapter_bytes=found.adapter_bytes,
+        adapter_bytes=size,
         memory=memory,
     )
     if as_json:

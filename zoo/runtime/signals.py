@@ -29,6 +29,12 @@ def forget() -> None:
     _asked = 0
 
 
+def stop_listening() -> None:
+    """The command has ended: a signal now would only tear its last words, or the interpreter's end, apart."""
+    for number in _numbers():
+        signal.signal(number, lambda number, frame: None)
+
+
 def check() -> None:
     """Raise again an interrupt that was swallowed. Called between the stages of a run.
 

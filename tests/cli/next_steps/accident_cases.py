@@ -134,7 +134,7 @@ CASES = [
         no_tolerance,
     ),
     Case(
-        "zoo/cli/__init__.py main 2",
+        "zoo/cli/__init__.py _unexpected 1",
         f"list {KEPT}",
         f"zoo --debug list {KEPT}",
         broken("zoo.registry.store.Registry.listed", KeyError("adapters"), trained),

@@ -300,7 +300,7 @@ CASES = [
     ),
     Case(f"{HOUSE} _compare 1", DOCTOR, "mv ", not_an_adapter, check="notes"),
     Case(f"{HOUSE} _work 1", DOCTOR, "rm -r ", half_made, check="half"),
-    Case(f"{HOUSE} _work 2", DOCTOR, "zoo resume ", stopped_training, check="", warns=True),
+    Case(f"{HOUSE} _work 2", DOCTOR, "zoo resume ", stopped_training, check="a training of 'mine'"),
     Case(f"{HOUSE} _lock 1", DOCTOR, "fuser ", held, check=".lock"),
     Case(f"{HOUSE} _left 1", DOCTOR, "rm -r ", half_written, check=".tmp"),
     Case(

@@ -211,7 +211,11 @@ def step_of(case: Case, done: Result) -> str:
     """What the command says to type next."""
     if case.check is not None:
         rows = [line.split("\t") for line in done.out.splitlines()]
-        found = [row[-1] for row in rows if len(row) > 3 and row[0].endswith(case.check) and row[-1]]
+        found = [
+            row[-1]
+            for row in rows
+            if len(row) > 3 and (row[0].endswith(case.check) or case.check in row[2]) and row[-1]
+        ]
     else:
         found = [line.removeprefix("Next: ") for line in done.err.splitlines() if line.startswith("Next: ")]
     assert len(found) == 1, f"{done.out}\n{done.err}"

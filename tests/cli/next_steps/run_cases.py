@@ -35,39 +35,38 @@ def stopped(world: World) -> runs.Run:
     return run
 
 
-def alive(world: World) -> None:
-    """`mine` is being trained, and will have ended a moment after it is asked to."""
+def alive(world: World, until: threading.Event | None = None) -> None:
+    """`mine` is being trained, and ends a moment after it is asked to, or after `until`."""
     run = stopped(world)
-    state = run.state
-    opened = runs.open_run(world.registry, state.asked, state.config, state.inputs, run)
-    world.lock = opened
+    state, begun = run.state, threading.Event()
 
-    def end_when_asked() -> None:
-        until = time.monotonic() + 20
-        while not runs.is_asked_to_stop(run.folder) and time.monotonic() < until:
+    def train() -> None:  # a lock belongs to its thread
+        opened = runs.open_run(world.registry, state.asked, state.config, state.inputs, run)
+        begun.set()
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            if until.is_set() if until else runs.is_asked_to_stop(run.folder):
+                break
             time.sleep(0.02)
         opened.close()
 
-    threading.Thread(target=end_when_asked, daemon=True).start()
+    threading.Thread(target=train, daemon=True).start()
+    assert begun.wait(10)
 
 
 def busy(world: World) -> None:
     """`mine` is alive, and in a step that takes its time."""
-    run = stopped(world)
-    world.lock = runs.open_run(world.registry, run.state.asked, run.state.config, run.state.inputs, run)
+    world.lock = threading.Event()
+    world.finally_do(world.lock.set)
+    done: threading.Event = world.lock
+    alive(world, done)
+    world.lock = done
     world.patch.setattr("zoo.cli.runs._STOP_SECONDS", 0.2)
 
 
 def ends(world: World) -> None:
-    (run,) = runs.all_runs(world.registry)
-
-    def end() -> None:
-        time.sleep(0.3)
-        world.lock.close()
-
     world.patch.setattr("zoo.cli.runs._STOP_SECONDS", 20.0)
-    threading.Thread(target=end, daemon=True).start()
-    assert run.alive
+    threading.Timer(0.3, world.lock.set).start()
 
 
 def fails(name: str, error: BaseException, calls: int = 1) -> Callable[[World], None]:
@@ -181,7 +180,7 @@ def diverges_in_bf16(world: World) -> None:
 
     def none_in_bf16(self: Any, outputs: Any, labels: Any, items: Any = None) -> Any:
         found = loss(self, outputs, labels, items)
-        return found * float("nan") if torch.is_autocast_enabled("cpu") else found
+        return found * float("nan") if outputs.logits.dtype == torch.bfloat16 else found
 
     patch = fault(world)
     patch.setattr("zoo.runtime.device.has_bf16", lambda: True)

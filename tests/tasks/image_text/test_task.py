@@ -444,8 +444,8 @@ def test_short_memory_keeps_the_contrast_and_splits_the_computing(
     monkeypatch.setattr(ImageTextRetrieval, "load_model", load_model)
     result = train("lora", *asked, "--name", "short")
     assert result.code == 0, result.err
-    assert "out of memory: 8 pairs at a time, computed twice, with the contrast of all 16." in result.err
-    assert "out of memory: 4 pairs at a time" in result.err
+    assert "from there on 8 pairs at a time, computed twice, with the contrast of all 16." in result.err
+    assert "from there on 4 pairs at a time" in result.err
     assert max(seen[2:]) == 4
     short = result.json
     assert (short["spec"]["batch_tokens"], short["spec"]["gradient_accumulation"]) == (16, 1)
