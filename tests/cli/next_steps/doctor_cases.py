@@ -23,6 +23,7 @@ from tests.records import change_weights
 from tests.third_party import adapter_files, put_down
 from zoo.models.fingerprint import file_ids
 from zoo.registry.schema import UNKNOWN
+from zoo.registry.store import RECORD_FILE
 
 DOCTOR = "doctor --fast --registry kept"
 WHOLE = "doctor --registry kept"
@@ -59,7 +60,8 @@ def lost_head(world: World) -> None:
             del tensors[name]
 
     change_weights(folder / "adapter_model.safetensors", behead)
-    registry.replace(msgspec.structs.replace(registry.get("lora"), files=file_ids(folder)))
+    files = {name: file for name, file in file_ids(folder).items() if name != RECORD_FILE}
+    registry.replace(msgspec.structs.replace(registry.get("lora"), files=files))
 
 
 def lost_card(world: World) -> None:
