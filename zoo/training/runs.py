@@ -236,10 +236,6 @@ class Opened:
         with suppress(OSError):
             _write(self.run.folder, msgspec.structs.replace(self.run.state, failure=why, final=final))
 
-    def remove(self) -> None:
-        """The adapter is registered."""
-        shutil.rmtree(self.run.folder, ignore_errors=True)
-
 
 def open_run(
     registry: Registry,
@@ -262,12 +258,8 @@ def open_run(
     parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(parent / _LOCK, preserve_lock_file=True):
         if resumed is not None:
-            folder, created, name, run_id = (
-                resumed.folder,
-                resumed.state.created,
-                resumed.name,
-                resumed.id,
-            )
+            folder, name, run_id = resumed.folder, resumed.name, resumed.id
+            created = resumed.state.created
         else:
             created = datetime.now(timezone.utc).isoformat(timespec="seconds")
             run_id, folder = _new_folder(parent)

@@ -32,7 +32,7 @@ def trained(world: World) -> None:
 def broken(
     target: str, error: BaseException, state: Callable[[World], object] | None = None
 ) -> Callable[[World], None]:
-    """What `target` names raises the error until it is mended."""
+    """What `target` names raises the error until it is fixed."""
 
     def fail(*_: object, **__: object) -> None:
         raise error
@@ -45,7 +45,7 @@ def broken(
     return breaks
 
 
-def mended(world: World) -> None:
+def fixed(world: World) -> None:
     world.broken.undo()
 
 
@@ -138,7 +138,7 @@ CASES = [
         f"list {KEPT}",
         f"zoo --debug list {KEPT}",
         broken("zoo.registry.store.Registry.listed", KeyError("adapters"), trained),
-        meanwhile=mended,
+        meanwhile=fixed,
     ),
     Case(
         "zoo/cli/doctor_checks/bases.py _base 1",
@@ -160,7 +160,7 @@ CASES = [
         PUBLISH,
         f"zoo {PUBLISH}",
         broken("huggingface_hub.HfApi.create_commit", KeyboardInterrupt(), publishable),
-        meanwhile=mended,
+        meanwhile=fixed,
     ),
     Case("zoo/hub/upload.py Upload.zoo_publish 2", PUBLISH, f"zoo {PUBLISH}", fails(400)),
     Case(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import zoo_sources.pip as packages
-from tests.cli.next_steps.accident_cases import mended
+from tests.cli.next_steps.accident_cases import fixed
 from tests.cli.next_steps.harness import TRAIN, Case, World
 from tests.cli.next_steps.plugin_cases import BAD, installed
 from zoo.testing.data import write_conversations
@@ -129,8 +129,8 @@ CASES = [
     ),
     Case("zoo/training/parameter_counts.py attach_without_weights 1", DRY, "zoo tasks", of_type("wav2vec2")),
     *(Case(TEMPLATE, CHAT, f"--base {SMOLLM}", template(text)) for text in UNUSABLE),
-    Case(TEMPLATE, CHAT, f"--base {SMOLLM}", slow_tokenizer, meanwhile=mended),
-    Case(TEMPLATE, CHAT, f"gguf && zoo {CHAT[:-5]}{SMOLLM}", no_other, meanwhile=mended),
+    Case(TEMPLATE, CHAT, f"--base {SMOLLM}", slow_tokenizer, meanwhile=fixed),
+    Case(TEMPLATE, CHAT, f"gguf && zoo {CHAT[:-5]}{SMOLLM}", no_other, meanwhile=fixed),
 ]
 SLOW = [
     Case(
