@@ -6,7 +6,8 @@ The commands, their signals and their moments follow from the seed; what each fi
 pace. Every command is a fork of a process that has imported the slow libraries, and is killed as any process.
 A round is one command for each process; when all have ended:
 
-- registry.json is read, and has every adapter whose command ended with 0, until a `zoo rm` has been started;
+- registry.json is read, and has every adapter whose command ended with 0, until a `zoo rm` has been started,
+  or a `zoo undo` that may take it back;
 - it has none that a `zoo rm` took away with 0, unless a later command may have made it again;
 - the files of each have the sizes and hashes of its record;
 - no command printed a traceback, ended with a code that is not documented, or took two minutes;
@@ -40,6 +41,8 @@ os.environ.update(HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1", COLUMNS="200", TOKENI
 from tests import warm_process  # noqa: E402
 from zoo.registry.schema import AdapterRecord  # noqa: E402
 from zoo.registry.store import Registry  # noqa: E402
+from zoo.registry.trash import entries  # noqa: E402
+from zoo.training.runs import all_runs  # noqa: E402
 
 CODES = {0, 1, 2, 3, 4, 5, 129, 130, 138, 143}
 """That the documentation names."""
@@ -69,6 +72,8 @@ class World:
         """Adapters that were acknowledged."""
         self.gone: set[str] = set()
         """Adapters whose removal was."""
+        self.undoable: set[str] = set()
+        """Adapters that a `zoo undo` may bring back or take away."""
         self.made = 0
         self.pace = 1.0
         """How many times as long as on a quiet machine the commands take here, now."""
@@ -109,6 +114,10 @@ class World:
         names = sorted(self.must | {*sorted(self.gone)[:1]} | {"nobody"})
         return self.choose.choice(names)
 
+    def note_undoable(self) -> None:
+        kept = [entry for _, entry in entries(self.registry.folder)]
+        self.undoable = {name for entry in kept for name in entry.changed}
+
     def fresh_name(self) -> str:
         self.made += 1
         return f"own-{self.made}"
@@ -122,6 +131,8 @@ class Command:
     adds: str | None = None
     """The name that it registers, which may be numbered."""
     removes: list[str] = field(default_factory=list)
+    undoes: bool = False
+    """It may bring back what was removed, and take away what was added."""
     seconds: float = 3.0
     """That it usually takes: the signal comes within it."""
 
@@ -140,6 +151,34 @@ def _import(world: World) -> Command:
     named = ["--name", name] if name != "theirs" else []
     stated = ["--task", "bert-imdb", "--labels", "negative,positive", "--base", str(world.folder / "base")]
     return Command(["import", str(world.folder / "theirs"), *named, *stated, "--json"], adds=name)
+
+
+def _replace(world: World) -> Command:
+    """In the place of whatever has the name: an adapter of ours, or none."""
+    name = world.any_adapter()
+    stated = ["--task", "bert-imdb", "--labels", "negative,positive", "--base", str(world.folder / "base")]
+    return Command(
+        ["import", str(world.folder / "theirs"), "--name", name, "--replace", *stated, "--json"], adds=name
+    )
+
+
+def _join(world: World) -> Command:
+    made = world.folder / "made" / "registry.json"
+    return Command(["registry", "merge", str(made), "--json"], adds="theirs", seconds=1.0)
+
+
+def _undo(world: World) -> Command:
+    return Command(["undo", "--json"], undoes=True, seconds=0.5)
+
+
+def _resume(world: World) -> Command:
+    stopped = [run for run in all_runs(world.registry) if not run.alive]
+    run = world.choose.choice(stopped) if stopped else None
+    return Command(["resume", run.id if run else _DEFAULT, "--json"], adds=run.name if run else _DEFAULT)
+
+
+def _remove_run(world: World) -> Command:
+    return Command(["runs", "rm", "--yes", _DEFAULT], seconds=0.5)
 
 
 def _rm(world: World) -> Command:
@@ -175,6 +214,16 @@ COMMANDS: dict[Callable[[World], Command], int] = {
     _plain("list", "--json"): 1,
     _plain("list", "--min", "accuracy=0.1"): 1,
     _plain("registry", "rebuild"): 2,
+    _replace: 2,
+    _join: 2,
+    _undo: 3,
+    _resume: 3,
+    _remove_run: 1,
+    _plain("stop", _DEFAULT): 1,
+    _plain("runs", "--json"): 1,
+    _plain("registry", "check"): 1,
+    _plain("registry", "migrate"): 1,
+    _on_one("reproduce", "NAME", "--json", seconds=6.0): 1,
     _plain("doctor", "--fast"): 1,
     _on_one("show", "NAME"): 1,
     _on_one("check", "NAME"): 1,
@@ -272,12 +321,23 @@ def _judge(world: World, ended: list[Running]) -> Iterator[str]:
         if "Traceback" in one.err or "unexpected " in one.err:
             yield f"{typed} (signal {one.signal}): {one.err[-2000:]}"
         if one.command.adds and one.code == 0:
-            added.add(json.loads(one.out)["name"])
+            added |= _added(json.loads(one.out))
         elif one.command.adds:
             possible.add(one.command.adds)
     world.must = (world.must - removing) | added
     removed = {name for one in ended if one.code == 0 for name in one.command.removes}
     world.gone = {name for name in world.gone | removed if not _is_numbered(name, possible)} - added
+    if any(one.command.undoes for one in ended):
+        # which of this round's commands it came after is not known
+        touched = world.undoable | added | removing
+        world.must, world.gone = world.must - touched, world.gone - touched
+
+
+def _added(printed: dict[str, Any]) -> set[str]:
+    """The names that a command registered: one record, or what `zoo registry merge` took."""
+    if "renamed" in printed:
+        return {*printed["added"], *printed["renamed"].values()}
+    return {printed["name"]}
 
 
 def _is_numbered(name: str, bases: set[str]) -> bool:
@@ -385,6 +445,7 @@ def soak(seconds: float, processes: int, seed: int, commands: int = 1 << 30, loo
         makers, weights = list(COMMANDS), list(COMMANDS.values())
         while time.monotonic() < end and summary.commands < commands:
             chosen = [make(world) for make in choose.choices(makers, weights, k=processes)]
+            world.note_undoable()
             ended = [_start(world, one, summary.commands + at) for at, one in enumerate(chosen)]
             found = [*_wait(ended), *_judge(world, ended), *_check(world)]
             summary.add(ended)
