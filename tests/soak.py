@@ -396,7 +396,7 @@ def _leftovers(world: World) -> Iterator[str]:
         path for path in world.registry.folder.iterdir() if path.name not in {*records, ".work", ".trash"}
     ]
     work = world.registry.folder / ".work"
-    found += [] if not work.is_dir() else list(work.iterdir())
+    found += [] if not work.is_dir() else [path for path in work.iterdir() if path.name != "lock"]
     for path in found:
         is_young = path.parent == work and time.time() - path.stat().st_mtime < _YOUNG
         if path.name not in told and not is_young:

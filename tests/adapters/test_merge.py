@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -104,6 +105,29 @@ def test_a_folder_that_holds_something_is_left_alone(merge: Zoo, tmp_path: Path)
     assert result.code == 2
     assert "holds something already" in result.error
     assert (tmp_path / "merged" / "thesis.txt").read_text() == "years of work"
+
+
+def test_two_merges_into_one_folder_leave_the_first_one_whole(
+    merge: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one, by another method, ends before this one writes."""
+    method = type(manager.load_method("lora"))
+    rightly = method.merge
+
+    def late(self: object, model: nn.Module) -> nn.Module:
+        with monkeypatch.context() as other:
+            other.setattr(os, "getpid", lambda: 1)
+            assert merge("head").code == 0
+        return rightly(self, model)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(method, "merge", late)
+    result = merge("lora")
+    assert result.code == 2
+    assert "holds something already" in result.error
+    assert (
+        json.loads((tmp_path / "merged" / "zoo.json").read_text(encoding="utf-8"))["spec"]["method"] == "head"
+    )
+    assert [path.name for path in tmp_path.glob("*merged*")] == ["merged"]
 
 
 def test_an_unknown_dtype_is_refused(merge: Zoo) -> None:

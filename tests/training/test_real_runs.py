@@ -58,6 +58,8 @@ class Place:
         return self.start(*words, "--name", name, *more, **options)
 
     def runs(self) -> list[dict[str, Any]]:
+        if not self.registry.work_folder("").is_dir():
+            return []  # no training has come as far
         out, _ = self.start("runs", "--json").communicate(timeout=60)
         found: list[dict[str, Any]] = json.loads(out)
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,8 +57,7 @@ def merge(
     report = report or Report()
     if dtype not in (None, *MERGE_TOLERANCES):
         raise UsageError(f"--dtype is {', '.join(MERGE_TOLERANCES)}, got '{dtype}'.")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} holds something already.", "-o FOLDER")
+    _check_free(folder)
     adapters = Adapters([name], registry, base, allow_other, report)
     one = adapters[name]
     method, task, record = one.method, one.task, one.record
@@ -76,7 +76,7 @@ def merge(
     report.say(f"merging '{name}' into {one.base_id.id}")
     merged = method.merge(loaded.model).to(getattr(torch, kind))
 
-    beside = folder.with_name(f".{folder.name}.part")
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")  # another process may merge into it too
     shutil.rmtree(beside, ignore_errors=True)
     try:
         beside.mkdir(parents=True)
@@ -97,12 +97,22 @@ def merge(
         made = msgspec.structs.replace(record, base=one.base_id, format=WHOLE, files=file_ids(beside))
         (beside / RECORD_FILE).write_bytes(dump(made))
         (beside / render.FILE).write_text(render.render(made), encoding="utf-8")
+        _check_free(folder)
         if folder.exists():
             folder.rmdir()
         beside.rename(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return Merged(folder, size, scale, kind)
+
+
+def _check_free(folder: Path) -> None:
+    """
+    Raises:
+        UsageError: the folder holds something, or is a file.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} holds something already.", "-o FOLDER")
 
 
 def _published_dtype(base: Path) -> str:

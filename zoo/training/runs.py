@@ -24,6 +24,7 @@ import msgspec
 from msgspec import Struct, field
 
 from zoo.errors import NotFoundError, UsageError
+from zoo.registry.lock import hold
 from zoo.registry.schema import AdapterRecord, AdapterSpec
 from zoo.registry.store import RECORD_FILE, Registry, dump
 from zoo.registry.trash import Entry
@@ -256,7 +257,7 @@ def open_run(
 
     parent = registry.work_folder("")
     parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(parent / _LOCK, preserve_lock_file=True):
+    with hold(parent / _LOCK):
         if resumed is not None:
             folder, name, run_id = resumed.folder, resumed.name, resumed.id
             created = resumed.state.created
