@@ -168,12 +168,15 @@ def test_a_column_is_found_or_refused(pair: str) -> None:
     from zoo.data.dataset import check_roles
     from zoo.plugins.params import split_pairs
 
-    given = survives(lambda: split_pairs([pair], "--column"))
+    given = survives(lambda: split_pairs([pair], "--column")) or {}
     task = manager.load_task("bert-imdb")
     text = pair.encode("utf-8", "replace").decode()  # pandas takes no other
     frame = pd.DataFrame({"review": ["a"], text: ["b"], "stars": [1]})
-    if given is not None:
-        survives(lambda: check_roles(task, given))
-        survives(lambda: columns_of(frame, given, "rows.csv"))
-    survives(lambda: columns.recognise(frame, task.columns, given or {}, "rows.csv"))
+
+    def checked() -> None:
+        check_roles(task, given)
+        columns_of(frame, given, "rows.csv")
+
+    survives(checked)
+    survives(lambda: columns.recognise(frame, task.columns, given, "rows.csv"))
     survives(lambda: columns_of(frame, {"text": "nothing"}, "rows.csv"))

@@ -29,6 +29,7 @@ lines\"\"\"
     contents(TOML, b"wide = true\n", b'registry = "/x"\r\nprecision = "auto"'),
     b'registry = "~nobody/x"',
     b'registry = "/a\\u0000"',
+    b"wide = true\nregistry = " + b"[" * 2000,
 )
 def test_a_config_is_read_or_refused(config_file: Path, content: bytes) -> None:
     config_file.parent.mkdir(exist_ok=True)

@@ -121,6 +121,7 @@ def test_the_folder_is_made_and_a_link_stays_a_link(config_file: Path, tmp_path:
         ("wide = true\nwide = false\n", 2, "a value", "correct that line"),
         ('wide = true\nprecision = "fp32', 2, "unterminated string", "correct that line"),
         (b"wide = true\n# \xff\n", 2, "not UTF-8", "correct that line"),
+        ("wide = true\nregistry = " + "[" * 2000, 2, "it is nested too deep", "correct that line"),
     ],
 )
 def test_what_is_wrong_in_the_file_is_one_sentence_with_its_line_and_the_next_step(

@@ -12,13 +12,15 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from zoo.errors import AGAIN, NotFoundError, UsageError, ZooError
 from zoo.runtime import trackers
 from zoo.runtime.device import PRECISIONS
 from zoo.runtime.paths import expand
 from zoo.runtime.suggest import did_you_mean
+
+T = TypeVar("T")
 
 FILE = "config.toml"
 IN_FILE, DEFAULT = "config file", "default"
@@ -188,7 +190,7 @@ def write(key: str, value: Value) -> bool:
     file = path()
     text = _text(file)
     _parse(text, file)
-    document = tomlkit.parse(text)
+    document = _parsed(tomlkit.parse, text, file)
     if value is not None:
         document[key] = value
     elif key in document:
@@ -224,13 +226,20 @@ def _parse(text: str, file: Path) -> Mapping[str, Any]:
         import tomllib as parser  # a quarter of the time that tomlkit takes to import
     except ModuleNotFoundError:  # Python 3.10
         import tomlkit as parser
+    found: Mapping[str, Any] = _parsed(parser.loads, text, file)
+    return found
+
+
+def _parsed(parse: Callable[[str], T], text: str, file: Path) -> T:
     try:
-        found: Mapping[str, Any] = parser.loads(text)
+        return parse(text)
+    except RecursionError:
+        deepest = max(text.split("\n"), key=lambda line: line.count("[") + line.count("{"))
+        raise _damaged(file, text.split("\n").index(deepest) + 1, "it is nested too deep") from None
     except ValueError as error:
         at = _LINE.search(str(error))
         reason = re.sub(r" \(?at (line|end).*", "", str(error))
         raise _damaged(file, int(at[1]) if at else text.count("\n") + 1, reason) from None
-    return found
 
 
 def _damaged(file: Path, line: int, reason: str) -> UsageError:
