@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from tests.records import change_weights
@@ -40,8 +41,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Place:
-    def __init__(self, folder: Path, base: Path):
-        self.base, self.registry = base, Registry(folder / "registry.json")
+    def __init__(self, folder: Path, base: Path, data: str = DATA):
+        self.base, self.data = base, data
+        self.registry = Registry(folder / "registry.json")
 
     def start(self, *words: str, group: Path | None = None) -> subprocess.Popen[str]:
         def enter() -> None:
@@ -54,7 +56,7 @@ class Place:
         return subprocess.Popen(command, env=env, stderr=pipe, stdout=pipe, text=True, preexec_fn=enter)
 
     def train(self, name: str, *more: str, **options: Any) -> subprocess.Popen[str]:
-        words = ["train", "lora", "bert-imdb", "--base", str(self.base), "--data", DATA, *SETTINGS]
+        words = ["train", "lora", "bert-imdb", "--base", str(self.base), "--data", self.data, *SETTINGS]
         return self.start(*words, "--name", name, *more, **options)
 
     def runs(self) -> list[dict[str, Any]]:
@@ -105,25 +107,32 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(number: signal.Signa
     assert place.hash(name) == place.hash("whole")
 
 
-CHANGES: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
-    "threads": (lambda base: None, ["--threads", "2"], "threads was 1, and is 2"),
-    "base": (
-        lambda base: change_weights(
-            base / "model.safetensors", lambda found: found["embeddings.LayerNorm.bias"].add_(1)
-        ),
-        [],
-        "the base has other weights (model.safetensors)",
-    ),
+def edit_a_word(place: Place) -> None:
+    rows = Path(place.data)
+    rows.write_text(rows.read_text(encoding="utf-8").replace(" the ", " that "), encoding="utf-8")
+
+
+def alter_the_base(place: Place) -> None:
+    change_weights(place.base / "model.safetensors", lambda found: found["embeddings.LayerNorm.bias"].add_(1))
+
+
+CHANGES: dict[str, tuple[Callable[[Place], object], list[str], str]] = {
+    "threads": (lambda place: None, ["--threads", "2"], "threads was 1, and is 2"),
+    "data": (edit_a_word, [], "the data has other rows than"),
+    "base": (alter_the_base, [], "the base has other weights (model.safetensors)"),
 }
 
 
 @pytest.mark.parametrize(("change", "more", "said"), CHANGES.values(), ids=CHANGES)
 def test_what_was_changed_meanwhile_is_refused_by_name(
-    change: Callable[[Path], object], more: list[str], said: str, base: Path, tmp_path: Path
+    change: Callable[[Place], object], more: list[str], said: str, base: Path, tmp_path: Path
 ) -> None:
-    place = Place(tmp_path, Path(shutil.copytree(base, tmp_path / "base")))
-    stop_in_the_second_epoch(place, place.train("mine"), signal.SIGTERM)
-    change(place.base)
+    reviews = pd.read_csv(source.resolve(DATA, (), "data", Report()).folder)
+    reviews[["text", "label"]].sample(2000, random_state=1).to_csv(tmp_path / "rows.csv", index=False)
+    place = Place(tmp_path, Path(shutil.copytree(base, tmp_path / "base")), str(tmp_path / "rows.csv"))
+    err, code = stop_in_the_second_epoch(place, place.train("mine"), signal.SIGTERM)
+    assert code == 128 + signal.SIGTERM, err
+    change(place)
     process = place.start("resume", "mine", *more)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 5, err
