@@ -128,7 +128,7 @@ CASES = [
         broken("zoo.plugins.peft_method.PeftMethod.restore", RuntimeError("size mismatch"), trained),
     ),
     Case(
-        "zoo/adapters/merge.py merge 2",
+        "zoo/adapters/merge.py merge 1",
         f"merge lora -o merged --dtype float16 {KEPT}",
         f"zoo merge lora -o merged {KEPT} --dtype float32",
         no_tolerance,

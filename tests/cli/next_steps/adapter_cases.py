@@ -170,7 +170,7 @@ CASES = [
         other_weights,
     ),
     Case(
-        f"{ADAPTERS}/merge.py merge 1",
+        f"{ADAPTERS}/merge.py _check_free 1",
         f"merge lora -o merged {KEPT}",
         "-o FOLDER",
         full,
