@@ -76,7 +76,8 @@ def test_an_edited_card_is_kept_or_replaced(tmp_path: Path, text: str) -> None:
     texts(
         "a *bold* `code` [link](x) <b> | cell |\n```\nfence\n```",
         "zoo train lora x --data '/home/me/rows.csv'",
-    )
+    ),
+    "[" * 400_000,
 )
 def test_any_text_becomes_plain_markdown(text: str) -> None:
     for change in (

@@ -16,6 +16,8 @@ from zoo.registry.schema import UNKNOWN, AdapterRecord, BaseId
 _PATH = "path:"
 _IS_PATH = re.compile(r"(path:|/|~|\.{1,2}[\\/]|\\\\|[A-Za-z]:[\\/])")
 _REPO_ID = re.compile(r"\w([\w.-]{0,94}\w)?/\w([\w.-]{0,94}\w)?", re.ASCII)
+_LONGEST_COMMAND = 32_768
+"""Characters. No Windows command is longer, and shlex takes the square of an argument's length."""
 _S = TypeVar("_S", bound=msgspec.Struct)
 
 
@@ -91,7 +93,7 @@ def _public_sentence(text: str, record: AdapterRecord) -> str:
 
 def _public_command(command: str) -> str:
     try:
-        arguments = shlex.split(command)
+        arguments = shlex.split(command) if len(command) <= _LONGEST_COMMAND else command.split()
     except ValueError:
         arguments = command.split()
     shown = [_public_argument(argument) for argument in arguments]
