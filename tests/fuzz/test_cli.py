@@ -61,7 +61,7 @@ def _lines(recipe: Recipe) -> list[str]:
     return [word.replace("\0", "")[:2000] for word in line]
 
 
-@fuzz(made(_lines))
+@fuzz(made(_lines), ["show", "one", "--registry", "r" * 2000])
 def test_a_command_line_is_parsed_or_explained(monkeypatch: pytest.MonkeyPatch, line: list[str]) -> None:
     """Parsed and not run: what a command then does is tested elsewhere."""
     monkeypatch.setattr(click.Command, "invoke", lambda command, ctx: None)

@@ -48,7 +48,10 @@ def _tables(recipe: Recipe) -> tuple[str, bytes]:
     return f"rows{suffix}", damage(recipe, content) if recipe.below(2) else content
 
 
-@fuzz(made(_tables), ("rows.json", b'[{"text": "\\ud83d", "label": 0}]'))
+HUGE = ("rows.csv", CSV.encode() + b"a film," + b"9" * 400 + b"\n")
+
+
+@fuzz(made(_tables), ("rows.json", b'[{"text": "\\ud83d", "label": 0}]'), HUGE)
 def test_a_table_is_read_or_refused(tmp_path: Path, file: tuple[str, bytes]) -> None:
     path = tmp_path / file[0]
     path.write_bytes(file[1])
@@ -121,6 +124,7 @@ def pictures(tmp_path: Path) -> Path:
             )
         )
     ),
+    b"file_name,text\n0.p\0ng,a red square\n1.png,a blue square\n",
     share=0.2,
 )
 def test_the_captions_of_a_folder_are_read_or_refused(pictures: Path, content: bytes) -> None:

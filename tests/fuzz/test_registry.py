@@ -11,7 +11,7 @@ import click
 import pytest
 
 from tests.fuzz.harness import fuzz, survives
-from tests.fuzz.inputs import edited, json_contents, words
+from tests.fuzz.inputs import dumped, edited, json_contents, words
 from tests.records import make_record
 from zoo import cli
 from zoo.cards.render import render
@@ -38,7 +38,10 @@ def test_a_registry_is_read_or_refused(tmp_path: Path, content: bytes) -> None:
     survives(lambda: registry.locate("one"))
 
 
-@fuzz(json_contents(REGISTRY), share=0.2)
+UNTIMED = {**RECORD, "cost": {**RECORD["cost"], "examples_per_second": None, "hardware": None}}
+
+
+@fuzz(json_contents(REGISTRY), dumped({**REGISTRY, "adapters": {"one": UNTIMED}}), share=0.2)
 def test_a_list_is_printed_or_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
 ) -> None:

@@ -171,3 +171,9 @@ def test_a_module_that_lies_beside_the_file_is_not_imported(
     (tmp_path / "json.py").write_text("open('ran', 'w')", encoding="utf-8")
     convert(save(tmp_path / "x.bin", tensors()), tmp_path / "out.safetensors")
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_pickle_that_asks_for_a_text_of_exabytes_is_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "adapter_model.bin"
+    path.write_bytes(b"\x80\x04\x96" + (1 << 62).to_bytes(8, "little"))
+    assert "damaged" in refused(path, tmp_path / "out.safetensors")

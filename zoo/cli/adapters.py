@@ -151,8 +151,9 @@ def _facts(record: AdapterRecord) -> Iterator[tuple[str, object]]:
     of_all = f" of {cost.total_parameters:,}" if cost.total_parameters else ""
     yield "trainable", f"{cost.trainable_parameters:,}{of_all}"
     if cost.train_seconds is not None:
-        speed = f"{cost.examples_per_second:.1f} examples/s"
-        yield "time", f"{clock(cost.train_seconds)}, {speed}, {cost.hardware}"
+        per_second = cost.examples_per_second
+        speed = f"{per_second:.1f} examples/s" if per_second is not None else None
+        yield "time", ", ".join(one for one in (clock(cost.train_seconds), speed, cost.hardware) if one)
     if cost.peak_memory_bytes is not None:
         yield "peak memory", f"{cost.peak_memory_bytes / 1e9:.2f} GB"
     if record.training is None:

@@ -27,7 +27,10 @@ def _registry_option(may_be_new: bool) -> Callable[..., Any]:
     """Handed to the command as a Registry."""
 
     def find(ctx: click.Context, param: click.Parameter, value: str | None) -> Registry:
-        registry = Registry(locate(value))
+        try:
+            registry = Registry(locate(value))
+        except OSError as error:  # a name that is too long, a folder that may not be entered
+            raise click.BadParameter(f"{error.strerror}: '{value}'.", ctx, param) from None
         if value and not may_be_new and not registry.exists() and not is_folder(expand(value)):
             made = "zoo train, pull and import make one"
             raise NotFoundError(f"there is no registry at '{value}': {made}.", "zoo config get registry")

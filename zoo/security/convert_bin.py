@@ -103,7 +103,7 @@ def _called(source: Path) -> str | None:
     import pickletools
 
     texts: list[str] = []
-    with source.open("rb") as file, suppress(ValueError):
+    with source.open("rb") as file, suppress(ValueError, MemoryError):
         for operation, argument, _ in pickletools.genops(file):
             if operation.name == "GLOBAL":
                 return str(argument).replace(" ", ".")

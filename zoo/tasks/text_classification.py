@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from zoo.registry.schema import AdapterRecord, Metric
     from zoo.runtime.console import Report
 
-_INTEGER = re.compile(r"[+-]?\d+(\.0+)?")
+_INTEGER = re.compile(r"([+-]?\d{1,18})(\.0+)?")
 _PROBE_PAIRS = (
     ("The company said profits rose by a tenth.", "Profits grew ten percent, the company said."),
     ("Shares fell on Friday.", "The talks go on."),
@@ -313,7 +313,8 @@ def _label(value: Any) -> int | str | None:
     text = " ".join(str(value).split())
     if not text:
         return None
-    return int(float(text)) if _INTEGER.fullmatch(text) else text
+    integer = _INTEGER.fullmatch(text)
+    return int(integer[1]) if integer else text
 
 
 def _commonest(train: Sequence[Mapping[str, Any]]) -> int:

@@ -78,6 +78,8 @@ def look(pictures: Sequence[Picture], report: Report) -> list[tuple[str, str | N
 def _look(picture: Picture) -> tuple[str, str | None]:
     try:
         content = Path(picture).read_bytes() if isinstance(picture, str) else picture
+    except ValueError:  # a NUL in its name
+        return "", "no file can have this name"
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         return "", "there is no such file" if missing else (error.strerror or str(error))
