@@ -41,7 +41,14 @@ def test_a_registry_is_read_or_refused(tmp_path: Path, content: bytes) -> None:
 UNTIMED = {**RECORD, "cost": {**RECORD["cost"], "examples_per_second": None, "hardware": None}}
 
 
-@fuzz(json_contents(REGISTRY), dumped({**REGISTRY, "adapters": {"one": UNTIMED}}), share=0.2)
+NAMELESS = {**RECORD, "name": ""}
+
+
+@fuzz(
+    json_contents(REGISTRY),
+    *(dumped({**REGISTRY, "adapters": {"one": RECORD, "two": two}}) for two in (UNTIMED, NAMELESS)),
+    share=0.2,
+)
 def test_a_list_is_printed_or_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
 ) -> None:

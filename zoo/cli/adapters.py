@@ -203,7 +203,7 @@ def rm_command(registry: Registry, names: tuple[str, ...], yes: bool, purge: boo
 def _sort_key(sort: str, adapters: Sequence[Listed]) -> Callable[[ListedRecord], Any]:
     if sort in _SORTS:
         field = attrgetter(_SORTS[sort])
-        return lambda one: (field(one) is None, field(one) or 0, one.name)
+        return lambda one: ((value := field(one)) is None, 0 if value is None else value, one.name)
     metrics = {metric.name for _, one, _ in adapters for metric in one.metrics}
     if adapters and sort not in metrics:
         known = (*_SORTS, *sorted(metrics))
